@@ -1,0 +1,1 @@
+"""The embedded engine: llama.cpp in a child process, an upstream like any other."""

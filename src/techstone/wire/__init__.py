@@ -1,0 +1,1 @@
+"""Shapes on the wire: msgspec structs without behaviour."""

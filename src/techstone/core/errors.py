@@ -1,0 +1,308 @@
+"""Every way in which a request can fail, once, with its HTTP status, type and code.
+
+    ApiError
+    ├── InvalidRequest 400         malformed HTTP, JSON or parameter; carries `param`
+    ├── Unauthorized 401           KeyMissing · KeyInvalid
+    ├── Forbidden 403              ModelForbidden · InsecureTransport
+    ├── NotFound 404               ModelNotFound · UrlNotFound
+    ├── MethodNotAllowed 405
+    ├── RequestTimeout 408
+    ├── PayloadTooLarge 413
+    ├── UnsupportedMediaType 415
+    ├── HeadTooLarge 431
+    ├── RateLimited 429            QuotaExceeded
+    ├── ServerError 500            UpstreamFailed
+    └── ServiceUnavailable 503     UpstreamUnavailable · Draining · NotReady
+
+Raised anywhere with the fact, printed once (`gateway/exchange`): before the first byte as status and JSON, after it as
+an SSE error event. Statuses: product spec, "Error Codes"; types and codes: conformance of OpenAI's SDKs, which map the
+status to an exception class and expose `type`, `code` and `param`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import msgspec
+
+from techstone.wire.error import ErrorBody, ErrorDetail
+
+# The longest wait that any answer names: openai-node 7 ignores a Retry-After above 60 s and backs off by itself.
+LONGEST_WAIT = 60.0
+
+
+class ApiError(Exception):
+    """A failure that is told to the client.
+
+    `retry_after` is in seconds (None: no such header); `should_retry` becomes `x-should-retry`, which SDKs obey before
+    their own rule by status. `closes` says that the connection cannot be used for another request.
+    """
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    code: str | None = None
+    param: str | None = None
+    retry_after: float | None = None
+    should_retry: bool | None = None
+    closes: bool = False
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def body(self) -> bytes:
+        """Return the JSON body, `{"error": {"type", "code", "message", "param"}}`."""
+        return _ENCODER.encode(ErrorBody(ErrorDetail(self.type, self.code, self.message, self.param)))
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Return the headers that belong to this error alone."""
+        found: list[tuple[bytes, bytes]] = []
+        if self.retry_after is not None:
+            wait = min(max(self.retry_after, 0.001), LONGEST_WAIT)
+            found.append((b"retry-after", b"%d" % math.ceil(wait)))
+            found.append((b"retry-after-ms", b"%d" % math.ceil(wait * 1000)))
+        if self.should_retry is not None:
+            found.append((b"x-should-retry", b"true" if self.should_retry else b"false"))
+        return found
+
+
+_ENCODER = msgspec.json.Encoder()
+
+
+class InvalidRequest(ApiError):
+    """400: the request cannot be understood as it is. `param` is the path of the field, such as `messages[0].role`."""
+
+    status = 400
+    type = "invalid_request_error"
+
+    def __init__(
+        self, message: str, *, param: str | None = None, code: str | None = None, closes: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code
+        self.closes = closes
+
+
+class Unauthorized(ApiError):
+    """401: nobody is known by this key."""
+
+    status = 401
+    type = "invalid_request_error"
+
+
+class KeyMissing(Unauthorized):
+    """401: no Authorization header with a Bearer key."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "You didn't provide an API key. Provide your API key in an Authorization header using Bearer auth "
+            "(i.e. Authorization: Bearer YOUR_KEY). You can generate a key in the Console."
+        )
+
+
+class KeyInvalid(Unauthorized):
+    """401: malformed, unknown, revoked or expired; which of these is not told to a stranger."""
+
+    code = "invalid_api_key"
+
+    def __init__(self, shown: str) -> None:
+        """Take the key as it may be shown: its first and last characters only."""
+        super().__init__(f"Incorrect API key provided: {shown}. You can find your API keys in the Console.")
+
+
+class Forbidden(ApiError):
+    """403: known, but not allowed."""
+
+    status = 403
+    type = "permission_error"
+    code = "permission_denied"
+
+
+class ModelForbidden(Forbidden):
+    """403: the key's allow list does not name the model."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"Your API key does not have permission to use the model `{model}`.")
+
+
+class AccountSuspended(Forbidden):
+    """403: the account is suspended."""
+
+    def __init__(self) -> None:
+        super().__init__("This account is suspended. Contact the operator of this service.")
+
+
+class InsecureTransport(Forbidden):
+    """403: the request, and with it the key, came over plain HTTP where TLS is on (ASVS 4.1.2: no redirect)."""
+
+    code = "https_required"
+    closes = True
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This API is served over HTTPS only. If this request carried an API key, it has travelled in clear: "
+            "revoke it and generate another one."
+        )
+
+
+class NotFound(ApiError):
+    """404: no such thing."""
+
+    status = 404
+    type = "invalid_request_error"
+
+
+class ModelNotFound(NotFound):
+    """404: no such model."""
+
+    code = "model_not_found"
+    param = "model"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"The model `{model}` does not exist or you do not have access to it.")
+
+
+class UrlNotFound(NotFound):
+    """404: no such endpoint."""
+
+    code = "unknown_url"
+
+    def __init__(self, method: str, path: str) -> None:
+        super().__init__(f"Invalid URL ({method} {path})")
+
+
+class MethodNotAllowed(ApiError):
+    """405: the endpoint exists, but not for this method."""
+
+    status = 405
+    type = "invalid_request_error"
+    code = "method_not_supported"
+
+    def __init__(self, method: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(f"Not allowed to {method} on this endpoint. Allowed: {', '.join(allowed)}.")
+        self.allowed = allowed
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Return `Allow`, which RFC 9110 section 15.5.6 requires, and the rest."""
+        return [(b"allow", ", ".join(self.allowed).encode()), *super().headers()]
+
+
+class RequestTimeout(ApiError):
+    """408: the request was not complete in time."""
+
+    status = 408
+    type = "invalid_request_error"
+    code = "request_timeout"
+    closes = True
+
+    def __init__(self, part: str, seconds: float) -> None:
+        super().__init__(f"The request {part} was not complete within {seconds:g} seconds.")
+
+
+class PayloadTooLarge(ApiError):
+    """413: the body is over the limit."""
+
+    status = 413
+    type = "invalid_request_error"
+    code = "request_too_large"
+    closes = True
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The request body is larger than the limit of {limit} bytes.")
+
+
+class UnsupportedMediaType(ApiError):
+    """415: not JSON, or compressed."""
+
+    status = 415
+    type = "invalid_request_error"
+    code = "unsupported_media_type"
+
+
+class HeadTooLarge(ApiError):
+    """431: the request line and headers are over the limit."""
+
+    status = 431
+    type = "invalid_request_error"
+    code = "request_header_fields_too_large"
+    closes = True
+
+    def __init__(self, limit: int, fields: int) -> None:
+        super().__init__(f"The request head is larger than {limit} bytes or has more than {fields} header fields.")
+
+
+class RateLimited(ApiError):
+    """429: a limit of the client's plan or key; carries the true wait."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class QuotaExceeded(ApiError):
+    """429: no credit left; waiting does not help."""
+
+    status = 429
+    type = "insufficient_quota"
+    code = "insufficient_quota"
+    should_retry = False
+
+
+class ServerError(ApiError):
+    """500: our fault, or that of every upstream that was tried."""
+
+    code = "internal_error"
+
+    def __init__(self, message: str = "An internal error occurred. Please retry after a brief wait.") -> None:
+        super().__init__(message)
+
+
+class UpstreamFailed(ServerError):
+    """500: the upstreams answered with errors or nonsense."""
+
+    code = "upstream_error"
+
+
+class ServiceUnavailable(ApiError):
+    """503: not now; carries the wait."""
+
+    status = 503
+    type = "service_unavailable_error"
+    code = "service_unavailable"
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class UpstreamUnavailable(ServiceUnavailable):
+    """503: no upstream of the model could be reached, or all were overloaded."""
+
+    code = "upstream_unavailable"
+
+    def __init__(self, model: str, retry_after: float = 1.0) -> None:
+        super().__init__(f"The model `{model}` is temporarily unavailable. Try again later.", retry_after)
+
+
+class Draining(ServiceUnavailable):
+    """503: this process is stopping."""
+
+    closes = True
+
+    def __init__(self) -> None:
+        super().__init__("The service is restarting. Try again in a moment.")
+
+
+class NotReady(ServiceUnavailable):
+    """503: no snapshot yet, so that nobody can be known; not a 401, which would make clients drop good keys."""
+
+    code = "not_ready"
+
+    def __init__(self) -> None:
+        super().__init__("The service is starting. Try again in a moment.")

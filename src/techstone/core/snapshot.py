@@ -1,0 +1,201 @@
+"""THE SEAM: what the control plane tells the gateway, as one immutable, versioned value and the changes to it.
+
+The gateway decides every request from a `View` of the newest `Snapshot`: keys, accounts, plans, models, routes. It
+never asks back. Frames travel as one line of JSON each (NDJSON), at most 64 MiB a line. A frame of a format or revision that
+does not follow is refused with `SnapshotError`, and the reader keeps what it has (envoy's rule for xDS NACK).
+No secret is in here: keys by SHA-256 digest, providers by the name of the environment variable that holds their key.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+# Raised whenever a field changes its meaning; adding an optional field does not raise it.
+FORMAT = 1
+
+ProviderKind = Literal["openai", "engine"]
+
+
+class SnapshotError(Exception):
+    """The frame cannot be used; the reader keeps the snapshot that it has."""
+
+
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
+    """Limits per account: requests and tokens in any 60 s, requests at a time."""
+
+    name: str
+    rpm: int
+    tpm: int
+    concurrent: int
+    billing: Literal["prepaid", "postpaid"]
+
+
+class Account(msgspec.Struct, frozen=True):
+    """Who pays."""
+
+    id: str
+    email: str
+    plan: str
+    suspended: bool = False
+
+
+class Key(msgspec.Struct, frozen=True):
+    """An API key as the gateway knows it: never the key, only the SHA-256 digest of the whole of it (64 hex digits)."""
+
+    id: str
+    digest: str
+    account: str
+    name: str
+    hint: str  # prefix and last four characters, for people
+    models: tuple[str, ...] | None = None  # None: every model
+    expires_at: int | None = None  # unix seconds; None: never
+    rpm: int | None = None
+    tpm: int | None = None
+    concurrent: int | None = None
+
+
+class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Seconds: connect, first byte of the answer, between two reads, whole exchange."""
+
+    connect: float = 5.0
+    first_byte: float = 60.0
+    between_bytes: float = 60.0
+    total: float = 600.0
+
+
+class Provider(msgspec.Struct, frozen=True):
+    """An upstream: OpenAI's API at `base_url` (may have a path; `/chat/completions` is appended)."""
+
+    name: str
+    kind: ProviderKind
+    base_url: str
+    api_key_env: str | None = None
+    headers: dict[str, str] = {}
+    timeouts: Timeouts = Timeouts()
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One way to serve a model: the provider and the model's name there. Lower priority is tried first."""
+
+    provider: str
+    model: str
+    weight: int = 1
+    priority: int = 0
+
+
+class Model(msgspec.Struct, frozen=True):
+    """A model by the name that clients ask for. `created` is in unix seconds."""
+
+    name: str
+    routes: tuple[Route, ...]
+    created: int = 0
+    owned_by: str = "techstone"
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+
+
+class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
+    """Everything, at one revision."""
+
+    revision: int
+    plans: tuple[Plan, ...] = ()
+    accounts: tuple[Account, ...] = ()
+    keys: tuple[Key, ...] = ()
+    models: tuple[Model, ...] = ()
+    providers: tuple[Provider, ...] = ()
+    format: int = FORMAT
+
+
+class Delta(msgspec.Struct, frozen=True, tag="delta"):
+    """The way from revision `base` to `revision`: records put (new or changed, by id) and ids gone."""
+
+    base: int
+    revision: int
+    accounts: tuple[Account, ...] = ()
+    keys: tuple[Key, ...] = ()
+    gone_accounts: tuple[str, ...] = ()
+    gone_keys: tuple[str, ...] = ()
+    format: int = FORMAT
+
+
+class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
+    """Nothing changed: the stream is alive and `revision` is still the newest."""
+
+    revision: int
+    format: int = FORMAT
+
+
+Frame = Snapshot | Delta | Heartbeat
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(Frame)
+
+
+def encode(frame: Frame) -> bytes:
+    """Return the frame as one line, with its line end."""
+    return _ENCODER.encode(frame) + b"\n"
+
+
+def decode(line: bytes) -> Frame:
+    """Read one line; raise SnapshotError on anything that is not a frame of this format."""
+    try:
+        frame = _DECODER.decode(line)
+    except msgspec.MsgspecError as error:
+        raise SnapshotError(f"unreadable snapshot frame: {error}") from error
+    if frame.format != FORMAT:
+        raise SnapshotError(f"snapshot format {frame.format}, expected {FORMAT}")
+    return frame
+
+
+def advance(current: Snapshot | None, frame: Frame) -> Snapshot:
+    """Return the snapshot after the frame; raise SnapshotError where the frame does not follow the current one."""
+    if isinstance(frame, Snapshot):
+        return frame
+    if current is None:
+        raise SnapshotError("a change came before the first whole snapshot")
+    if isinstance(frame, Heartbeat):
+        if frame.revision != current.revision:
+            raise SnapshotError(f"heartbeat of revision {frame.revision}, have {current.revision}")
+        return current
+    if frame.base != current.revision:
+        raise SnapshotError(f"change from revision {frame.base}, have {current.revision}")
+    keys = {key.id: key for key in current.keys} | {key.id: key for key in frame.keys}
+    accounts = {account.id: account for account in current.accounts} | {
+        account.id: account for account in frame.accounts
+    }
+    for gone in frame.gone_keys:
+        keys.pop(gone, None)
+    for gone in frame.gone_accounts:
+        accounts.pop(gone, None)
+    return msgspec.structs.replace(
+        current, revision=frame.revision, keys=tuple(keys.values()), accounts=tuple(accounts.values())
+    )
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Who asks: the key, its account and the account's plan."""
+
+    key: Key
+    account: Account
+    plan: Plan
+
+
+class View:
+    """The snapshot, indexed for the hot path: one dict look-up a question, no copy."""
+
+    __slots__ = ("models", "principals", "providers", "snapshot")
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.models: dict[str, Model] = {model.name: model for model in snapshot.models}
+        self.providers: dict[str, Provider] = {provider.name: provider for provider in snapshot.providers}
+        plans = {plan.name: plan for plan in snapshot.plans}
+        accounts = {account.id: account for account in snapshot.accounts}
+        self.principals: dict[bytes, Principal] = {}
+        for key in snapshot.keys:
+            account = accounts.get(key.account)
+            plan = plans.get(account.plan) if account else None
+            if account and plan:
+                self.principals[bytes.fromhex(key.digest)] = Principal(key, account, plan)
