@@ -1,8 +1,8 @@
 """THE SEAM: what the control plane tells the gateway, as one immutable, versioned value and the changes to it.
 
 The gateway decides every request from a `View` of the newest `Snapshot`: keys, accounts, plans, models, routes. It
-never asks back. Frames travel as one line of JSON each (NDJSON), at most 64 MiB a line. A frame of a format or revision that
-does not follow is refused with `SnapshotError`, and the reader keeps what it has (envoy's rule for xDS NACK).
+never asks back. Frames travel as one line of JSON each (NDJSON), at most 64 MiB a line. A frame whose format or
+revision does not follow is refused with `SnapshotError`, and the reader keeps what it has (Envoy's rule for xDS).
 No secret is in here: keys by SHA-256 digest, providers by the name of the environment variable that holds their key.
 """
 

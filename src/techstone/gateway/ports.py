@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import msgspec
+
+from techstone.core.snapshot import Timeouts  # noqa: TC001 - msgspec reads the annotation at run time
 
 if TYPE_CHECKING:
     from techstone.core.record import RequestRecord
-    from techstone.core.snapshot import Provider, Timeouts, View
+    from techstone.core.snapshot import View
+
+
+ProblemKind = Literal[
+    "connect",  # refused, unreachable, TLS refused, proxy refused
+    "timeout",  # connect, first byte, between bytes or total
+    "reset",  # closed before the answer was whole
+    "protocol",  # no HTTP, or HTTP that must not be trusted
+    "too_large",  # over a bound of ours
+    "content",  # whole, but not what was asked for
+    "status",  # an error status; `status` says which
+]
 
 
 class Snapshots(Protocol):
@@ -29,6 +44,15 @@ class Meter(Protocol):
         """Take the status of any answer, chat included."""
 
 
+class UpstreamProblem(Exception):
+    """An upstream could not be used: `kind` says how, for retry, breaker and log."""
+
+    def __init__(self, kind: ProblemKind, detail: str = "") -> None:
+        super().__init__(f"{kind}: {detail}" if detail else kind)
+        self.kind: ProblemKind = kind
+        self.detail = detail
+
+
 class AnswerSink(Protocol):
     """Who receives an upstream's answer while it arrives; called from the event loop, must not block."""
 
@@ -39,21 +63,15 @@ class AnswerSink(Protocol):
         """Hear once that the body is whole (None) or will never be (why)."""
 
 
-class UpstreamProblem(Exception):
-    """An upstream could not be used: `kind` says how, for retry, breaker and log."""
-
-    def __init__(self, kind: str, detail: str = "") -> None:
-        super().__init__(f"{kind}: {detail}" if detail else kind)
-        self.kind = kind
-        self.detail = detail
-
-
 class Answer(Protocol):
     """An upstream's answer whose head has come."""
 
     status: int
-    headers: dict[bytes, bytes]
-    """Lower-case names; of a repeated name the last."""
+    fields: list[tuple[bytes, bytes]]
+    """Headers in order, names in lower case."""
+
+    def header(self, name: bytes) -> bytes | None:
+        """Return the last header of that lower-case name."""
 
     async def read(self, limit: int) -> bytes:
         """Return the whole body; raise UpstreamProblem if it breaks off, stalls or is larger than the limit."""
@@ -71,20 +89,26 @@ class Answer(Protocol):
         """Give the connection up at once; it is never pooled again unless the answer was whole."""
 
 
-class UpstreamRequest:
-    """One call: origin and head prepared once per route, the body fresh."""
+class Origin(msgspec.Struct, frozen=True):
+    """Where a connection goes: scheme, host and port; for `unix` the host is the socket's path and the port 0."""
 
-    __slots__ = ("body", "provider", "request_id", "timeouts")
+    scheme: Literal["http", "https", "unix"]
+    host: str
+    port: int
 
-    def __init__(self, provider: Provider, body: bytes, request_id: bytes, timeouts: Timeouts) -> None:
-        self.provider = provider
-        self.body = body
-        self.request_id = request_id
-        self.timeouts = timeouts
+
+class Call(msgspec.Struct, frozen=True, gc=False):
+    """One request to an upstream. `head` is the request line and headers, up to and without the final empty line."""
+
+    origin: Origin
+    head: bytes
+    body: bytes
+    timeouts: Timeouts
+    head_only: bool = False  # a HEAD request: the answer has no body
 
 
 class Upstreams(Protocol):
     """Opens upstream calls."""
 
-    async def open(self, request: UpstreamRequest) -> Answer:
+    async def open(self, call: Call) -> Answer:
         """Send the request and return the answer once its head has come; raise UpstreamProblem."""

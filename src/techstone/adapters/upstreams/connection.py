@@ -1,0 +1,367 @@
+"""One HTTP/1.1 connection to an upstream, on llhttp, and the answer that is on it.
+
+A `Connection` carries one call at a time; each call has an `HttpAnswer` of its own, so that whoever still holds an old
+answer cannot reach the next call on the same connection (the bug class by which tenants see each other's answers).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol, cast
+
+import httptools
+
+from techstone.gateway.ports import AnswerSink, Call, Origin, UpstreamProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# llama.cpp and OpenAI send under 2 KB of headers; 64 KB is what curl and Envoy call enough.
+_HEAD_LIMIT = 64 * 1024
+_FIELD_LIMIT = 200
+# While nobody reads the body, more than this pauses the socket.
+_BUFFER_LIMIT = 256 * 1024
+_NO_BODY = frozenset((204, 304))
+_FOREVER = float("inf")
+
+
+class Pool(Protocol):
+    """What a connection tells its pool."""
+
+    busy: set[Connection]
+
+    def keep(self, connection: Connection) -> None:
+        """Take a clean connection back."""
+
+    def forget(self, connection: Connection) -> None:
+        """Hear that the connection is closed."""
+
+
+class HttpAnswer:
+    """The answer of one call, while it comes and after; the adapter of the port `Answer`."""
+
+    __slots__ = (
+        "buffer",
+        "buffered",
+        "call",
+        "chunked",
+        "complete",
+        "connection",
+        "deadline",
+        "fed",
+        "fields",
+        "head_done",
+        "length",
+        "limit",
+        "problem",
+        "reader",
+        "received",
+        "sink",
+        "started",
+        "status",
+        "waiter",
+    )
+
+    def __init__(self, call: Call, connection: Connection, now: float) -> None:
+        self.call = call
+        self.connection: Connection | None = connection
+        self.status = 0
+        self.fields: list[tuple[bytes, bytes]] = []
+        self.sink: AnswerSink | None = None
+        self.buffer: list[bytes] = []
+        self.buffered = 0
+        self.limit = 0
+        self.fed = 0
+        self.received = 0
+        self.head_done = False
+        self.complete = False
+        self.chunked = False
+        self.length: int | None = None
+        self.problem: UpstreamProblem | None = None
+        self.waiter: asyncio.Future[None] | None = None
+        self.reader: asyncio.Future[None] | None = None
+        self.started = now
+        self.deadline = now + min(call.timeouts.first_byte, call.timeouts.total)
+
+    def header(self, name: bytes) -> bytes | None:
+        """Return the last header of that lower-case name."""
+        found = None
+        for field, value in self.fields:
+            if field == name:
+                found = value
+        return found
+
+    async def read(self, limit: int) -> bytes:
+        """Return the whole body; raise UpstreamProblem if it breaks off, stalls or is larger than the limit."""
+        self.limit = limit
+        connection = self.connection
+        if connection is not None:
+            connection.resume()
+            self.reader = connection.loop.create_future()
+            await self.reader
+        if self.problem is None and self.received > limit:
+            self.problem = UpstreamProblem("too_large", f"an answer of more than {limit} bytes")
+        if self.problem is not None:
+            raise self.problem
+        return self.take()
+
+    def take(self) -> bytes:
+        """Return and forget what is buffered."""
+        buffer = self.buffer
+        data = buffer[0] if len(buffer) == 1 else b"".join(buffer)
+        buffer.clear()
+        self.buffered = 0
+        return data
+
+    def pipe(self, sink: AnswerSink) -> None:
+        """Hand the body to the sink from now on, as it comes."""
+        self.sink = sink
+        if self.buffer:
+            sink.body_received(self.take())
+        if self.connection is None:
+            self._end_sink()
+        else:
+            self.connection.resume()
+
+    def pause(self) -> None:
+        """Stop reading (back-pressure); the between-bytes clock stands still meanwhile."""
+        if self.connection is not None:
+            self.connection.pause()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self.connection is not None:
+            self.connection.resume()
+
+    def close(self) -> None:
+        """Give the answer up: its connection is closed at once, unless the answer was whole and it is pooled again."""
+        self.sink = None
+        if self.connection is not None:
+            self.connection.fail(UpstreamProblem("reset", "given up by us"))
+
+    def finish(self, problem: UpstreamProblem | None) -> None:
+        """Hear from the connection that nothing more will come."""
+        self.connection = None
+        self.problem = problem
+        for future in (self.waiter, self.reader):
+            if future is not None and not future.done():
+                future.set_result(None)
+        if self.sink is not None:
+            self._end_sink()
+
+    def _end_sink(self) -> None:
+        sink, self.sink = self.sink, None
+        if sink is not None:
+            sink.body_ended(self.problem)
+
+    def extend(self, now: float) -> None:
+        """Move the deadline: bytes came."""
+        timeouts = self.call.timeouts
+        self.deadline = min(now + timeouts.between_bytes, self.started + timeouts.total)
+
+    def late(self, now: float) -> UpstreamProblem | None:
+        """Return what is too late, if anything."""
+        if now < self.deadline:
+            return None
+        timeouts = self.call.timeouts
+        if now >= self.started + timeouts.total:
+            return UpstreamProblem("timeout", f"not done in {timeouts.total:g} s")
+        if not self.head_done:
+            return UpstreamProblem("timeout", f"no answer in {timeouts.first_byte:g} s")
+        return UpstreamProblem("timeout", f"silent for {timeouts.between_bytes:g} s")
+
+    def frame(self) -> None:
+        """Decide from the head how the body comes; raise UpstreamProblem where that is not sure."""
+        length = coding = None
+        for name, value in self.fields:
+            if name == b"content-length":
+                length = value
+            elif name == b"transfer-encoding":
+                coding = value
+            elif name == b"content-encoding" and value.lower() != b"identity":
+                # Its size is not bounded by what arrives (a 200 KB answer can be 200 MB), and we asked for identity.
+                raise UpstreamProblem("protocol", "a compressed answer, though identity was asked for")
+        if coding is not None:
+            if length is not None or coding.lower() != b"chunked":
+                raise UpstreamProblem("protocol", "ambiguous framing")
+            self.chunked = True
+        elif length is not None:
+            self.length = int(length)
+        elif self.status in _NO_BODY:
+            self.length = 0
+        self.head_done = True
+        if self.call.head_only:
+            self.complete = True
+
+
+class Connection(asyncio.Protocol):
+    """One connection to an origin; at most one call is on it at a time."""
+
+    __slots__ = ("_parser", "_paused", "_pool", "_transport", "answer", "idle_since", "loop", "on_made", "origin")
+
+    def __init__(self, pool: Pool, loop: asyncio.AbstractEventLoop, origin: Origin) -> None:
+        self._pool = pool
+        self.loop = loop
+        self.origin = origin
+        self.answer: HttpAnswer | None = None
+        self.idle_since = 0.0
+        self._transport: asyncio.Transport | None = None
+        self._paused = False
+        self._parser = httptools.HttpResponseParser(self)
+        self.on_made: Callable[[], None] | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether a request can be written."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    def send(self, call: Call) -> HttpAnswer:
+        """Write the request; the answer's `waiter` is done when its head is in, or its problem is known."""
+        answer = self.answer = HttpAnswer(call, self, self.loop.time())
+        answer.waiter = self.loop.create_future()
+        self._pool.busy.add(self)
+        transport = cast("asyncio.Transport", self._transport)
+        transport.write(b"%b\r\ncontent-length: %d\r\n\r\n%b" % (call.head, len(call.body), call.body))
+        return answer
+
+    def pause(self) -> None:
+        """Stop reading; only the total time-out runs on."""
+        if not self._paused and self.alive and self.answer is not None:
+            self._paused = True
+            cast("asyncio.Transport", self._transport).pause_reading()
+            self.answer.deadline = self.answer.started + self.answer.call.timeouts.total
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._paused and self.alive:
+            self._paused = False
+            cast("asyncio.Transport", self._transport).resume_reading()
+            if self.answer is not None:
+                self.answer.extend(self.loop.time())
+
+    def drop(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def fail(self, problem: UpstreamProblem) -> None:
+        """End the call with a problem, and the connection with it."""
+        answer, self.answer = self.answer, None
+        self._pool.busy.discard(self)
+        self.drop()
+        if answer is not None:
+            answer.finish(problem)
+
+    # From the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        answer = self.answer
+        if answer is None:
+            self.drop()  # bytes that nobody asked for: never read them as the next answer
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            known = isinstance(cause, UpstreamProblem)
+            self.fail(cast("UpstreamProblem", cause) if known else UpstreamProblem("protocol", f"not HTTP: {error}"))
+            return
+        except httptools.HttpParserUpgrade:
+            self.fail(UpstreamProblem("protocol", "an upgrade that nobody asked for"))
+            return
+        if not answer.head_done:
+            answer.fed += len(data)
+            if answer.fed > _HEAD_LIMIT:
+                self.fail(UpstreamProblem("protocol", "an endless head"))
+            return
+        self._deliver(answer)
+
+    def _deliver(self, answer: HttpAnswer) -> None:
+        """Hand on what one read brought: the body to the sink, the head to the waiter, the end to both."""
+        sink = answer.sink
+        if sink is not None:
+            if answer.buffer:
+                sink.body_received(answer.take())
+        elif not answer.complete and answer.buffered > max(_BUFFER_LIMIT, answer.limit):
+            if answer.limit:
+                self.fail(UpstreamProblem("too_large", f"an answer of more than {answer.limit} bytes"))
+                return
+            self.pause()
+        if answer.complete:
+            self._finish(answer)
+            return
+        waiter = answer.waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+        if not self._paused:
+            answer.extend(self.loop.time())
+
+    def _finish(self, answer: HttpAnswer) -> None:
+        """Take the whole answer off the connection, which goes back to the pool if it is clean."""
+        self.answer = None
+        self._pool.busy.discard(self)
+        framed = answer.chunked or answer.length is not None
+        if (
+            framed
+            and self.alive
+            and not self._paused
+            and not answer.call.head_only
+            and self._parser.should_keep_alive()
+        ):
+            self._pool.keep(self)
+        else:
+            self.drop()
+        answer.finish(None)
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._pool.forget(self)
+        answer = self.answer
+        if answer is None:
+            return
+        if answer.head_done and answer.length is None and not answer.chunked and exc is None:
+            # Close-delimited (RFC 9112 6.3 rule 8): whether it is whole, only its content can tell.
+            answer.complete = True
+            self._finish(answer)
+            return
+        self.fail(UpstreamProblem("reset", "closed before the answer was whole"))
+
+    # From the parser
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        answer = cast("HttpAnswer", self.answer)
+        if answer.complete:
+            raise UpstreamProblem("protocol", "more bytes than the answer has")
+        if len(answer.fields) >= _FIELD_LIMIT:
+            raise UpstreamProblem("protocol", "too many header fields")
+        answer.fields.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        answer = cast("HttpAnswer", self.answer)
+        if answer.complete:
+            raise UpstreamProblem("protocol", "more bytes than the answer has")
+        status = self._parser.get_status_code()
+        if status >= 200:
+            answer.status = status
+            answer.frame()
+        elif status == 101:
+            raise UpstreamProblem("protocol", "an upgrade that nobody asked for")
+
+    def on_body(self, body: bytes) -> None:
+        answer = cast("HttpAnswer", self.answer)
+        answer.buffer.append(body)
+        answer.buffered += len(body)
+        answer.received += len(body)
+
+    def on_message_complete(self) -> None:
+        answer = cast("HttpAnswer", self.answer)
+        if answer.head_done:
+            answer.complete = True
+        else:
+            answer.fields = []  # an interim 1xx answer; the real one follows

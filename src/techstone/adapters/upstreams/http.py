@@ -1,0 +1,159 @@
+"""The upstream client: the pool of HTTP/1.1 connections, kept alive per origin; the adapter of the port `Upstreams`.
+
+Knows nothing of chat: it carries a prepared head and body there and hands the answer back as it comes. Its rule: a
+connection is pooled again only after an answer that was whole and clean; after any error, cancel or surprise it is
+closed. Redirects are answers like any other, never followed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import ssl
+from typing import TYPE_CHECKING
+
+from techstone.adapters.upstreams import proxy
+from techstone.adapters.upstreams.connection import Connection, HttpAnswer
+from techstone.gateway.ports import Call, Origin, UpstreamProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# A connection unused for so long is closed by us: servers close theirs at 60 s or more (nginx 75, llama.cpp and uvicorn
+# earlier, which costs us one more connect, see `open`).
+_IDLE_SECONDS = 55.0
+_IDLE_PER_ORIGIN = 256
+# How often deadlines are looked at; a time-out is late by this at most.
+_TICK = 0.2
+
+
+class HttpUpstreams:
+    """The pool of connections, by origin.
+
+    `environment` is where proxies are read from (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY); `tls` verifies upstream
+    certificates (default: the system's trust store).
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, environment: Mapping[str, str], tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.loop = loop
+        self.busy: set[Connection] = set()
+        self._idle: dict[Origin, collections.deque[Connection]] = {}
+        self._open = 0
+        self._proxies = proxy.read(environment)
+        self._tls = tls
+        self._timer: asyncio.TimerHandle | None = loop.call_later(_TICK, self._tick)
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open, busy and idle."""
+        return self._open
+
+    async def open(self, call: Call) -> HttpAnswer:
+        """Send the request and return the answer once its head has come; raise UpstreamProblem.
+
+        A kept-alive connection that dies before one byte of an answer was closed by the server as our request left;
+        such a request is sent once more, on a fresh connection (RFC 9112 section 9.3.1).
+        """
+        idle = self._idle.get(call.origin)
+        while idle:
+            connection = idle.pop()
+            if not connection.alive:
+                continue
+            answer = await self._exchange(connection, call)
+            if answer.problem is None:
+                return answer
+            if answer.problem.kind != "reset" or answer.fed or answer.head_done:
+                raise answer.problem
+            break
+        answer = await self._exchange(await self._connect(call), call)
+        if answer.problem is not None:
+            raise answer.problem
+        return answer
+
+    @staticmethod
+    async def _exchange(connection: Connection, call: Call) -> HttpAnswer:
+        answer = connection.send(call)
+        try:
+            if answer.waiter is not None:
+                await answer.waiter
+        except asyncio.CancelledError:
+            answer.close()
+            raise
+        return answer
+
+    def keep(self, connection: Connection) -> None:
+        """Put a clean connection back."""
+        idle = self._idle.get(connection.origin)
+        if idle is None:
+            idle = self._idle[connection.origin] = collections.deque()
+        if len(idle) >= _IDLE_PER_ORIGIN:
+            connection.drop()
+            return
+        connection.idle_since = self.loop.time()
+        idle.append(connection)
+
+    def forget(self, connection: Connection) -> None:
+        """Hear that a connection is closed."""
+        self._open -= 1
+        idle = self._idle.get(connection.origin)
+        if idle and connection in idle:
+            idle.remove(connection)
+
+    async def _connect(self, call: Call) -> Connection:
+        seconds = min(call.timeouts.connect, call.timeouts.total)
+        try:
+            async with asyncio.timeout(seconds):
+                connection = await self._dial(call.origin)
+        except TimeoutError as error:
+            raise UpstreamProblem("timeout", f"no connection in {seconds:g} s") from error
+        except (OSError, proxy.ProxyRefused) as error:  # ssl.SSLError is an OSError
+            raise UpstreamProblem("connect", type(error).__name__) from error
+        self._open += 1
+        return connection
+
+    async def _dial(self, origin: Origin) -> Connection:
+        def fresh() -> Connection:
+            return Connection(self, self.loop, origin)
+
+        if origin.scheme == "unix":
+            _, made = await self.loop.create_unix_connection(fresh, origin.host)
+            return made
+        context = self._trust() if origin.scheme == "https" else None
+        via = self._proxies.choose(origin)
+        if via is not None:
+            sock = await proxy.connect(self.loop, via, origin)
+            name = origin.host if context else None
+            _, made = await self.loop.create_connection(fresh, sock=sock, ssl=context, server_hostname=name)
+            return made
+        _, made = await self.loop.create_connection(fresh, origin.host, origin.port, ssl=context)
+        return made
+
+    def _trust(self) -> ssl.SSLContext:
+        if self._tls is None:
+            # Made late: the system's trust store takes 15 ms and 6 MB, which a local engine does not need.
+            self._tls = ssl.create_default_context()
+        return self._tls
+
+    def _tick(self) -> None:
+        now = self.loop.time()
+        late = [(busy, busy.answer.late(now)) for busy in self.busy if busy.answer and now >= busy.answer.deadline]
+        for connection, problem in late:
+            if problem is not None:
+                connection.fail(problem)
+        for idle in self._idle.values():
+            while idle and now - idle[0].idle_since > _IDLE_SECONDS:
+                idle.popleft().drop()
+        self._timer = self.loop.call_later(_TICK, self._tick)
+
+    def close(self) -> None:
+        """Close everything."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for connection in list(self.busy):
+            connection.fail(UpstreamProblem("reset", "closing"))
+        for idle in self._idle.values():
+            while idle:
+                idle.pop().drop()
