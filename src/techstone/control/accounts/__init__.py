@@ -1,0 +1,1 @@
+"""Who pays: accounts, their plan, their credit and whether they are suspended."""

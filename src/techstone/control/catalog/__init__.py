@@ -1,0 +1,1 @@
+"""What is on offer: plans, models and providers, as the configuration names them."""

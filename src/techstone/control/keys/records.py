@@ -1,0 +1,101 @@
+"""API keys as they are stored and as they are shown.
+
+The key itself stands in `CreatedKey` alone, which is returned once and never stored.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+KeyState = Literal["active", "expired", "revoked"]
+
+
+class KeySettings(msgspec.Struct, frozen=True):
+    """What the holder of a key may do; a rotated key hands them on. None: no limit but the plan's."""
+
+    models: tuple[str, ...] | None = None
+    rpm: int | None = None
+    tpm: int | None = None
+    concurrent: int | None = None
+
+
+class Key(msgspec.Struct, frozen=True):
+    """A stored key: the SHA-256 digest of it (32 bytes), never the key. Times are unix seconds; None: never."""
+
+    id: str
+    digest: bytes
+    account: str
+    name: str
+    hint: str
+    settings: KeySettings = KeySettings()
+    created_at: int = 0
+    expires_at: int | None = None
+    revoked_at: int | None = None
+
+
+class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A wish for a key. `account` is an email or id, `expires` a lifetime such as `30d`, `12h`, `45s` (None: never)."""
+
+    account: str
+    name: str = "default"
+    models: tuple[str, ...] | None = None
+    expires: str | None = None
+    rpm: int | None = None
+    tpm: int | None = None
+    concurrent: int | None = None
+    live: bool = True
+
+
+class KeyChosen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One key, by its id or by the key itself (for a key that was found where it should not be)."""
+
+    key: str
+
+
+class Rotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A key to replace, and for how many seconds the old one stays good beside the new one."""
+
+    key: str
+    overlap: int = 0
+
+
+class KeyShown(msgspec.Struct, frozen=True):
+    """A key as it can be shown at any time."""
+
+    id: str
+    account: str  # email
+    name: str
+    hint: str
+    state: KeyState
+    models: tuple[str, ...] | None
+    rpm: int | None
+    tpm: int | None
+    concurrent: int | None
+    created_at: int
+    expires_at: int | None
+    revoked_at: int | None
+
+
+class CreatedKey(msgspec.Struct, frozen=True):
+    """A new key, the only time that it is seen; `replaces` is the id of the key that it takes over from."""
+
+    id: str
+    key: str
+    account: str  # email
+    name: str
+    hint: str
+    models: tuple[str, ...] | None
+    rpm: int | None
+    tpm: int | None
+    concurrent: int | None
+    created_at: int
+    expires_at: int | None
+    replaces: str | None = None
+
+    def __repr__(self) -> str:
+        """Leave the key out: a traceback or a log line must not show it."""
+        return f"CreatedKey(id={self.id!r}, hint={self.hint!r}, account={self.account!r})"
+
+    __str__ = __repr__

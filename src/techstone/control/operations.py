@@ -1,0 +1,94 @@
+"""What an operator can do, whether through a running control plane or straight on the database.
+
+`Operations` is the same three rooms either way: the services themselves (`build`), or a client of the internal API
+(`adapters.internal`). Whoever holds it cannot tell, and need not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from techstone.control.ports import StoreFacts
+
+if TYPE_CHECKING:
+    from techstone.control.accounts.records import AccountShown, NewAccount
+    from techstone.control.catalog.records import ModelShown
+    from techstone.control.keys.records import CreatedKey, KeyShown, NewKey
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What `doctor` tells about the control plane. `subscribers` is None where no control plane runs."""
+
+    store: StoreFacts
+    revision: int
+    accounts: int
+    keys: int
+    models: int
+    providers: int
+    subscribers: int | None = None
+
+
+class AccountOperations(Protocol):
+    """Accounts; `who` is an email or id."""
+
+    async def create(self, wanted: NewAccount) -> AccountShown:
+        """Create one; InvalidRequest names the field."""
+
+    async def list(self) -> tuple[AccountShown, ...]:
+        """Return all."""
+
+    async def show(self, who: str) -> AccountShown:
+        """Return one; NotFound."""
+
+    async def set_plan(self, who: str, plan: str) -> AccountShown:
+        """Change its plan."""
+
+    async def suspend(self, who: str, *, suspended: bool = True) -> AccountShown:
+        """Suspend it or let it in again."""
+
+
+class KeyOperations(Protocol):
+    """Keys; `which` is a key's id or the key itself."""
+
+    async def create(self, wanted: NewKey) -> CreatedKey:
+        """Create one and show it, this once."""
+
+    async def list(self, account: str | None = None) -> tuple[KeyShown, ...]:
+        """Return those of the account (email or id), or all."""
+
+    async def revoke(self, which: str) -> KeyShown:
+        """End it now."""
+
+    async def rotate(self, which: str, overlap: int = 0) -> CreatedKey:
+        """Replace it by a new one of the same settings; the old one stays good for `overlap` seconds."""
+
+
+class CatalogOperations(Protocol):
+    """What is on offer."""
+
+    async def list_models(self) -> tuple[ModelShown, ...]:
+        """Return every model."""
+
+
+class Operations(Protocol):
+    """Everything together; `close` it when done."""
+
+    @property
+    def accounts(self) -> AccountOperations:
+        """Accounts."""
+
+    @property
+    def keys(self) -> KeyOperations:
+        """Keys."""
+
+    @property
+    def catalog(self) -> CatalogOperations:
+        """Catalog."""
+
+    async def doctor(self) -> Facts:
+        """Return facts for `doctor`."""
+
+    async def close(self) -> None:
+        """Give everything up."""

@@ -1,0 +1,117 @@
+"""What the control plane needs of the world: a store.
+
+Every change raises the store's revision by one, in the same transaction, and stamps the records that it touched with
+it; so "what changed since revision N" has one exact answer for any number of control processes, and for a command line
+that wrote past them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from techstone.control.accounts.records import Account
+from techstone.control.keys.records import Key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Clock = Callable[[], int]
+    """Unix seconds."""
+
+    Randomness = Callable[[int], bytes]
+    """That many random bytes, fit for secrets."""
+
+
+class StoreError(Exception):
+    """The store cannot be used: one line for the operator."""
+
+
+class Taken(Exception):
+    """A value that must be unique is in use; `field` says which."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(field)
+        self.field = field
+
+
+class Records(msgspec.Struct, frozen=True):
+    """Records at one revision, read in one transaction."""
+
+    revision: int
+    accounts: tuple[Account, ...] = ()
+    keys: tuple[Key, ...] = ()
+
+
+class StoreFacts(msgspec.Struct, frozen=True):
+    """What `doctor` tells about the store."""
+
+    kind: str
+    location: str
+    schema: str
+    durable: bool
+    size: int  # bytes
+
+
+class AccountStore(Protocol):
+    """Accounts by id or email."""
+
+    async def add_account(self, account: Account) -> None:
+        """Store it; raise Taken("email")."""
+
+    async def find_account(self, who: str) -> Account | None:
+        """Return the account of that id or email."""
+
+    async def list_accounts(self) -> tuple[Account, ...]:
+        """Return all, oldest first."""
+
+    async def set_plan(self, account_id: str, plan: str) -> None:
+        """Change the plan."""
+
+    async def set_suspended(self, account_id: str, *, suspended: bool) -> None:
+        """Suspend the account or let it in again."""
+
+
+class KeyStore(Protocol):
+    """Keys by id or digest. Keys are never deleted: what was once billed to them must stay explainable."""
+
+    async def add_key(self, key: Key) -> None:
+        """Store it; raise Taken("digest")."""
+
+    async def replace_key(self, old_id: str, expires_at: int, new: Key) -> None:
+        """Store the new key and bring the old one's end forward to `expires_at`, both or neither."""
+
+    async def find_key(self, key_id: str) -> Key | None:
+        """Return the key of that id."""
+
+    async def find_key_by_digest(self, digest: bytes) -> Key | None:
+        """Return the key of that digest."""
+
+    async def list_keys(self, account_id: str | None = None) -> tuple[Key, ...]:
+        """Return those of the account, or all; oldest first."""
+
+    async def revoke_key(self, key_id: str, at: int) -> None:
+        """Revoke it; a revoked key keeps its first time."""
+
+
+class Store(AccountStore, KeyStore, Protocol):
+    """The control plane's records."""
+
+    async def add_first(self, account: Account, key: Key) -> bool:
+        """Store both if there is no account at all; say whether it did (of two processes only one does)."""
+
+    async def read_revision(self) -> int:
+        """Return the newest revision."""
+
+    async def read_all(self) -> Records:
+        """Return every account and every key that is not revoked."""
+
+    async def read_changes(self, since: int) -> Records:
+        """Return what changed after the revision, revoked keys included."""
+
+    async def read_facts(self) -> StoreFacts:
+        """Return what `doctor` tells."""
+
+    async def close(self) -> None:
+        """Give everything up."""
