@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
-from techstone.core.snapshot import Timeouts  # noqa: TC001 - msgspec reads the annotation at run time
+from techstone.core.snapshot import Timeouts
 
 if TYPE_CHECKING:
     from techstone.core.record import RequestRecord

@@ -1,0 +1,164 @@
+"""All client connections of one gateway process: the cap, the sweep of their deadlines, the drain.
+
+Holds what every front needs and nothing of one request: bounds, the directory of endpoints, ids, the date line, who is
+trusted to speak for a client.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from techstone.gateway.guard import Bounds
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from techstone.gateway.directory import Directory
+    from techstone.gateway.exchange import Exchange
+    from techstone.gateway.front import Front
+
+_TICK = 0.25
+# A sweep looks at every connection; with 10,000 of them that is 1 ms of each 250.
+_COMMENT_SECONDS = 15.0
+_SERVER = b"server: techstone\r\n"
+
+
+class Journalist(Protocol):
+    """Who hears of every answer (metrics, access log) and of defects."""
+
+    def answered(self, exchange: Exchange) -> None:
+        """Take one answer, whole or cut."""
+
+    def failed(self, exchange: Exchange, error: Exception) -> None:
+        """Take a defect of ours: an exception that nobody expected."""
+
+    def insecure(self, exchange: Exchange) -> None:
+        """Take a request over plain HTTP where TLS is on: its key has travelled in clear (row S-5)."""
+
+
+class Trust(msgspec.Struct, frozen=True):
+    """Transport rules: whose X-Forwarded-* are believed, and whether plain HTTP is refused."""
+
+    proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    https_only: bool = False
+    tls: bool = False
+
+
+class Connections:
+    """The fronts of one process and what they share. `seed` (8 random bytes) makes request ids unique."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        directory: Directory,
+        journalist: Journalist,
+        *,
+        seed: bytes,
+        bounds: Bounds | None = None,
+        trust: Trust | None = None,
+    ) -> None:
+        self.loop = loop
+        self.directory = directory
+        self.bounds = bounds or Bounds()
+        self.draining = False
+        self.comment_seconds = _COMMENT_SECONDS
+        self.fronts: set[Front] = set()
+        self.stamp = b""
+        self._journalist = journalist
+        self._trust = trust or Trust()
+        self.https_only = self._trust.https_only
+        self._prefix = b"req_" + seed.hex().encode()
+        self._count = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin to sweep."""
+        self._tick()
+
+    def _tick(self) -> None:
+        self.stamp = b"date: %b\r\n" % formatdate(usegmt=True).encode() + _SERVER
+        now = self.loop.time()
+        for front in list(self.fronts):
+            front.sweep(now)
+        self._timer = self.loop.call_later(_TICK, self._tick)
+
+    def next_id(self) -> bytes:
+        """Return a request id that no other request has, here or in another process."""
+        self._count += 1
+        return b"%b%08x" % (self._prefix, self._count)
+
+    def admit(self, front: Front) -> bool:
+        """Take a connection in, unless there are too many."""
+        if len(self.fronts) >= self.bounds.connections:
+            return False
+        self.fronts.add(front)
+        return True
+
+    def forget(self, front: Front) -> None:
+        """Hear that a connection is closed."""
+        self.fronts.discard(front)
+
+    def finished(self, exchange: Exchange) -> None:
+        """Hear that an answer is whole, or cut."""
+        self._journalist.answered(exchange)
+
+    def report(self, exchange: Exchange, error: Exception) -> None:
+        """Hear of a defect."""
+        self._journalist.failed(exchange, error)
+
+    def note_plain(self, exchange: Exchange) -> None:
+        """Hear of a request in clear where TLS is on."""
+        self._journalist.insecure(exchange)
+
+    def origin_of(self, front: Front, headers: dict[bytes, bytes]) -> tuple[str, bool]:
+        """Return the client's address and whether it came by TLS; only a trusted proxy may say otherwise than TCP."""
+        trust = self._trust
+        tls = trust.tls and not front.plain
+        if not trust.proxies or not self._is_proxy(front.peer):
+            return front.peer, tls
+        client = front.peer
+        for hop in reversed(headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",")):
+            address = hop.strip()
+            if not _is_address(address):
+                break
+            client = address
+            if not self._is_proxy(address):
+                break
+        return client, tls or headers.get(b"x-forwarded-proto", b"").lower() == b"https"
+
+    def _is_proxy(self, address: str) -> bool:
+        try:
+            ip = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(ip in network for network in self._trust.proxies)
+
+    def drain(self) -> None:
+        """Take no new requests: idle connections close, the others after their answer."""
+        self.draining = True
+        for front in list(self.fronts):
+            front.drain()
+
+    def stop(self) -> None:
+        """End every answer that still runs."""
+        for front in list(self.fronts):
+            front.stop()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    @property
+    def working(self) -> int:
+        """How many answers are under way."""
+        return sum(front.exchange is not None for front in self.fronts)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,418 @@
+"""The front: the server side of one HTTP/1.1 connection, from raw bytes to an `Exchange` and back.
+
+llhttp parses, the guard (`gateway/guard`) refuses and bounds, the `Directory` says who answers. One request at a time:
+what a client sends ahead (pipelining) waits, bounded. No timers of its own: `Connections` sweeps all fronts, so that a
+request costs no timer; everything that depends on time is in `sweep`, which tests call with a moved clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, cast
+
+import httptools
+
+from techstone.core.errors import ApiError, Draining, InsecureTransport, InvalidRequest, RequestTimeout, ServerError
+from techstone.gateway.exchange import KEEP_ALIVE_COMMENT, Exchange, Field
+from techstone.gateway.guard import BrokenRequest, ChunkedBody, Framing, check_beginning, check_head, judge_head
+
+if TYPE_CHECKING:
+    from techstone.gateway.connections import Connections
+    from techstone.gateway.directory import Endpoint
+
+_FOREVER = float("inf")
+_HEAD_END = b"\r\n\r\n"
+# A refused request's body is read and dropped up to here, so that the connection can be kept (SDKs pool theirs);
+# beyond, it is cheaper to close.
+_DRAIN = 1024 * 1024
+# After a refusal that closes, input is read and dropped for this long: closing with unread input makes the kernel send
+# a reset, which can destroy the answer before the client has read it (RFC 9112 section 9.6).
+_LINGER_SECONDS = 2.0
+_WRITE_BUFFER = 64 * 1024
+
+
+class Front(asyncio.Protocol):
+    """One client connection. `plain` says that TLS is on but this connection came without it."""
+
+    __slots__ = (
+        "_began",
+        "_buffer",
+        "_chunked",
+        "_deadline",
+        "_discard",
+        "_endpoint",
+        "_fields",
+        "_framing",
+        "_house",
+        "_lingering",
+        "_parser",
+        "_pieces",
+        "_received",
+        "_refusal",
+        "_stalled_since",
+        "_state",
+        "_task",
+        "_transport",
+        "_url",
+        "exchange",
+        "loop",
+        "peer",
+        "plain",
+    )
+
+    def __init__(self, house: Connections, *, plain: bool = False) -> None:
+        self._house = house
+        self.loop = house.loop
+        self.plain = plain
+        self.peer = ""
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._buffer = b""
+        self._fields: list[Field] = []
+        self._url = b""
+        self._state = _HEAD
+        self._pieces: list[bytes] = []
+        self._received = 0
+        self._framing: Framing | None = None
+        self._chunked: ChunkedBody | None = None
+        self._refusal: ApiError | None = None
+        self._discard = False
+        self._endpoint: Endpoint | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stalled_since = _FOREVER
+        self._lingering = False
+        self._began = 0.0
+        self._deadline = _FOREVER
+        self.exchange: Exchange | None = None
+
+    # From the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=_WRITE_BUFFER)
+        peer = transport.get_extra_info("peername")
+        self.peer = peer[0] if isinstance(peer, tuple) else ""
+        self._deadline = self.loop.time() + self._house.bounds.idle_seconds
+        if not self._house.admit(self):
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self._state in {_HEAD, _BODY}:
+            self._read(self._buffer + data if self._buffer else data)
+        elif self._state == _BUSY:
+            self._buffer += data
+            if len(self._buffer) > self._house.bounds.pipelined and self._transport is not None:
+                self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the signature is asyncio's
+        self._transport = None
+        self._state = _CLOSED
+        self._house.forget(self)
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def pause_writing(self) -> None:
+        self._stalled_since = self.loop.time()
+        if self.exchange is not None and self.exchange.flow is not None:
+            self.exchange.flow.pause()
+
+    def resume_writing(self) -> None:
+        self._stalled_since = _FOREVER
+        if self.exchange is not None and self.exchange.flow is not None:
+            self.exchange.flow.resume()
+
+    # From the parser
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields.append((name.lower(), value.rstrip(b" \t")))
+
+    def on_body(self, body: bytes) -> None:
+        if not self._discard:
+            self._pieces.append(body)
+
+    # Reading
+
+    def _read(self, data: bytes) -> None:
+        """Take bytes while a head or body is awaited; what is left over waits in the buffer."""
+        self._buffer = b""
+        try:
+            while data and self._state != _CLOSED:
+                if self._state == _HEAD:
+                    data = self._read_head(data)
+                elif self._state == _BODY:
+                    data = self._read_body(data)
+                else:
+                    self._buffer = data
+                    return
+        except BrokenRequest as broken:
+            self._refuse_now(broken.error)
+
+    def _read_head(self, data: bytes) -> bytes:
+        bounds = self._house.bounds
+        if data[:2] == b"\r\n":
+            data = data[2:]  # RFC 9112 2.2: an empty line before the request line is ignored
+        end = data.find(_HEAD_END)
+        if end < 0:
+            check_beginning(data, bounds)
+            if not self._buffer and self._began == 0.0:
+                self._began = self.loop.time()
+                self._deadline = self._began + bounds.head_seconds
+            self._buffer = data
+            return b""
+        end += 4
+        head = data if end == len(data) else data[:end]
+        check_head(head, bounds)
+        self._fields = []
+        self._url = b""
+        try:
+            self._parser.feed_data(head)
+        except httptools.HttpParserUpgrade:
+            pass  # judged below, by the header or the method
+        except httptools.HttpParserError as error:
+            raise BrokenRequest(
+                InvalidRequest(f"Malformed HTTP request: {error}.", code="malformed_http", closes=True)
+            ) from error
+        self._open_exchange()
+        return data[end:]
+
+    def _open_exchange(self) -> None:
+        """Judge a parsed head, and either wait for its body or go on."""
+        house = self._house
+        parser = self._parser
+        method = parser.get_method()
+        version = parser.get_http_version()
+        path, _, query = self._url.partition(b"?")
+        exchange = self.exchange = Exchange(self, method, path, query)
+        exchange.started = self.loop.time()
+        exchange.request_id = house.next_id()
+        exchange.fields = self._fields
+        exchange.headers = headers = dict(self._fields)
+        framing = self._framing = judge_head(method, version, self._fields, headers, house.bounds)
+        if path[:1] != b"/":
+            exchange.path = _origin_form(path, method)
+        exchange.legacy = version == "1.0"
+        exchange.keep_alive = not exchange.legacy and parser.should_keep_alive() and not house.draining
+        exchange.client, exchange.secure = house.origin_of(self, headers)
+        refusal: ApiError | None = None
+        if self.plain or (house.https_only and not exchange.secure):
+            house.note_plain(exchange)
+            refusal = InsecureTransport()
+        elif house.draining:
+            refusal = Draining()
+        else:
+            self._endpoint, refusal = house.directory.find(exchange)
+        if framing.length or framing.chunked:
+            self._begin_body(framing, refusal)
+            return
+        self._refusal = refusal
+        self._dispatch()
+
+    def _begin_body(self, framing: Framing, refusal: ApiError | None) -> None:
+        exchange = cast("Exchange", self.exchange)
+        if refusal is not None and (framing.expects or framing.chunked or framing.length > _DRAIN or refusal.closes):
+            # The body is not worth reading: answer now and close.
+            refusal.closes = True
+            raise BrokenRequest(refusal)
+        self._refusal = refusal
+        self._discard = refusal is not None
+        self._pieces = []
+        self._received = 0
+        self._chunked = ChunkedBody(self._house.bounds) if framing.chunked else None
+        self._state = _BODY
+        self._began = exchange.started
+        self._deadline = self._began + self._house.bounds.body_seconds
+        if framing.expects:
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _read_body(self, data: bytes) -> bytes:
+        framing = cast("Framing", self._framing)
+        bounds = self._house.bounds
+        if self._chunked is not None:
+            self._pieces += self._chunked.feed(data)
+            self._received += len(data)
+            done = self._chunked.done
+            rest = self._chunked.rest
+        else:
+            missing = framing.length - self._received
+            piece = data if len(data) <= missing else data[:missing]
+            rest = data[len(piece) :]
+            self._received += len(piece)
+            try:
+                self._parser.feed_data(piece)
+            except httptools.HttpParserError as error:  # pragma: no cover - the guard agrees with llhttp on lengths
+                raise BrokenRequest(InvalidRequest("Malformed HTTP request body.", closes=True)) from error
+            done = self._received == framing.length
+        if not done:
+            self._deadline = self._began + bounds.body_seconds + self._received / bounds.body_rate
+            return rest
+        if self._chunked is not None:
+            self._chunked = None
+            self._parser = httptools.HttpRequestParser(self)  # llhttp saw only the head of the chunked request
+        pieces = self._pieces
+        exchange = cast("Exchange", self.exchange)
+        exchange.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._pieces = []
+        self._dispatch()
+        return rest
+
+    # Answering
+
+    def _dispatch(self) -> None:
+        """Hand the whole request on."""
+        self._state = _BUSY
+        self._deadline = _FOREVER
+        self._began = 0.0
+        exchange = cast("Exchange", self.exchange)
+        if self._refusal is not None:
+            refusal, self._refusal = self._refusal, None
+            self._discard = False
+            exchange.send_error(refusal)
+            return
+        coroutine = self._answer(exchange, cast("Endpoint", self._endpoint))
+        if sys.version_info >= (3, 12):
+            # Runs at once up to its first real wait: one turn of the loop less.
+            task = asyncio.Task(coroutine, loop=self.loop, eager_start=True)
+            self._task = None if task.done() else task
+        else:
+            self._task = self.loop.create_task(coroutine)
+
+    async def _answer(self, exchange: Exchange, endpoint: Endpoint) -> None:
+        try:
+            await endpoint(exchange)
+            if not exchange.sent:
+                exchange.send_error(ServerError())
+        except ApiError as error:
+            exchange.send_error(error)
+        except Exception as error:  # noqa: BLE001 - the one place where a defect of ours becomes a 500
+            self._house.report(exchange, error)
+            exchange.send_error(ServerError())
+
+    def _refuse_now(self, error: ApiError) -> None:
+        """Answer a request that died in the guard, and close."""
+        self._state = _BUSY
+        self._buffer = b""
+        exchange = self.exchange
+        if exchange is None or exchange.sent:
+            exchange = self.exchange = Exchange(self, b"GET", b"", b"")
+            exchange.request_id = self._house.next_id()
+            exchange.started = self.loop.time()
+        exchange.keep_alive = False
+        exchange.send_error(error)
+
+    @property
+    def stamp(self) -> bytes:
+        """Return the `date` and `server` lines."""
+        return self._house.stamp
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; after a hang-up they are dropped."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def answered(self, exchange: Exchange) -> None:
+        """Go on to the next request of the connection, or close it."""
+        self._house.finished(exchange)
+        self._task = None
+        self.exchange = None
+        if self._transport is None:
+            return
+        if not exchange.keep_alive:
+            self._close()
+            return
+        self._state = _HEAD
+        self._deadline = self.loop.time() + self._house.bounds.idle_seconds
+        if self._buffer:
+            # Pipelined: from the loop, not from here, or a long pipeline would recurse.
+            self.loop.call_soon(self._read_ahead)
+
+    def _read_ahead(self) -> None:
+        if self._state == _HEAD and self._transport is not None:
+            self._transport.resume_reading()
+            self._read(self._buffer)
+
+    def _close(self) -> None:
+        """Close after what was written has left; linger, so that a reset does not destroy it."""
+        transport = self._transport
+        if transport is None:
+            return
+        self._state = _CLOSED
+        if transport.can_write_eof() and not self._lingering:
+            self._lingering = True
+            transport.write_eof()
+            transport.resume_reading()
+            self._deadline = self.loop.time() + _LINGER_SECONDS
+        else:
+            transport.close()
+
+    # Time
+
+    def sweep(self, now: float) -> None:
+        """Do what is due: close what is late, cut who does not read, comment into silent streams."""
+        if self._transport is None:
+            return
+        bounds = self._house.bounds
+        if now - self._stalled_since > bounds.stall_seconds:
+            self._transport.abort()
+            return
+        if now >= self._deadline:
+            self._expire(bounds.head_seconds, bounds.body_seconds)
+            return
+        exchange = self.exchange
+        if (
+            exchange is not None
+            and exchange.sse
+            and now - exchange.last_write >= self._house.comment_seconds
+            and self._stalled_since == _FOREVER
+        ):
+            exchange.send_events(KEEP_ALIVE_COMMENT)
+
+    def _expire(self, head_seconds: float, body_seconds: float) -> None:
+        transport = cast("asyncio.Transport", self._transport)
+        if self._state == _BODY:
+            self._refuse_now(RequestTimeout("body", body_seconds))
+        elif self._state == _HEAD and self._buffer:
+            self.exchange = None
+            self._refuse_now(RequestTimeout("head", head_seconds))
+        else:
+            transport.abort() if self._lingering else transport.close()
+
+    def drain(self) -> None:
+        """Close now if idle; else after the answer that is under way."""
+        if self.exchange is not None:
+            self.exchange.keep_alive = False
+        elif self._state == _HEAD and not self._buffer and self._transport is not None:
+            self._transport.close()
+
+    def stop(self) -> None:
+        """End what is still running: an error event for a stream, then the end."""
+        if self.exchange is None:
+            if self._transport is not None:
+                self._transport.close()
+            return
+        exchange, task = self.exchange, self._task
+        exchange.keep_alive = False
+        exchange.send_error(Draining())
+        if task is not None:
+            task.cancel()
+
+
+_HEAD, _BODY, _BUSY, _CLOSED = "head", "body", "busy", "closed"
+
+
+def _origin_form(target: bytes, method: bytes) -> bytes:
+    """Return the path of a target that is not in origin form; raise BrokenRequest (RFC 9112 section 3.2)."""
+    if target == b"*" and method == b"OPTIONS":
+        return b"*"
+    for scheme in (b"http://", b"https://"):
+        if target[: len(scheme)].lower() == scheme:
+            _, slash, path = target[len(scheme) :].partition(b"/")
+            return slash + path if slash else b"/"
+    raise BrokenRequest(InvalidRequest("Malformed HTTP request: not a request target.", code="malformed_http"))

@@ -1,0 +1,153 @@
+"""Carries an upstream's answer to the client: a whole completion, or a stream chunk by chunk.
+
+No coroutine step per chunk: the upstream's bytes go through `core.splice` straight into the client's transport, with
+back-pressure from its buffer to the upstream's socket. The coroutine wakes once, at the end.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from techstone.core import completion, failure
+from techstone.core.errors import ServerError, UpstreamFailed
+from techstone.core.splice import DONE, ChatStream, Options
+from techstone.gateway.dispatch import RefusedInStream
+from techstone.gateway.ports import Answer, UpstreamProblem
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from techstone.core.tally import Tally
+    from techstone.gateway.exchange import Exchange
+
+# A completion of 128 choices at the longest output on the market stays below; more is a defect or an attack.
+WHOLE_LIMIT = 64 * 1024 * 1024
+# If the first chunk is not there by then, the head goes out with a comment, so that proxies and clients keep waiting.
+FIRST_COMMENT_SECONDS = 15.0
+# After [DONE] only the end of the chunked body may follow.
+_TAIL_LIMIT = 16 * 1024
+
+
+async def read_whole(answer: Answer, model: str, fallback: tuple[str, int], tally: Tally) -> bytes:
+    """Return the body for the client; raise UpstreamProblem or RefusedInStream."""
+    body = await answer.read(WHOLE_LIMIT)
+    try:
+        return completion.rewrite(body, model, fallback, tally)
+    except completion.NotACompletion as problem:
+        if problem.error is not None:
+            raise RefusedInStream(failure.judge_event(problem.error)) from problem
+        raise UpstreamProblem("content", str(problem)) from problem
+
+
+class StreamRelay:
+    """One stream on its way; the sink of the upstream's answer. `head` gives the header lines of the client's answer.
+
+    The first events start the client's answer; until then every failure may still go to another route.
+    """
+
+    __slots__ = ("_ended", "_exchange", "_head", "_timer", "answer", "first_byte", "problem", "stream")
+
+    def __init__(self, exchange: Exchange, options: Options, tally: Tally, head: Callable[[], bytes]) -> None:
+        self._exchange = exchange
+        self._head = head
+        self._ended: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.stream = ChatStream(options, tally)
+        self.answer: Answer | None = None
+        self.problem: UpstreamProblem | None = None
+        self.first_byte = 0.0
+
+    async def prepare(self, answer: Answer) -> None:
+        """Relay until the stream is over, or raise UpstreamProblem or RefusedInStream before the first byte."""
+        kind = answer.header(b"content-type")
+        if kind is not None and not kind.lower().startswith(b"text/event-stream"):
+            raise UpstreamProblem("content", "not an event stream")
+        loop = self._exchange.wire.loop
+        self.answer = answer
+        self._ended = loop.create_future()
+        self._timer = loop.call_later(FIRST_COMMENT_SECONDS, self._start)
+        self._exchange.flow = answer
+        try:
+            answer.pipe(self)
+            await self._ended
+        finally:
+            self._timer.cancel()
+            self._exchange.flow = None
+        if self._exchange.status == 0 and not self.stream.done:
+            self._fail()
+
+    def _fail(self) -> None:
+        """Say why the stream ended before the first byte to the client."""
+        if self.stream.error is not None:
+            raise RefusedInStream(failure.judge_event(self.stream.error))
+        if self.problem is not None:
+            raise self.problem
+        raise UpstreamProblem("content", self.stream.broken or "a stream without content")
+
+    def _start(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        exchange = self._exchange
+        if exchange.status == 0 and not exchange.sent:
+            self.first_byte = exchange.wire.loop.time()
+            exchange.start_events(self._head())
+
+    def body_received(self, data: bytes) -> None:
+        """Take a piece of the upstream's stream."""
+        stream = self.stream
+        events = stream.feed(data)
+        exchange = self._exchange
+        if events and not exchange.sent:
+            if exchange.status == 0:
+                self._start()
+            exchange.send_events(events)
+        if stream.done or stream.broken is not None or stream.error is not None:
+            self._end()
+
+    def body_ended(self, problem: UpstreamProblem | None) -> None:
+        """Hear that the upstream has nothing more."""
+        self.problem = problem
+        self._end()
+
+    def _end(self) -> None:
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
+            if self.stream.done and self.answer is not None:
+                # Whole: let the connection come to its clean end by itself, so that it can be pooled.
+                self.answer.pipe(_Tail(self.answer))
+
+    @property
+    def complete(self) -> bool:
+        """Whether the upstream's stream was whole."""
+        return self.stream.done and self.stream.finished
+
+    def finish(self) -> None:
+        """Send the end of a complete stream; its usage is settled."""
+        if self._exchange.status == 0:
+            self._start()
+        self._exchange.finish(self.stream.last_chunk(self.stream.tally.settled()) + DONE)
+
+    def error(self) -> ServerError:
+        """Return what the client of a stream that broke off is told."""
+        if self.problem is not None and self.problem.kind == "timeout":
+            return UpstreamFailed("The upstream stopped answering in the middle of the stream.")
+        return UpstreamFailed("The upstream failed in the middle of the stream. The answer is incomplete.")
+
+
+class _Tail:
+    """What may follow [DONE]: nothing of interest, and not much of it."""
+
+    __slots__ = ("_answer", "_left")
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self._left = _TAIL_LIMIT
+
+    def body_received(self, data: bytes) -> None:
+        self._left -= len(data)
+        if self._left < 0:
+            self._answer.close()
+
+    def body_ended(self, problem: UpstreamProblem | None) -> None:
+        """Nothing is left to do."""

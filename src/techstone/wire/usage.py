@@ -1,0 +1,33 @@
+"""The usage object: what a request took, in tokens, as OpenAI's document has it."""
+
+import msgspec
+
+
+class PromptDetails(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Parts of the prompt's tokens."""
+
+    cached_tokens: int | None = None
+    audio_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    text_tokens: int | None = None
+    image_tokens: int | None = None
+
+
+class CompletionDetails(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Parts of the completion's tokens."""
+
+    reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
+    accepted_prediction_tokens: int | None = None
+    rejected_prediction_tokens: int | None = None
+    text_tokens: int | None = None
+
+
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Tokens of one request; `total_tokens` is the sum, and all choices share one prompt."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptDetails | None = None
+    completion_tokens_details: CompletionDetails | None = None
