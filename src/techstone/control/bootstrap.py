@@ -1,8 +1,21 @@
-"""The first start: an empty store gets a first account and a first key, which is shown this once."""
+"""The first start: an empty store gets a first account and a first key, which is shown this once.
+
+Of several control processes that start at the same time on one store, one creates them and the others find them.
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
+
+from techstone.control.accounts.records import NewAccount
+from techstone.control.keys.records import NewKey
+
+if TYPE_CHECKING:
+    from techstone.control.accounts.service import Accounts
+    from techstone.control.keys.service import Keys
+    from techstone.control.ports import Store
 
 
 class FirstKey(msgspec.Struct, frozen=True):
@@ -13,7 +26,18 @@ class FirstKey(msgspec.Struct, frozen=True):
     key: str
 
     def __repr__(self) -> str:
-        """Leave the key out."""
+        """Leave the key out: a traceback or a log line must not show it."""
         return f"FirstKey(account={self.account!r}, key_id={self.key_id!r})"
 
     __str__ = __repr__
+
+
+async def bootstrap(store: Store, accounts: Accounts, keys: Keys, email: str) -> FirstKey | None:
+    """Create the first account and key where there is no account; None where there is one already."""
+    if await store.list_accounts():
+        return None
+    account = accounts.draft(NewAccount(email))
+    record, key = keys.draft(NewKey(account.email, name="first"), account.id)
+    if not await store.add_first(account, record):
+        return None
+    return FirstKey(account.email, record.id, key)

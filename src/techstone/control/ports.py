@@ -17,11 +17,33 @@ from techstone.control.keys.records import Key
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from techstone.core.snapshot import Plan
+
     Clock = Callable[[], int]
     """Unix seconds."""
 
     Randomness = Callable[[int], bytes]
     """That many random bytes, fit for secrets."""
+
+
+class Offer(Protocol):
+    """What is on offer, for the rooms that must not promise anything else."""
+
+    def find_plan(self, name: str | None) -> Plan:
+        """Return the plan (None: the first); raise InvalidRequest for `plan`."""
+
+    def has_model(self, name: str) -> bool:
+        """Say whether the model is on offer."""
+
+
+class Holders(Protocol):
+    """Who can hold a key."""
+
+    async def find(self, who: str) -> Account:
+        """Return the account of that email or id; raise AccountNotFound."""
+
+    async def emails(self) -> dict[str, str]:
+        """Return every account's email by its id."""
 
 
 class StoreError(Exception):

@@ -4,7 +4,7 @@
     ├── InvalidRequest 400         malformed HTTP, JSON or parameter; carries `param`
     ├── Unauthorized 401           KeyMissing · KeyInvalid
     ├── Forbidden 403              ModelForbidden · InsecureTransport
-    ├── NotFound 404               ModelNotFound · UrlNotFound
+    ├── NotFound 404               ModelNotFound · UrlNotFound · AccountNotFound · KeyNotFound
     ├── MethodNotAllowed 405
     ├── RequestTimeout 408
     ├── PayloadTooLarge 413
@@ -171,6 +171,26 @@ class UrlNotFound(NotFound):
 
     def __init__(self, method: str, path: str) -> None:
         super().__init__(f"Invalid URL ({method} {path})")
+
+
+class AccountNotFound(NotFound):
+    """404: no account of this email or id (operators' API)."""
+
+    code = "account_not_found"
+    param = "account"
+
+    def __init__(self, who: str) -> None:
+        super().__init__(f"There is no account `{who}`.")
+
+
+class KeyNotFound(NotFound):
+    """404: no key of this id (operators' API); what was asked for is not repeated, it may be a key."""
+
+    code = "key_not_found"
+    param = "key"
+
+    def __init__(self) -> None:
+        super().__init__("There is no such key. Name it by its id (`key list` shows them) or give the key itself.")
 
 
 class MethodNotAllowed(ApiError):

@@ -197,7 +197,18 @@ class HttpAnswer:
 class Connection(asyncio.Protocol):
     """One connection to an origin; at most one call is on it at a time."""
 
-    __slots__ = ("_parser", "_paused", "_pool", "_transport", "answer", "idle_since", "loop", "on_made", "origin")
+    __slots__ = (
+        "_parser",
+        "_paused",
+        "_pool",
+        "_reusable",
+        "_transport",
+        "answer",
+        "idle_since",
+        "loop",
+        "on_made",
+        "origin",
+    )
 
     def __init__(self, pool: Pool, loop: asyncio.AbstractEventLoop, origin: Origin) -> None:
         self._pool = pool
@@ -207,6 +218,7 @@ class Connection(asyncio.Protocol):
         self.idle_since = 0.0
         self._transport: asyncio.Transport | None = None
         self._paused = False
+        self._reusable = False
         self._parser = httptools.HttpResponseParser(self)
         self.on_made: Callable[[], None] | None = None
 
@@ -304,13 +316,8 @@ class Connection(asyncio.Protocol):
         self.answer = None
         self._pool.busy.discard(self)
         framed = answer.chunked or answer.length is not None
-        if (
-            framed
-            and self.alive
-            and not self._paused
-            and not answer.call.head_only
-            and self._parser.should_keep_alive()
-        ):
+        clean = framed and self._reusable and not self._paused and not answer.call.head_only
+        if clean and self.alive:
             self._pool.keep(self)
         else:
             self.drop()
@@ -350,6 +357,8 @@ class Connection(asyncio.Protocol):
         if status >= 200:
             answer.status = status
             answer.frame()
+            # Asked here, not at the end: llhttp forgets the flags when the message is complete.
+            self._reusable = self._parser.should_keep_alive()
         elif status == 101:
             raise UpstreamProblem("protocol", "an upgrade that nobody asked for")
 

@@ -1,0 +1,118 @@
+"""The records in this process's memory: for tests and trials, with the same promises as the database but durability."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from techstone.control.ports import Records, StoreFacts, Taken
+
+if TYPE_CHECKING:
+    from techstone.control.accounts.records import Account
+    from techstone.control.keys.records import Key
+
+
+class MemoryStore:
+    """Dicts by id; no method gives way between reading and writing, so each is a transaction. Implements `Store`."""
+
+    def __init__(self) -> None:
+        self._revision = 0
+        self._accounts: dict[str, Account] = {}
+        self._keys: dict[str, Key] = {}
+        self._changed: dict[str, int] = {}
+
+    async def add_account(self, account: Account) -> None:
+        """Store it; raise Taken("email")."""
+        if any(other.email == account.email for other in self._accounts.values()):
+            raise Taken("email")
+        self._put(account)
+
+    async def find_account(self, who: str) -> Account | None:
+        """Return the account of that id or email."""
+        return next((account for account in self._accounts.values() if who in (account.id, account.email)), None)
+
+    async def list_accounts(self) -> tuple[Account, ...]:
+        """Return all, oldest first."""
+        return tuple(self._accounts.values())
+
+    async def set_plan(self, account_id: str, plan: str) -> None:
+        """Change the plan."""
+        self._put(msgspec.structs.replace(self._accounts[account_id], plan=plan))
+
+    async def set_suspended(self, account_id: str, *, suspended: bool) -> None:
+        """Suspend the account or let it in again."""
+        self._put(msgspec.structs.replace(self._accounts[account_id], suspended=suspended))
+
+    async def add_key(self, key: Key) -> None:
+        """Store it; raise Taken("digest")."""
+        if any(other.digest == key.digest for other in self._keys.values()):
+            raise Taken("digest")
+        self._put(key)
+
+    async def replace_key(self, old_id: str, expires_at: int, new: Key) -> None:
+        """Store the new key and bring the old one's end forward, at one revision."""
+        if any(other.digest == new.digest for other in self._keys.values()):
+            raise Taken("digest")
+        self._put(msgspec.structs.replace(self._keys[old_id], expires_at=expires_at), new)
+
+    async def find_key(self, key_id: str) -> Key | None:
+        """Return the key of that id."""
+        return self._keys.get(key_id)
+
+    async def find_key_by_digest(self, digest: bytes) -> Key | None:
+        """Return the key of that digest."""
+        return next((key for key in self._keys.values() if key.digest == digest), None)
+
+    async def list_keys(self, account_id: str | None = None) -> tuple[Key, ...]:
+        """Return those of the account, or all; oldest first."""
+        return tuple(key for key in self._keys.values() if account_id in (None, key.account))
+
+    async def revoke_key(self, key_id: str, at: int) -> None:
+        """Revoke it; a revoked key keeps its first time."""
+        key = self._keys[key_id]
+        if key.revoked_at is None:
+            self._put(msgspec.structs.replace(key, revoked_at=at))
+
+    async def add_first(self, account: Account, key: Key) -> bool:
+        """Store both if there is no account at all."""
+        if self._accounts:
+            return False
+        self._put(account, key)
+        return True
+
+    async def read_revision(self) -> int:
+        """Return the newest revision."""
+        return self._revision
+
+    async def read_all(self) -> Records:
+        """Return every account and every key that is not revoked."""
+        return Records(
+            self._revision,
+            tuple(self._accounts.values()),
+            tuple(key for key in self._keys.values() if key.revoked_at is None),
+        )
+
+    async def read_changes(self, since: int) -> Records:
+        """Return what changed after the revision, revoked keys included."""
+        return Records(
+            self._revision,
+            tuple(account for account in self._accounts.values() if self._changed[account.id] > since),
+            tuple(key for key in self._keys.values() if self._changed[key.id] > since),
+        )
+
+    async def read_facts(self) -> StoreFacts:
+        """Return what `doctor` tells."""
+        return StoreFacts(kind="memory", location="this process", schema="-", durable=False, size=0)
+
+    async def close(self) -> None:
+        """Nothing to give up."""
+
+    def _put(self, *records: Account | Key) -> None:
+        self._revision += 1
+        for record in records:
+            self._changed[record.id] = self._revision
+            if hasattr(record, "digest"):
+                self._keys[record.id] = record
+            else:
+                self._accounts[record.id] = record

@@ -1,0 +1,79 @@
+"""The composition root of the gateway process: every collaborator is made here, once, and handed to who needs it."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from techstone.adapters.upstreams.http import HttpUpstreams
+from techstone.gateway.admission import Doorkeeper
+from techstone.gateway.catalog import Catalog
+from techstone.gateway.chat import ChatCompletions
+from techstone.gateway.connections import Connections, Journalist, Trust
+from techstone.gateway.directory import Directory, Route
+from techstone.gateway.dispatch import Dispatch
+from techstone.gateway.forward import Forward
+from techstone.gateway.health import Health
+from techstone.gateway.ports import Meter, Snapshots
+from techstone.gateway.settlement import Settlement
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+class Outside(msgspec.Struct):
+    """What the gateway is given of the world: ports filled with adapters, and the environment."""
+
+    snapshots: Snapshots
+    meter: Meter
+    journalist: Journalist
+    render_metrics: Callable[[], bytes]
+    environment: Mapping[str, str]
+    control_socket: str
+    trust: Trust
+
+
+class Gateway:
+    """A wired gateway: its connections for the listener, and what the metrics look at."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, outside: Outside) -> None:
+        self.upstreams = HttpUpstreams(loop, outside.environment)
+        # Weighted choice among routes, not a secret.
+        self.dispatch = Dispatch(self.upstreams, loop.time, random.random, outside.environment)
+        doorkeeper = Doorkeeper(outside.snapshots, time.time)
+        chat = ChatCompletions(doorkeeper, self.dispatch, Settlement(outside.meter, loop.time), time.time)
+        catalog = Catalog(outside.snapshots)
+        health = Health(outside.snapshots, outside.render_metrics, lambda: self.connections.draining)
+        forward = Forward(self.upstreams, outside.control_socket)
+        directory = _list_endpoints(doorkeeper, chat, catalog, health, forward)
+        self.connections = Connections(loop, directory, outside.journalist, seed=os.urandom(8), trust=outside.trust)
+
+    def close(self) -> None:
+        """Give every connection up."""
+        self.connections.stop()
+        self.upstreams.close()
+
+
+def _list_endpoints(
+    doorkeeper: Doorkeeper, chat: ChatCompletions, catalog: Catalog, health: Health, forward: Forward
+) -> Directory:
+    """Return the API: every URL with and without /v1, since SDKs append to the base URL that they are given."""
+    get = (b"GET", b"HEAD")
+    completions = Route((b"POST",), chat.create, check=doorkeeper.check, json=True)
+    models = Route(get, catalog.list, check=doorkeeper.check, json=False)
+    model = Route(get, catalog.show, check=doorkeeper.check, json=False)
+    exact = {
+        b"/v1/chat/completions": completions,
+        b"/chat/completions": completions,
+        b"/v1/models": models,
+        b"/models": models,
+        b"/healthz": Route(get, health.live, check=None, json=False),
+        b"/readyz": Route(get, health.ready, check=None, json=False),
+        b"/metrics": Route(get, health.metrics, check=None, json=False),
+    }
+    return Directory(exact, {b"/v1/models/": model, b"/models/": model}, forward.pass_on)

@@ -1,0 +1,97 @@
+"""What may be done with accounts. Knows no HTTP and no database; every refusal names the field."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from techstone.control.accounts.records import Account, AccountShown, NewAccount
+from techstone.control.ports import Taken
+from techstone.core import money
+from techstone.core.errors import AccountNotFound, InvalidRequest
+
+if TYPE_CHECKING:
+    from techstone.control.ports import AccountStore, Clock, Offer, Randomness
+
+# RFC 5321 section 4.5.3.1.3: a path is at most 256 octets with its angle brackets.
+_LONGEST_EMAIL = 254
+# One @, no blanks and no control characters. More than that only a letter to the address can tell.
+_EMAIL = re.compile(r"[^\s@\x00-\x20\x7f]+@[^\s@\x00-\x20\x7f]+")
+
+
+class Accounts:
+    """Create, show and change accounts."""
+
+    def __init__(self, store: AccountStore, offer: Offer, clock: Clock, randomness: Randomness) -> None:
+        self._store = store
+        self._offer = offer
+        self._clock = clock
+        self._randomness = randomness
+
+    def draft(self, wanted: NewAccount) -> Account:
+        """Check the wish and return the account that it asks for, not stored yet."""
+        email = wanted.email.strip().lower()
+        if len(email) > _LONGEST_EMAIL or not _EMAIL.fullmatch(email):
+            raise InvalidRequest("email must be an address such as name@example.com.", param="email")
+        try:
+            credit = money.parse(wanted.credit)
+        except ValueError as error:
+            raise InvalidRequest(f"credit: {error}.", param="credit") from error
+        return Account(
+            id="acct_" + self._randomness(10).hex(),
+            email=email,
+            plan=self._offer.find_plan(wanted.plan).name,
+            credit_nano=credit,
+            created_at=self._clock(),
+        )
+
+    async def create(self, wanted: NewAccount) -> AccountShown:
+        """Create an account."""
+        account = self.draft(wanted)
+        try:
+            await self._store.add_account(account)
+        except Taken as taken:
+            raise InvalidRequest(f"There is an account `{account.email}` already.", param=taken.field) from taken
+        return _show(account)
+
+    async def find(self, who: str) -> Account:
+        """Return the account of that email or id; raise AccountNotFound."""
+        account = await self._store.find_account(who.strip().lower())
+        if account is None:
+            raise AccountNotFound(who)
+        return account
+
+    async def emails(self) -> dict[str, str]:
+        """Return every account's email by its id."""
+        return {account.id: account.email for account in await self._store.list_accounts()}
+
+    async def list(self) -> tuple[AccountShown, ...]:
+        """Return all, oldest first."""
+        return tuple(_show(account) for account in await self._store.list_accounts())
+
+    async def show(self, who: str) -> AccountShown:
+        """Return the account of that email or id."""
+        return _show(await self.find(who))
+
+    async def set_plan(self, who: str, plan: str) -> AccountShown:
+        """Put the account on another plan."""
+        account = await self.find(who)
+        await self._store.set_plan(account.id, self._offer.find_plan(plan).name)
+        return await self.show(account.id)
+
+    async def suspend(self, who: str, *, suspended: bool = True) -> AccountShown:
+        """Suspend the account, or let it in again."""
+        account = await self.find(who)
+        await self._store.set_suspended(account.id, suspended=suspended)
+        return await self.show(account.id)
+
+
+def _show(account: Account) -> AccountShown:
+    return AccountShown(
+        id=account.id,
+        email=account.email,
+        plan=account.plan,
+        credit=money.show(account.credit_nano),
+        suspended=account.suspended,
+        created_at=account.created_at,
+    )

@@ -1,0 +1,184 @@
+"""What may be done with keys: create, list, revoke, rotate. The key leaves in the answer to its creation, then never.
+
+Knows no HTTP and no database. Every refusal names the field, and no message repeats what may be a key.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from techstone.control.keys.records import CreatedKey, Key, KeySettings, KeyShown, KeyState, NewKey
+from techstone.core import keys
+from techstone.core.errors import InvalidRequest, KeyNotFound
+
+if TYPE_CHECKING:
+    from techstone.control.ports import Clock, Holders, KeyStore, Offer, Randomness
+
+_LONGEST_NAME = 100
+_LARGEST_LIMIT = 2**31 - 1
+_LIFETIME = re.compile(r"(\d{1,9})([smhdw])", re.ASCII)
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_LONGEST_LIFETIME = 100 * 365 * 86_400
+# An old key beside a new one is a door left open: thirty days is the longest that a roll-out may take.
+LONGEST_OVERLAP = 30 * 86_400
+
+
+class Keys:
+    """Create, show, revoke and rotate keys."""
+
+    def __init__(self, store: KeyStore, holders: Holders, offer: Offer, clock: Clock, randomness: Randomness) -> None:
+        self._store = store
+        self._holders = holders
+        self._offer = offer
+        self._clock = clock
+        self._randomness = randomness
+
+    def draft(self, wanted: NewKey, account_id: str) -> tuple[Key, str]:
+        """Check the wish and return the record that it asks for, not stored yet, and the key itself."""
+        now = self._clock()
+        lifetime = None if wanted.expires is None else _read_lifetime(wanted.expires)
+        settings = KeySettings(self._check_models(wanted.models), *_check_limits(wanted))
+        return self._make(
+            account_id,
+            _check_name(wanted.name),
+            settings,
+            expires_at=None if lifetime is None else now + lifetime,
+            live=wanted.live,
+        )
+
+    async def create(self, wanted: NewKey) -> CreatedKey:
+        """Create a key and show it, this once."""
+        account = await self._holders.find(wanted.account)
+        record, key = self.draft(wanted, account.id)
+        await self._store.add_key(record)
+        return _reveal(record, key, account.email)
+
+    async def list(self, account: str | None = None) -> tuple[KeyShown, ...]:
+        """Return those of the account (email or id), or all; oldest first."""
+        if account is not None:
+            holder = await self._holders.find(account)
+            return tuple(self._show(key, holder.email) for key in await self._store.list_keys(holder.id))
+        emails = await self._holders.emails()
+        return tuple(self._show(key, emails[key.account]) for key in await self._store.list_keys())
+
+    async def revoke(self, which: str) -> KeyShown:
+        """End the key now."""
+        key = await self._find(which)
+        await self._store.revoke_key(key.id, self._clock())
+        holder = await self._holders.find(key.account)
+        return self._show(await self._find(key.id), holder.email)
+
+    async def rotate(self, which: str, overlap: int = 0) -> CreatedKey:
+        """Replace the key by a new one of the same settings; the old one stays good for `overlap` seconds more."""
+        if not 0 <= overlap <= LONGEST_OVERLAP:
+            raise InvalidRequest(f"overlap must be 0 to {LONGEST_OVERLAP} seconds.", param="overlap")
+        old = await self._find(which)
+        now = self._clock()
+        if _judge(old, now) != "active":
+            raise InvalidRequest(f"The key {old.id} is {_judge(old, now)}; create a new one instead.", param="key")
+        # The lifetime that was asked for counts from now on: a rotation is not to shorten it to what was left.
+        lifetime = None if old.expires_at is None else now + old.expires_at - old.created_at
+        record, key = self._make(
+            old.account, old.name, old.settings, expires_at=lifetime, live=old.hint.startswith("ts_live_")
+        )
+        ends = now + overlap if old.expires_at is None else min(now + overlap, old.expires_at)
+        await self._store.replace_key(old.id, ends, record)
+        holder = await self._holders.find(old.account)
+        return msgspec.structs.replace(_reveal(record, key, holder.email), replaces=old.id)
+
+    def _make(
+        self, account_id: str, name: str, settings: KeySettings, *, expires_at: int | None, live: bool
+    ) -> tuple[Key, str]:
+        key = keys.compose(self._randomness(keys.RANDOM_BYTES), live=live)
+        record = Key(
+            id="key_" + self._randomness(10).hex(),
+            digest=keys.digest(key),
+            account=account_id,
+            name=name,
+            hint=keys.hint(key),
+            settings=settings,
+            created_at=self._clock(),
+            expires_at=expires_at,
+        )
+        return record, key
+
+    async def _find(self, which: str) -> Key:
+        which = which.strip()
+        if keys.well_formed(which):
+            found = await self._store.find_key_by_digest(keys.digest(which))
+        else:
+            found = await self._store.find_key(which)
+        if found is None:
+            raise KeyNotFound
+        return found
+
+    def _check_models(self, models: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if models is None:
+            return None
+        if not models:
+            raise InvalidRequest("models must name at least one model, or be left out for all.", param="models")
+        for place, model in enumerate(models):
+            if not self._offer.has_model(model):
+                raise InvalidRequest(f"models: there is no model `{model}`.", param=f"models[{place}]")
+        return tuple(dict.fromkeys(models))
+
+    def _show(self, key: Key, email: str) -> KeyShown:
+        return KeyShown(
+            id=key.id,
+            account=email,
+            name=key.name,
+            hint=key.hint,
+            state=_judge(key, self._clock()),
+            created_at=key.created_at,
+            expires_at=key.expires_at,
+            revoked_at=key.revoked_at,
+            **msgspec.structs.asdict(key.settings),
+        )
+
+
+def _reveal(record: Key, key: str, email: str) -> CreatedKey:
+    return CreatedKey(
+        id=record.id,
+        key=key,
+        account=email,
+        name=record.name,
+        hint=record.hint,
+        created_at=record.created_at,
+        expires_at=record.expires_at,
+        **msgspec.structs.asdict(record.settings),
+    )
+
+
+def _judge(key: Key, now: int) -> KeyState:
+    if key.revoked_at is not None:
+        return "revoked"
+    if key.expires_at is not None and key.expires_at <= now:
+        return "expired"
+    return "active"
+
+
+def _check_name(name: str) -> str:
+    name = name.strip()
+    if not name or len(name) > _LONGEST_NAME or not name.isprintable():
+        raise InvalidRequest(f"name must be 1 to {_LONGEST_NAME} printable characters.", param="name")
+    return name
+
+
+def _check_limits(wanted: NewKey) -> tuple[int | None, int | None, int | None]:
+    for field, limit in (("rpm", wanted.rpm), ("tpm", wanted.tpm), ("concurrent", wanted.concurrent)):
+        if limit is not None and not 1 <= limit <= _LARGEST_LIMIT:
+            raise InvalidRequest(f"{field} must be a whole number from 1 to {_LARGEST_LIMIT}.", param=field)
+    return wanted.rpm, wanted.tpm, wanted.concurrent
+
+
+def _read_lifetime(text: str) -> int:
+    found = _LIFETIME.fullmatch(text.strip())
+    seconds = int(found[1]) * _SECONDS[found[2]] if found else 0
+    if not 0 < seconds <= _LONGEST_LIFETIME:
+        raise InvalidRequest(
+            "expires must be a lifetime such as 45s, 15m, 12h, 30d or 2w, at most 100 years.", param="expires"
+        )
+    return seconds

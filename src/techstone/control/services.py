@@ -1,0 +1,48 @@
+"""The rooms' services over one store, built in one place; also how the command line works where no control runs."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING
+
+from techstone.control.accounts.service import Accounts
+from techstone.control.catalog.service import Offers
+from techstone.control.keys.service import Keys
+from techstone.control.operations import Facts
+
+if TYPE_CHECKING:
+    from techstone.control.catalog.records import Catalog
+    from techstone.control.ports import Clock, Randomness, Store
+
+
+def _now() -> int:
+    return int(time.time())
+
+
+class Services:
+    """All rooms over one store. Implements `Operations`; it does not own the store and leaves it open."""
+
+    def __init__(
+        self, store: Store, catalog: Catalog, *, clock: Clock = _now, randomness: Randomness = secrets.token_bytes
+    ) -> None:
+        self.store = store
+        self.catalog = Offers(catalog)
+        self.accounts = Accounts(store, self.catalog, clock, randomness)
+        self.keys = Keys(store, self.accounts, self.catalog, clock, randomness)
+
+    async def doctor(self) -> Facts:
+        """Return facts for `doctor`."""
+        records = await self.store.read_all()
+        offered = self.catalog.catalog
+        return Facts(
+            store=await self.store.read_facts(),
+            revision=records.revision,
+            accounts=len(records.accounts),
+            keys=len(records.keys),
+            models=len(offered.models),
+            providers=len(offered.providers),
+        )
+
+    async def close(self) -> None:
+        """Nothing to give up."""

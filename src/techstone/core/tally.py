@@ -1,0 +1,84 @@
+"""What a request is counted at: the upstream's own usage where it is plausible, else our own count.
+
+A usage is absurd when it is negative, inconsistent or beyond any model (row M-3: negative, huge, null). Our own count
+runs over the text that was delivered, whatever the pieces it came in (row M-8), and keeps at most 4 KiB of it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from techstone.core import tokens
+from techstone.wire.usage import Usage
+
+# Ten times the largest context window on the market (10 M tokens, 2026); above it the number is a defect.
+_LARGEST = 100_000_000
+_HELD = 4096
+
+_USAGE = msgspec.json.Decoder(Usage)
+_TEXT = msgspec.json.Decoder(str)
+
+
+def read_usage(raw: bytes | msgspec.Raw) -> Usage | None:
+    """Return the usage if it is plausible; the total is put right where it alone is wrong."""
+    try:
+        usage = _USAGE.decode(raw)
+    except msgspec.MsgspecError:
+        return None
+    if not (0 <= usage.prompt_tokens <= _LARGEST and 0 <= usage.completion_tokens <= _LARGEST):
+        return None
+    total = usage.prompt_tokens + usage.completion_tokens
+    return usage if usage.total_tokens == total else msgspec.structs.replace(usage, total_tokens=total)
+
+
+class Tally:
+    """The count of one answer while it goes by.
+
+    Each text of it (a choice's content, a tool's arguments) is counted by itself, so that a stream, which interleaves
+    them, counts like a whole answer.
+    """
+
+    __slots__ = ("_counters", "_held", "_pieces", "prompt_tokens", "usage")
+
+    def __init__(self, prompt_tokens: int) -> None:
+        self.prompt_tokens = prompt_tokens
+        self.usage: Usage | None = None
+        self._counters: dict[tuple[int, str], tokens.Counter] = {}
+        self._pieces: list[bytes] = []
+        self._held = 0
+
+    def take_escaped(self, piece: bytes) -> None:
+        """Take content of choice 0 as it stands between the quotes of a JSON string, checked before."""
+        self._pieces.append(piece)
+        self._held += len(piece)
+        if self._held > _HELD:
+            self._flush()
+
+    def take(self, text: str, choice: int, part: str) -> None:
+        """Take text of a choice; `part` says which of its texts."""
+        if text:
+            self._flush()
+            self._count(text, (choice, part))
+
+    def _flush(self) -> None:
+        if self._pieces:
+            text = _TEXT.decode(b'"' + b"".join(self._pieces) + b'"')
+            self._pieces = []
+            self._held = 0
+            self._count(text, (0, "content"))
+
+    def _count(self, text: str, key: tuple[int, str]) -> None:
+        counter = self._counters.get(key)
+        if counter is None:
+            counter = self._counters[key] = tokens.Counter()
+        counter.feed(text)
+
+    def counted(self) -> Usage:
+        """Return our own count of what went by so far."""
+        self._flush()
+        completion = sum(counter.count for counter in self._counters.values())
+        return Usage(self.prompt_tokens, completion, self.prompt_tokens + completion)
+
+    def settled(self) -> Usage:
+        """Return what the request is counted at."""
+        return self.usage or self.counted()
