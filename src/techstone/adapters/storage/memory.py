@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from techstone.control.keys.records import Key
 from techstone.control.ports import Records, StoreFacts, Taken
 
 if TYPE_CHECKING:
     from techstone.control.accounts.records import Account
-    from techstone.control.keys.records import Key
 
 
 class MemoryStore:
@@ -112,7 +112,7 @@ class MemoryStore:
         self._revision += 1
         for record in records:
             self._changed[record.id] = self._revision
-            if hasattr(record, "digest"):
+            if isinstance(record, Key):
                 self._keys[record.id] = record
             else:
                 self._accounts[record.id] = record

@@ -50,7 +50,7 @@ def _check(catalog: Catalog) -> None:
     ):
         twice = {name for name in names if names.count(name) > 1}
         if twice:
-            raise ValueError(f"the catalog names the {kind} {sorted(twice)[0]} twice")
+            raise ValueError(f"the catalog names the {kind} {min(twice)} twice")
     providers = {provider.name for provider in catalog.providers}
     for model in catalog.models:
         for route in model.routes:

@@ -1,0 +1,118 @@
+"""A chat request: read strictly, and written anew for an upstream.
+
+What is forwarded is what was admitted: the top level is re-encoded from its decoded keys, values as raw slices, and
+every value that was judged (model, stream, n, token limits) from what was decoded, so that a repeated key or an odd
+spelling cannot make the upstream read another one.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from techstone.core import parameters, tokens
+from techstone.wire.chat import ChatBody, Message
+
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_BODY = msgspec.json.Decoder(ChatBody)
+_OPTIONS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ENCODER = msgspec.json.Encoder()
+_TRUE = msgspec.Raw(b"true")
+
+# Parameters by which clients steer some gateways and servers to another host, key or model (LiteLLM's per-request
+# settings). An upstream may itself be such a gateway, so they end here (reliability row S-2).
+ROUTING_FIELDS = frozenset(
+    (
+        "api_base",
+        "api_key",
+        "api_type",
+        "api_version",
+        "azure_ad_token",
+        "base_url",
+        "context_window_fallback_dict",
+        "custom_llm_provider",
+        "deployment_id",
+        "extra_body",
+        "extra_headers",
+        "extra_query",
+        "fallbacks",
+        "headers",
+        "litellm_params",
+        "mock_response",
+        "model_list",
+        "organization",
+        "proxies",
+        "router",
+        "user_config",
+    )
+)
+
+
+class ChatRequest(msgspec.Struct, gc=False):
+    """What was read: every top-level field, and the values that decisions are made by."""
+
+    fields: dict[str, msgspec.Raw]
+    model: str
+    stream: bool
+    include_usage: bool
+    n: int
+    max_tokens: int | None
+    prompt_tokens: int
+
+
+def read(body: bytes) -> ChatRequest:
+    """Decode and check a body; raise InvalidRequest with the path of the field that is wrong."""
+    try:
+        chat = _BODY.decode(body)
+        fields = _FIELDS.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise parameters.explain(body, error) from error
+    parameters.check_rules(chat)
+    options = chat.stream_options
+    return ChatRequest(
+        fields,
+        chat.model,
+        chat.stream is True,
+        options is not None and options.include_usage is True,
+        chat.n or 1,
+        chat.max_completion_tokens or chat.max_tokens,
+        _estimate(chat.messages),
+    )
+
+
+def _estimate(messages: list[Message]) -> int:
+    """Return the prompt's tokens by our own count."""
+    texts: list[str] = []
+    total = tokens.PRIMING + tokens.PER_MESSAGE * len(messages)
+    for message in messages:
+        content = message.content
+        if isinstance(content, str):
+            texts.append(content)
+        elif content is not None:
+            for part in content:
+                if part.text is not None:
+                    texts.append(part.text)
+                elif part.image_url is not None:
+                    total += tokens.PER_IMAGE
+        if message.tool_calls:
+            texts += [call.function.arguments for call in message.tool_calls if call.function]
+    return total + tokens.count("\n".join(texts))
+
+
+def encode(request: ChatRequest, upstream_model: str) -> bytes:
+    """Return the body for an upstream that knows the model by that name. Streams are always asked for usage."""
+    fields = {name: value for name, value in request.fields.items() if name not in ROUTING_FIELDS}
+    fields["model"] = msgspec.Raw(_ENCODER.encode(upstream_model))
+    if "n" in fields and request.n != 1:
+        fields["n"] = msgspec.Raw(b"%d" % request.n)
+    if request.max_tokens is not None:
+        limit = msgspec.Raw(b"%d" % request.max_tokens)
+        for name in ("max_tokens", "max_completion_tokens"):
+            if name in fields and bytes(fields[name]) != b"null":
+                fields[name] = limit
+    if request.stream:
+        fields["stream"] = _TRUE
+        raw = fields.get("stream_options")
+        options = _OPTIONS.decode(raw) if raw is not None and bytes(raw) != b"null" else {}
+        options["include_usage"] = _TRUE
+        fields["stream_options"] = msgspec.Raw(_ENCODER.encode(options))
+    return _ENCODER.encode(fields)
