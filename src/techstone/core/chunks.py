@@ -75,6 +75,7 @@ class Form:
         """Read an event; raise NotAChunk."""
         try:
             fields = _FIELDS.decode(payload)
+            payload.decode()  # msgspec does not look into strings that it skips
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise NotAChunk("an event that is not JSON") from error
         found = Found()

@@ -114,10 +114,10 @@ def read_detail(body: bytes) -> _Detail | None:
     """Read an error body: OpenAI's form, vLLM's bare one, or `{"error": "text"}`; None if it is none of them."""
     try:
         error = _WRAPPED.decode(body).error
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         try:
             detail = _BARE.decode(body)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
         return detail if detail.message else None
     return _Detail(message=error) if isinstance(error, str) else error

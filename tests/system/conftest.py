@@ -1,0 +1,185 @@
+"""A gateway on loopback and an upstream that does what a test tells it: real sockets, one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from techstone.adapters.upstreams.http import HttpUpstreams
+from techstone.app.wiring import Gateway, Outside
+from techstone.core import keys
+from techstone.core.snapshot import Account, Key, Model, Plan, Provider, Route, Snapshot, Timeouts, View
+from techstone.gateway.connections import Trust
+from techstone.gateway.front import Front
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from techstone.core.record import RequestRecord
+    from techstone.gateway.exchange import Exchange
+
+    Behaviour = Callable[["Upstream", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+COMPLETION = (
+    b'{"id":"chatcmpl-1","object":"chat.completion","created":1719000000,"model":"up","choices":[{"index":0,"message":'
+    b'{"role":"assistant","content":"Hello.","refusal":null},"logprobs":null,"finish_reason":"stop"}],'
+    b'"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}'
+)
+
+
+class Upstream:
+    """A raw server; `behave` answers a request whose head and body were read. Keeps what it received."""
+
+    def __init__(self) -> None:
+        self.behave: Behaviour = answer_whole
+        self.received: list[tuple[bytes, bytes]] = []
+        self.connections = 0
+        self.gone = asyncio.Event()
+        self.port = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+                self.received.append((head, await reader.readexactly(length)))
+                await self.behave(self, reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self.gone.set()
+            writer.close()
+
+
+async def answer_whole(_: Upstream, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(COMPLETION), COMPLETION))
+
+
+class _Snapshots:
+    problem: str | None = None
+
+    def __init__(self, view: View) -> None:
+        self.view: View | None = view
+
+
+class Books:
+    """Keeps what the gateway reports."""
+
+    def __init__(self) -> None:
+        self.records: list[RequestRecord] = []
+        self.defects: list[Exception] = []
+        self.insecures = 0
+
+    def finished(self, record: RequestRecord) -> None:
+        self.records.append(record)
+
+    def answered(self, exchange: object) -> None:
+        """Hear of an answer."""
+
+    def failed(self, _: Exchange, error: Exception) -> None:
+        self.defects.append(error)
+
+    def insecure(self, _: Exchange) -> None:
+        self.insecures += 1
+
+
+class House:
+    """The system under test, with the ways in that tests need."""
+
+    def __init__(self) -> None:
+        self.key = keys.compose(os.urandom(keys.RANDOM_BYTES))
+        self.limited = keys.compose(os.urandom(keys.RANDOM_BYTES))
+        self.upstream = Upstream()
+        self.books = Books()
+        self.port = 0
+        self.gateway: Gateway
+
+    async def start(self, folder: str) -> list[asyncio.Server]:
+        loop = asyncio.get_running_loop()
+        upstream = await asyncio.start_server(self.upstream.serve, "127.0.0.1", 0)
+        control = await asyncio.start_unix_server(self._control, f"{folder}/c")
+        self.upstream.port = upstream.sockets[0].getsockname()[1]
+        outside = Outside(
+            snapshots=_Snapshots(View(self._snapshot())),
+            meter=self.books,
+            journalist=self.books,
+            render_metrics=lambda: b"# none\n",
+            environment={"UP_KEY": "sk-upstream"},
+            control_socket=f"{folder}/c",
+            trust=Trust(),
+        )
+        self.gateway = Gateway(loop, outside)
+        self.gateway.connections.start()
+        server = await loop.create_server(lambda: Front(self.gateway.connections), "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        return [upstream, control, server]
+
+    @staticmethod
+    async def _control(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 4\r\nX-Page: 1\r\n\r\npage")
+        await writer.drain()
+        writer.close()
+
+    def _snapshot(self) -> Snapshot:
+        timeouts = Timeouts(connect=0.5, first_byte=0.5, between_bytes=0.5, total=3.0)
+        url = f"http://127.0.0.1:{self.upstream.port}/v1"
+        return Snapshot(
+            1,
+            plans=(Plan("pro", 500, 2_000_000, 50, "postpaid"),),
+            accounts=(Account("a1", "a@example.com", "pro"),),
+            keys=(
+                Key("k1", keys.digest(self.key.encode()).hex(), "a1", "all", "ts_live_…"),
+                Key("k2", keys.digest(self.limited.encode()).hex(), "a1", "few", "ts_live_…", models=("closed",)),
+            ),
+            models=(
+                Model("gpt-4o", (Route("up", "up"),)),
+                Model("closed", (Route("down", "up"),)),
+                Model("both", (Route("down", "up", priority=0), Route("up", "up", priority=1))),
+            ),
+            providers=(
+                Provider("up", "openai", url, api_key_env="UP_KEY", timeouts=timeouts),
+                Provider("down", "openai", "http://127.0.0.1:1/v1", timeouts=timeouts),
+            ),
+        )
+
+    async def send(self, raw: bytes, *, seconds: float = 2.0) -> bytes:
+        """Send bytes and return all that comes until the gateway closes, or is silent for 0.3 s after an answer."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(raw)
+        out = b""
+        try:
+            while True:
+                part = await asyncio.wait_for(reader.read(65536), seconds if not out else 0.15)
+                if not part:
+                    return out + b"<closed>"
+                out += part
+        except (TimeoutError, ConnectionError):
+            return out
+        finally:
+            writer.close()
+
+    def request(self, body: bytes, *, key: str | None = None, extra: bytes = b"") -> bytes:
+        """Return a raw chat request."""
+        return (
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\r\n%b"
+            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+            % ((key or self.key).encode(), extra, len(body), body)
+        )
+
+
+@pytest.fixture
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    house = House()
+    servers = await house.start(str(tmp_path_factory.mktemp("h")))
+    yield house
+    house.gateway.close()
+    assert isinstance(house.gateway.upstreams, HttpUpstreams)
+    for server in servers:
+        server.close()
+    await asyncio.sleep(0.01)
+    assert not house.books.defects

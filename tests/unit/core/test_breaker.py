@@ -1,0 +1,47 @@
+"""The breaker, on a moved clock."""
+
+from techstone.core.breaker import FAILURES, OPEN_SECONDS, Breaker
+
+
+def opened() -> Breaker:
+    breaker = Breaker()
+    for _ in range(FAILURES):
+        breaker.fail(0.0)
+    return breaker
+
+
+def test_opens_after_five_failures_in_a_row() -> None:
+    """Four failures and a success do not open it; five in a row do."""
+    breaker = Breaker()
+    for _ in range(FAILURES - 1):
+        breaker.fail(0.0)
+    breaker.succeed()
+    breaker.fail(0.0)
+    assert breaker.allows(0.0)
+    assert not opened().allows(OPEN_SECONDS - 0.1)
+
+
+def test_one_probe_passes_when_the_time_is_over() -> None:
+    """Half-open means exactly one call until its outcome is known."""
+    breaker = opened()
+    assert breaker.allows(OPEN_SECONDS)
+    assert not breaker.allows(OPEN_SECONDS)
+    breaker.succeed()
+    assert breaker.allows(OPEN_SECONDS)
+
+
+def test_failed_probe_opens_it_again() -> None:
+    """A probe that fails costs another full wait."""
+    breaker = opened()
+    breaker.allows(OPEN_SECONDS)
+    breaker.fail(OPEN_SECONDS)
+    assert not breaker.allows(2 * OPEN_SECONDS - 0.1)
+    assert breaker.wait(OPEN_SECONDS) == OPEN_SECONDS
+
+
+def test_abandoned_probe_leaves_room_for_the_next() -> None:
+    """A client that hangs up during the probe says nothing of the route."""
+    breaker = opened()
+    breaker.allows(OPEN_SECONDS)
+    breaker.abandon()
+    assert breaker.allows(OPEN_SECONDS)
