@@ -37,6 +37,7 @@ class Upstream:
         self.behave: Behaviour = answer_whole
         self.received: list[tuple[bytes, bytes]] = []
         self.connections = 0
+        self.asked = asyncio.Event()
         self.gone = asyncio.Event()
         self.port = 0
 
@@ -47,6 +48,7 @@ class Upstream:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
                 self.received.append((head, await reader.readexactly(length)))
+                self.asked.set()
                 await self.behave(self, reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
@@ -147,14 +149,14 @@ class House:
             ),
         )
 
-    async def send(self, raw: bytes, *, seconds: float = 2.0) -> bytes:
-        """Send bytes and return all that comes until the gateway closes, or is silent for 0.3 s after an answer."""
+    async def send(self, raw: bytes, *, seconds: float = 2.0, quiet: float = 0.15) -> bytes:
+        """Send bytes and return all that comes until the gateway closes, or is `quiet` for so long after an answer."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(raw)
         out = b""
         try:
             while True:
-                part = await asyncio.wait_for(reader.read(65536), seconds if not out else 0.15)
+                part = await asyncio.wait_for(reader.read(65536), seconds if not out else quiet)
                 if not part:
                     return out + b"<closed>"
                 out += part
