@@ -1,0 +1,259 @@
+"""The configuration: one TOML file, read strictly into frozen structs.
+
+Secrets are never in it, only the names of the environment variables that hold them. Every mistake is told with the path of the key, what was expected and what to do; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import tomllib
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from techstone.core import money
+from techstone.core.snapshot import Timeouts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class ConfigError(Exception):
+    """One line for the operator: which key, what was expected, what to do."""
+
+
+class ServerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[server]: where the API is served. `drain` is in seconds; `workers` is the number of gateway processes."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    public_url: str | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    workers: int = 1
+    drain: float = 30.0
+
+
+class DataSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[data]: where everything is kept that must survive a restart."""
+
+    dir: str = "./data"
+    database: str = "sqlite"
+    limits: str = "memory"
+
+
+class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[engine]: the embedded model. `model` is a GGUF file; `context` is in tokens, per request."""
+
+    enabled: bool = True
+    model: str | None = None
+    parallel: int = 4
+    context: int = 2048
+    threads: int | None = None
+
+
+class ProviderEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[[providers]]: an upstream with OpenAI's API."""
+
+    name: str
+    base_url: str
+    kind: Literal["openai"] = "openai"
+    api_key_env: str | None = None
+    headers: dict[str, str] = {}
+    timeouts: Timeouts = Timeouts()
+
+
+class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """USD per million tokens, as strings: a price is exact, a float is not."""
+
+    input: str
+    output: str
+    cached_input: str | None = None
+
+
+class RouteEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One way to serve a model; lower priority is tried first."""
+
+    provider: str
+    model: str
+    weight: int = 1
+    priority: int = 0
+
+
+class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[[models]]: a model by the name that clients ask for."""
+
+    name: str
+    routes: tuple[RouteEntry, ...]
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    price: Price | None = None
+
+
+class PlanEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[plans.NAME]: limits per account in any 60 s; None keeps what is built in."""
+
+    rpm: int | None = None
+    tpm: int | None = None
+    concurrent: int | None = None
+    billing: Literal["prepaid", "postpaid"] | None = None
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file. All of it has a default, so that no file is needed."""
+
+    server: ServerSection = ServerSection()
+    data: DataSection = DataSection()
+    engine: EngineSection = EngineSection()
+    providers: tuple[ProviderEntry, ...] = ()
+    models: tuple[ModelEntry, ...] = ()
+    plans: dict[str, PlanEntry] = {}
+
+
+def read(path: Path) -> Config:
+    """Return the configuration of a file; raise ConfigError."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    try:
+        return parse(text)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def parse(text: str) -> Config:
+    """Return the configuration that a TOML text holds; raise ConfigError."""
+    try:
+        config = msgspec.convert(tomllib.loads(text), Config)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"not TOML: {error}") from error
+    except msgspec.ValidationError as error:
+        raise ConfigError(_explain(str(error))) from error
+    check(config)
+    return config
+
+
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*?)`(?: - at `\$\.?(?P<path>.*?)`)?$")
+_MISSING = re.compile(r"Object missing required field `(?P<name>.*?)`(?: - at `\$\.?(?P<path>.*?)`)?$")
+_WRONG = re.compile(r"(?P<what>.*?) - at `\$\.?(?P<path>.*?)`$")
+
+
+def _explain(message: str) -> str:
+    """Return msgspec's message in the words of a person who edits a file."""
+    if found := _UNKNOWN.match(message):
+        return f"{_join(found)}: unknown key; techstone.example.toml lists every key"
+    if found := _MISSING.match(message):
+        return f"{_join(found)}: missing, and there is no default for it"
+    if found := _WRONG.match(message):
+        return f"{found['path']}: {found['what'][:1].lower()}{found['what'][1:]}"
+    return message
+
+
+def _join(found: re.Match[str]) -> str:
+    return f"{found['path']}.{found['name']}" if found["path"] else found["name"]
+
+
+def check(config: Config) -> None:
+    """Raise ConfigError where values are out of range or contradict each other."""
+    _check_server(config.server)
+    if config.data.database != "sqlite":
+        raise ConfigError('data.database: only "sqlite" is available in this version')
+    if config.data.limits != "memory":
+        raise ConfigError('data.limits: only "memory" is available in this version')
+    _check_range("engine.parallel", config.engine.parallel, 1, 256)
+    _check_range("engine.context", config.engine.context, 256, 10_000_000)
+    if config.engine.threads is not None:
+        _check_range("engine.threads", config.engine.threads, 1, 1024)
+    for place, provider in enumerate(config.providers):
+        _check_provider(f"providers[{place}]", provider)
+    _check_unique("providers", [provider.name for provider in config.providers])
+    for place, model in enumerate(config.models):
+        _check_model(f"models[{place}]", model)
+    _check_unique("models", [model.name for model in config.models])
+    for name, plan in config.plans.items():
+        for field, limit in (("rpm", plan.rpm), ("tpm", plan.tpm), ("concurrent", plan.concurrent)):
+            if limit is not None:
+                _check_range(f"plans.{name}.{field}", limit, 1, 2**31 - 1)
+
+
+def _check_server(server: ServerSection) -> None:
+    _check_range("server.port", server.port, 0, 65_535)
+    _check_range("server.workers", server.workers, 1, 256)
+    _check_range("server.drain", server.drain, 0, 3600)
+    if (server.tls_cert is None) != (server.tls_key is None):
+        raise ConfigError("server.tls_cert and server.tls_key: give both or neither")
+    for place, proxy in enumerate(server.trusted_proxies):
+        try:
+            ipaddress.ip_network(proxy)
+        except ValueError as error:
+            raise ConfigError(f"server.trusted_proxies[{place}]: {error}") from error
+    if server.public_url is not None:
+        _check_url("server.public_url", server.public_url)
+
+
+def _check_provider(path: str, provider: ProviderEntry) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", provider.name):
+        raise ConfigError(f"{path}.name: expected letters, digits, dots, dashes or underscores, at most 64")
+    if provider.name == "engine":
+        raise ConfigError(f"{path}.name: `engine` is the built-in engine; choose another name")
+    _check_url(f"{path}.base_url", provider.base_url)
+    for name, value in provider.headers.items():
+        # RFC 9110 section 5.6.2 (token) and 5.5 (value): anything else could end the head.
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(r"[\x20-\x7e]*", value):
+            raise ConfigError(f"{path}.headers: `{name}` is no header that HTTP allows")
+        if name.lower() in {"host", "content-length", "transfer-encoding", "connection", "authorization"}:
+            raise ConfigError(f"{path}.headers: `{name}` is set by the gateway itself; keys come from api_key_env")
+    for field in provider.timeouts.__struct_fields__:
+        seconds = getattr(provider.timeouts, field)
+        if not 0 < seconds <= 86_400:
+            raise ConfigError(f"{path}.timeouts.{field}: expected seconds, more than 0 and at most 86400")
+
+
+def _check_model(path: str, model: ModelEntry) -> None:
+    if not re.fullmatch(r"[\x21-\x7e]{1,200}", model.name):
+        raise ConfigError(f"{path}.name: expected 1 to 200 visible ASCII characters")
+    if not model.routes:
+        raise ConfigError(f"{path}.routes: expected at least one route")
+    for place, route in enumerate(model.routes):
+        _check_range(f"{path}.routes[{place}].weight", route.weight, 0, 1_000_000)
+    for field, tokens in (
+        ("context_window", model.context_window),
+        ("max_output_tokens", model.max_output_tokens),
+    ):
+        if tokens is not None:
+            _check_range(f"{path}.{field}", tokens, 1, 2**31 - 1)
+    if model.price is not None:
+        for field in ("input", "output", "cached_input"):
+            price = getattr(model.price, field)
+            try:
+                if price is not None:
+                    money.parse(price)
+            except ValueError as error:
+                raise ConfigError(f"{path}.price.{field}: {error}") from error
+
+
+def _check_url(path: str, url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or re.search(r"[\x00-\x20\x7f-\uffff]", url):
+        raise ConfigError(f"{path}: expected a URL such as https://api.example.com/v1")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ConfigError(f"{path}: a URL without user, query and fragment is expected; keys come from api_key_env")
+
+
+def _check_range(path: str, value: float, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise ConfigError(f"{path}: expected {least} to {most}, found {value:g}")
+
+
+def _check_unique(path: str, names: list[str]) -> None:
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise ConfigError(f"{path}[{place}].name: `{name}` is there already")

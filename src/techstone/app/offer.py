@@ -1,0 +1,131 @@
+"""From the configuration and the environment to the catalog: which plans, models and providers are on offer.
+
+The rule of the first start: a provider counts as configured when it stands in the file or its key is in the
+environment; without any, every well-known model name is answered by the built-in engine, and says so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from techstone.app import presets
+from techstone.app.config import Config, ConfigError
+from techstone.control.catalog.records import Catalog
+from techstone.core.snapshot import Model, Plan, Provider, Route, Timeouts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ENGINE = "engine"
+ENGINE_KEY_ENV = "TECHSTONE_ENGINE_KEY"
+# Unix seconds of the models' entry in /v1/models: a constant, so that all processes say the same. 2026-08-21.
+_CREATED = 1_787_270_400
+
+
+class EngineAddress(msgspec.Struct, frozen=True):
+    """Where the embedded engine listens, and the name of the model that it serves."""
+
+    base_url: str
+    model: str
+    context: int
+
+
+def compose(config: Config, environment: Mapping[str, str], engine: EngineAddress | None) -> Catalog:
+    """Return what is on offer; raise ConfigError where a route leads nowhere or there is nothing to offer."""
+    providers = _list_providers(config, environment)
+    models = _configured(config, {provider.name for provider in providers}, engine)
+    if not models:
+        models = _well_known(providers, engine)
+    if engine is not None:
+        timeouts = Timeouts(first_byte=120.0)  # a queue for the slots of a small machine is no failure
+        providers.append(Provider(ENGINE, "engine", engine.base_url, ENGINE_KEY_ENV, {}, timeouts))
+        models.setdefault(
+            engine.model,
+            Model(engine.model, (Route(ENGINE, engine.model),), _CREATED, "techstone", engine.context, engine.context),
+        )
+    if not models:
+        raise ConfigError("nothing to offer: enable [engine], or add a [[providers]] and its [[models]]")
+    return Catalog(_list_plans(config), tuple(models.values()), tuple(providers))
+
+
+def missing_secrets(config: Config, environment: Mapping[str, str]) -> list[str]:
+    """Return a line for each configured provider whose key is not in the environment."""
+    return [
+        f"providers[{place}].api_key_env: the environment has no {provider.api_key_env}; export it before the start"
+        for place, provider in enumerate(config.providers)
+        if provider.api_key_env is not None and not environment.get(provider.api_key_env)
+    ]
+
+
+def _list_providers(config: Config, environment: Mapping[str, str]) -> list[Provider]:
+    providers = [
+        Provider(entry.name, entry.kind, entry.base_url, entry.api_key_env, entry.headers, entry.timeouts)
+        for entry in config.providers
+    ]
+    taken = {provider.name for provider in providers}
+    providers += [
+        Provider(preset.name, "openai", preset.base_url, preset.api_key_env)
+        for preset in presets.PROVIDERS
+        if preset.name not in taken and environment.get(preset.api_key_env)
+    ]
+    return providers
+
+
+def _configured(config: Config, providers: set[str], engine: EngineAddress | None) -> dict[str, Model]:
+    """Return the models of the file; one whose only providers are well-known but without a key is left out."""
+    known = providers | ({ENGINE} if engine is not None else set())
+    presets_known = {preset.name for preset in presets.PROVIDERS}
+    models: dict[str, Model] = {}
+    for place, entry in enumerate(config.models):
+        routes = []
+        for number, route in enumerate(entry.routes):
+            if route.provider in known:
+                routes.append(Route(route.provider, route.model, route.weight, route.priority))
+            elif route.provider not in presets_known:
+                names = ", ".join(sorted(known)) or "none"
+                raise ConfigError(
+                    f"models[{place}].routes[{number}].provider: there is no provider `{route.provider}`; "
+                    f"configured: {names}"
+                )
+        if not routes and engine is not None and not providers:
+            routes = [Route(ENGINE, engine.model)]
+        if routes:
+            owner = routes[0].provider if routes[0].provider != ENGINE else "techstone"
+            models[entry.name] = Model(
+                entry.name, tuple(routes), _CREATED, owner, entry.context_window, entry.max_output_tokens
+            )
+    return models
+
+
+def _well_known(providers: list[Provider], engine: EngineAddress | None) -> dict[str, Model]:
+    """Return the models that need no configuration: those of the enabled providers, or all of them on the engine."""
+    enabled = {provider.name for provider in providers}
+    models: dict[str, Model] = {}
+    for preset in presets.MODELS:
+        if preset.provider in enabled:
+            route = Route(preset.provider, preset.name)
+            window, longest = preset.context_window, preset.max_output_tokens
+        elif engine is not None and not enabled:
+            route = Route(ENGINE, engine.model)
+            window = longest = engine.context
+        else:
+            continue
+        owner = preset.provider if route.provider != ENGINE else "techstone"
+        models[preset.name] = Model(preset.name, (route,), _CREATED, owner, window, longest)
+    return models
+
+
+def _list_plans(config: Config) -> tuple[Plan, ...]:
+    plans = {plan.name: plan for plan in presets.PLANS}
+    for name, entry in config.plans.items():
+        changes = {field: value for field, value in msgspec.structs.asdict(entry).items() if value is not None}
+        if name in plans:
+            plans[name] = msgspec.structs.replace(plans[name], **changes)
+            continue
+        missing = [field for field in entry.__struct_fields__ if field not in changes]
+        if missing:
+            raise ConfigError(f"plans.{name}.{missing[0]}: missing; a new plan needs rpm, tpm, concurrent and billing")
+        plans[name] = Plan(name, **changes)
+    return tuple(plans.values())

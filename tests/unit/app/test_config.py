@@ -1,0 +1,124 @@
+"""The configuration file: read strictly, explained by path, documented in full."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from techstone.app import config, presets
+from techstone.app.config import (
+    Config,
+    ConfigError,
+    DataSection,
+    EngineSection,
+    ModelEntry,
+    PlanEntry,
+    Price,
+    ProviderEntry,
+    RouteEntry,
+    ServerSection,
+)
+
+EXAMPLE = (Path(__file__).parents[3] / "techstone.example.toml").read_text("utf-8")
+SETTING = re.compile(r"^#(?=[a-z\[])", re.MULTILINE)
+
+
+def test_example_as_it_stands_is_the_default() -> None:
+    """A copy of the example without any change configures what no file configures."""
+    found = config.parse(EXAMPLE)
+    assert found.server == Config().server
+    assert (found.providers, found.models) == ((), ())
+    assert set(found.plans.values()) == {PlanEntry()}
+
+
+def test_example_shows_every_setting() -> None:
+    """Taking every "#" away gives a valid file in which every key of every table occurs."""
+    text = SETTING.sub("", EXAMPLE)
+    config.parse(text)
+    for table in (ServerSection, DataSection, EngineSection, ProviderEntry, ModelEntry):
+        for field in msgspec.structs.fields(table):
+            assert re.search(rf"^{field.name} = ", text, re.MULTILINE), f"{table.__name__}.{field.name}"
+    for table in (Price, RouteEntry):
+        for field in msgspec.structs.fields(table):
+            assert re.search(rf"[{{,] ?{field.name} = ", text), f"{table.__name__}.{field.name}"
+
+
+def test_example_tells_the_true_defaults() -> None:
+    """What a "#" hides is the default, save where the default is nothing."""
+    shown = config.parse(SETTING.sub("", EXAMPLE))
+    for name in ("server", "data", "engine"):
+        default = getattr(Config(), name)
+        for field in msgspec.structs.fields(type(default)):
+            value = getattr(default, field.name)
+            if value not in (None, ()):
+                assert getattr(getattr(shown, name), field.name) == value
+    plans = {name: (plan.rpm, plan.tpm, plan.concurrent, plan.billing) for name, plan in shown.plans.items()}
+    assert plans == {plan.name: (plan.rpm, plan.tpm, plan.concurrent, plan.billing) for plan in presets.PLANS}
+
+
+def test_example_models_are_the_presets() -> None:
+    """The models that need no file are those of the example, with the same windows and prices."""
+    shown = config.parse(SETTING.sub("", EXAMPLE)).models
+    assert [
+        (m.name, m.routes[0].provider, m.context_window, m.max_output_tokens, m.price and m.price.input) for m in shown
+    ] == [(m.name, m.provider, m.context_window, m.max_output_tokens, m.input) for m in presets.MODELS]
+
+
+PROVIDER = '[[providers]]\nname="p"\nbase_url="http://p/v1"\n'
+MODEL = '[[models]]\nname="m"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[server]\nprot = 1", "server.prot: unknown key; techstone.example.toml lists every key"),
+        ("color = 1", "color: unknown key"),
+        ("[server]\nport = '1'", "server.port: expected `int`, got `str`"),
+        ("[server]\nport = 65536", "server.port: expected 0 to 65535, found 65536"),
+        ("[server]\nworkers = 0", "server.workers: expected 1 to 256"),
+        ("[server]\ntls_cert = 'a'", "server.tls_cert and server.tls_key: give both or neither"),
+        ("[server]\ntrusted_proxies = ['x']", "server.trusted_proxies[0]: "),
+        ("[server]\npublic_url = 'api.example.com'", "server.public_url: expected a URL"),
+        ("[data]\ndatabase = 'mysql'", 'data.database: only "sqlite"'),
+        ("[data]\nlimits = 'redis://x'", 'data.limits: only "memory"'),
+        ("[engine]\ncontext = 1", "engine.context: expected 256"),
+        ("[engine]\nthreads = 0", "engine.threads: expected 1"),
+        ("[[providers]]\nname='p'", "providers[0].base_url: missing, and there is no default"),
+        (PROVIDER + "api_key = 'sk-1'", "providers[0].api_key: unknown key"),
+        (PROVIDER + "kind = 'cohere'", "providers[0].kind: invalid enum value 'cohere'"),
+        (PROVIDER + PROVIDER, "providers[1].name: `p` is there already"),
+        ('[[providers]]\nname="engine"\nbase_url="http://p"', "providers[0].name: `engine` is the built-in engine"),
+        ('[[providers]]\nname="a b"\nbase_url="http://p"', "providers[0].name: expected letters"),
+        ('[[providers]]\nname="a"\nbase_url="http://u:p@h"', "providers[0].base_url: a URL without user"),
+        ('[[providers]]\nname="a"\nbase_url="http://h:0"', "providers[0].base_url: expected a URL"),
+        ('[[providers]]\nname="a"\nbase_url="http://h\\r\\nx: y"', "providers[0].base_url: expected a URL"),
+        (PROVIDER + 'headers = {"x\\ny" = "1"}', "providers[0].headers: "),
+        (PROVIDER + 'headers = {"Authorization" = "Bearer 1"}', "providers[0].headers: `Authorization` is set by"),
+        (PROVIDER + "timeouts = {connect = 0.0}", "providers[0].timeouts.connect: expected seconds"),
+        (PROVIDER + "timeouts = {conect = 1.0}", "providers[0].timeouts.conect: unknown key"),
+        (MODEL + "routes = []", "models[0].routes: expected at least one route"),
+        (MODEL + "routes = [{provider='p', model='m', weight=-1}]", "models[0].routes[0].weight: expected 0"),
+        (MODEL + "context_window = 0\nroutes = [{provider='p', model='m'}]", "models[0].context_window: expected 1"),
+        (MODEL + "routes = [{provider='p', model='m'}]\nprice = {input='x', output='1'}", "models[0].price.input: "),
+        (MODEL + "routes = [{provider='p', model='m'}]\nprice = {input=1.5, output='1'}", "models[0].price.input: "),
+        ("[plans.gold]\nrpm = 0", "plans.gold.rpm: expected 1"),
+        ("= 1", "not TOML: "),
+    ],
+)
+def test_mistake_is_told_with_its_path(text: str, message: str) -> None:
+    """A mistake names the key by its path and what was expected."""
+    with pytest.raises(ConfigError) as caught:
+        config.parse(text)
+    assert str(caught.value).startswith(message)
+
+
+def test_unreadable_file_is_told_with_its_name(tmp_path: Path) -> None:
+    """The message begins with the file."""
+    with pytest.raises(ConfigError, match=r"none\.toml: cannot be read"):
+        config.read(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("[server]\nx = 1")
+    with pytest.raises(ConfigError, match=r"bad\.toml: server\.x: unknown key"):
+        config.read(tmp_path / "bad.toml")

@@ -1,0 +1,90 @@
+"""What is on offer, by configuration and environment."""
+
+from __future__ import annotations
+
+import pytest
+
+from techstone.app import config, offer, presets
+from techstone.app.config import Config, ConfigError
+
+ENGINE = offer.EngineAddress("http://127.0.0.1:1/v1", "techstone-nano", 2048)
+
+
+def test_without_provider_every_known_model_is_the_engines() -> None:
+    """`gpt-4o` and all other well-known names are answered by the built-in engine, and say who owns them."""
+    catalog = offer.compose(Config(), {}, ENGINE)
+    assert [model.name for model in catalog.models] == [*(m.name for m in presets.MODELS), "techstone-nano"]
+    assert {(route.provider, route.model) for model in catalog.models for route in model.routes} == {
+        ("engine", "techstone-nano")
+    }
+    assert {model.owned_by for model in catalog.models} == {"techstone"}
+
+
+def test_key_in_the_environment_enables_its_provider() -> None:
+    """With OPENAI_API_KEY the models of OpenAI go there, the others are not on offer, the engine stays."""
+    catalog = offer.compose(Config(), {"OPENAI_API_KEY": "sk-1"}, ENGINE)
+    assert [provider.name for provider in catalog.providers] == ["openai", "engine"]
+    assert {model.name: model.routes[0].provider for model in catalog.models} == {
+        "gpt-4o": "openai",
+        "gpt-4o-mini": "openai",
+        "gpt-4.1": "openai",
+        "gpt-4.1-mini": "openai",
+        "techstone-nano": "engine",
+    }
+
+
+def test_secret_never_enters_the_catalog() -> None:
+    """The catalog names the variable, not its value."""
+    assert "sk-1" not in repr(offer.compose(Config(), {"OPENAI_API_KEY": "sk-1"}, ENGINE))
+
+
+def test_configured_models_are_the_offer() -> None:
+    """With [[models]] in the file those are on offer, and the engine's own."""
+    found = config.parse(
+        '[[providers]]\nname="p"\nbase_url="http://p/v1"\n[[models]]\nname="m"\nroutes=[{provider="p",model="x"}]'
+    )
+    assert [model.name for model in offer.compose(found, {}, ENGINE).models] == ["m", "techstone-nano"]
+    assert [model.name for model in offer.compose(found, {}, None).models] == ["m"]
+
+
+def test_uncommented_example_falls_to_the_engine_without_keys() -> None:
+    """A model whose provider is well known but has no key is the engine's while there is no provider at all."""
+    found = config.parse('[[models]]\nname="gpt-4o"\nroutes=[{provider="openai",model="gpt-4o"}]')
+    assert offer.compose(found, {}, ENGINE).models[0].routes[0].provider == "engine"
+    with_key = offer.compose(found, {"OPENAI_API_KEY": "k"}, ENGINE)
+    assert with_key.models[0].routes[0].provider == "openai"
+    other = offer.compose(found, {"DEEPSEEK_API_KEY": "k"}, ENGINE)
+    assert [model.name for model in other.models] == ["deepseek-chat", "techstone-nano"]
+
+
+def test_route_to_nowhere_is_refused() -> None:
+    """A route names a provider that exists."""
+    found = config.parse('[[models]]\nname="m"\nroutes=[{provider="gone",model="x"}]')
+    with pytest.raises(ConfigError, match=r"models\[0\].routes\[0\].provider: there is no provider `gone`"):
+        offer.compose(found, {}, ENGINE)
+
+
+def test_nothing_to_offer_is_refused() -> None:
+    """Neither engine nor provider: the start says what to do."""
+    with pytest.raises(ConfigError, match="nothing to offer"):
+        offer.compose(Config(), {}, None)
+
+
+def test_plan_numbers_are_overridden_and_plans_added() -> None:
+    """A built-in plan keeps what the file does not say; a new one needs all of it."""
+    found = config.parse("[plans.pro]\nrpm = 9\n[plans.gold]\nrpm = 1\ntpm = 2\nconcurrent = 3\nbilling = 'prepaid'\n")
+    plans = {plan.name: plan for plan in offer.compose(found, {}, ENGINE).plans}
+    assert (plans["pro"].rpm, plans["pro"].tpm) == (9, 2_000_000)
+    assert plans["gold"].concurrent == 3
+    assert next(iter(plans)) == "pay-as-you-go"
+    with pytest.raises(ConfigError, match=r"plans.gold.tpm: missing"):
+        offer.compose(config.parse("[plans.gold]\nrpm = 1"), {}, ENGINE)
+
+
+def test_missing_secret_is_told_before_the_start() -> None:
+    """A configured provider whose variable is empty is named with what to do."""
+    found = config.parse('[[providers]]\nname="p"\nbase_url="http://p/v1"\napi_key_env="P_KEY"')
+    assert offer.missing_secrets(found, {"P_KEY": "x"}) == []
+    assert offer.missing_secrets(found, {}) == [
+        "providers[0].api_key_env: the environment has no P_KEY; export it before the start"
+    ]
