@@ -1,6 +1,7 @@
 """The configuration: one TOML file, read strictly into frozen structs.
 
-Secrets are never in it, only the names of the environment variables that hold them. Every mistake is told with the path of the key, what was expected and what to do; nothing is guessed.
+Secrets are never in it, only the names of the environment variables that hold them. Every mistake is told with the path
+of the key, what was expected and what to do; nothing is guessed.
 """
 
 from __future__ import annotations

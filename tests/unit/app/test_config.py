@@ -41,9 +41,9 @@ def test_example_shows_every_setting() -> None:
     for table in (ServerSection, DataSection, EngineSection, ProviderEntry, ModelEntry):
         for field in msgspec.structs.fields(table):
             assert re.search(rf"^{field.name} = ", text, re.MULTILINE), f"{table.__name__}.{field.name}"
-    for table in (Price, RouteEntry):
-        for field in msgspec.structs.fields(table):
-            assert re.search(rf"[{{,] ?{field.name} = ", text), f"{table.__name__}.{field.name}"
+    for inline in (Price, RouteEntry):
+        for field in msgspec.structs.fields(inline):
+            assert re.search(rf"[{{,] ?{field.name} = ", text), f"{inline.__name__}.{field.name}"
 
 
 def test_example_tells_the_true_defaults() -> None:
