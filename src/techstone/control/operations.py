@@ -45,6 +45,9 @@ class AccountOperations(Protocol):
     async def set_plan(self, who: str, plan: str) -> AccountShown:
         """Change its plan."""
 
+    async def add_credit(self, who: str, usd: str) -> AccountShown:
+        """Add credit, in USD."""
+
     async def suspend(self, who: str, *, suspended: bool = True) -> AccountShown:
         """Suspend it or let it in again."""
 

@@ -94,6 +94,9 @@ class AccountStore(Protocol):
     async def set_suspended(self, account_id: str, *, suspended: bool) -> None:
         """Suspend the account or let it in again."""
 
+    async def add_credit(self, account_id: str, nano: int) -> None:
+        """Add so many nano-dollars to the credit."""
+
 
 class KeyStore(Protocol):
     """Keys by id or digest. Keys are never deleted: what was once billed to them must stay explainable."""

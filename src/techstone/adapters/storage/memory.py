@@ -44,6 +44,11 @@ class MemoryStore:
         """Suspend the account or let it in again."""
         self._put(msgspec.structs.replace(self._accounts[account_id], suspended=suspended))
 
+    async def add_credit(self, account_id: str, nano: int) -> None:
+        """Add to the credit."""
+        account = self._accounts[account_id]
+        self._put(msgspec.structs.replace(account, credit_nano=account.credit_nano + nano))
+
     async def add_key(self, key: Key) -> None:
         """Store it; raise Taken("digest")."""
         if any(other.digest == key.digest for other in self._keys.values()):

@@ -33,6 +33,12 @@ class PlanChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     plan: str
 
 
+class CreditAdded(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Credit to add, in USD, up to 9 decimals."""
+
+    usd: str
+
+
 class Suspension(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether an account is to be served."""
 

@@ -79,6 +79,18 @@ class Accounts:
         await self._store.set_plan(account.id, self._offer.find_plan(plan).name)
         return await self.show(account.id)
 
+    async def add_credit(self, who: str, usd: str) -> AccountShown:
+        """Add credit, in USD."""
+        account = await self.find(who)
+        try:
+            nano = money.parse(usd)
+        except ValueError as error:
+            raise InvalidRequest(f"usd: {error}.", param="usd") from error
+        if not 0 < nano <= money.LARGEST - account.credit_nano:
+            raise InvalidRequest("usd must be more than 0, and an account holds at most 9 billion.", param="usd")
+        await self._store.add_credit(account.id, nano)
+        return await self.show(account.id)
+
     async def suspend(self, who: str, *, suspended: bool = True) -> AccountShown:
         """Suspend the account, or let it in again."""
         account = await self.find(who)

@@ -1,0 +1,1 @@
+"""The database's history, run by Alembic at the start of the control plane."""

@@ -1,0 +1,42 @@
+"""Accounts over the internal API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from litestar import Router, get, post
+
+from techstone.control.accounts.records import AccountShown, CreditAdded, NewAccount, PlanChange, Suspension
+
+if TYPE_CHECKING:
+    from techstone.control.accounts.service import Accounts
+
+
+def route_accounts(accounts: Accounts) -> Router:
+    """Return the routes under /internal/accounts; `who` is an email or id."""
+
+    @post("/")
+    async def create(data: NewAccount) -> AccountShown:
+        return await accounts.create(data)
+
+    @get("/")
+    async def list_all() -> list[AccountShown]:
+        return list(await accounts.list())
+
+    @get("/one")
+    async def show(who: str) -> AccountShown:
+        return await accounts.show(who)
+
+    @post("/plan")
+    async def set_plan(who: str, data: PlanChange) -> AccountShown:
+        return await accounts.set_plan(who, data.plan)
+
+    @post("/credit")
+    async def add_credit(who: str, data: CreditAdded) -> AccountShown:
+        return await accounts.add_credit(who, data.usd)
+
+    @post("/suspension")
+    async def suspend(who: str, data: Suspension) -> AccountShown:
+        return await accounts.suspend(who, suspended=data.suspended)
+
+    return Router("/accounts", route_handlers=[create, list_all, show, set_plan, add_credit, suspend])

@@ -1,0 +1,183 @@
+"""What every store promises, asked of each of them."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, inspect
+
+from techstone.adapters.storage import migrate
+from techstone.adapters.storage.memory import MemoryStore
+from techstone.adapters.storage.schema import METADATA
+from techstone.adapters.storage.sqlite import open_store
+from techstone.control.accounts.records import Account
+from techstone.control.keys.records import Key, KeySettings
+from techstone.control.ports import StoreError, Taken
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from techstone.control.ports import Store
+
+ACCOUNT = Account("acct_1", "a@example.com", "pro", 5, created_at=100)
+OTHER = Account("acct_2", "b@example.com", "pro", created_at=101)
+KEY = Key("key_1", b"1" * 32, "acct_1", "first", "ts_live_…", KeySettings(("gpt-4o",), 1, 2, 3), 100, 200)
+PLAIN = Key("key_2", b"2" * 32, "acct_1", "second", "ts_live_…", created_at=101)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    opened: Store = MemoryStore() if request.param == "memory" else await open_store(tmp_path / "t.db")
+    yield opened
+    await opened.close()
+
+
+async def test_account_comes_back_as_it_went_in(store: Store) -> None:
+    """By id and by email; anything else finds nothing."""
+    await store.add_account(ACCOUNT)
+    assert await store.find_account("acct_1") == ACCOUNT
+    assert await store.find_account("a@example.com") == ACCOUNT
+    assert await store.find_account("x") is None
+
+
+async def test_second_account_of_an_email_is_refused(store: Store) -> None:
+    """Taken names the field, and nothing changes."""
+    await store.add_account(ACCOUNT)
+    with pytest.raises(Taken) as caught:
+        await store.add_account(msgspec.structs.replace(OTHER, email=ACCOUNT.email))
+    assert caught.value.field == "email"
+    assert await store.read_revision() == 1
+    assert await store.list_accounts() == (ACCOUNT,)
+
+
+async def test_account_changes_are_kept(store: Store) -> None:
+    """Plan, suspension and credit change alone."""
+    await store.add_account(ACCOUNT)
+    await store.add_account(OTHER)
+    await store.set_plan("acct_1", "enterprise")
+    await store.set_suspended("acct_1", suspended=True)
+    await store.add_credit("acct_1", 2**62)
+    changed = msgspec.structs.replace(ACCOUNT, plan="enterprise", suspended=True, credit_nano=2**62 + 5)
+    assert await store.list_accounts() == (changed, OTHER)
+
+
+async def test_key_comes_back_as_it_went_in(store: Store) -> None:
+    """By id and by digest, with and without settings."""
+    await store.add_account(ACCOUNT)
+    await store.add_key(KEY)
+    await store.add_key(PLAIN)
+    assert await store.find_key("key_1") == KEY
+    assert await store.find_key_by_digest(b"2" * 32) == PLAIN
+    assert await store.list_keys() == (KEY, PLAIN)
+    assert await store.list_keys("acct_2") == ()
+
+
+async def test_second_key_of_a_digest_is_refused(store: Store) -> None:
+    """Taken names the field."""
+    await store.add_account(ACCOUNT)
+    await store.add_key(KEY)
+    with pytest.raises(Taken) as caught:
+        await store.add_key(msgspec.structs.replace(PLAIN, digest=KEY.digest))
+    assert caught.value.field == "digest"
+
+
+async def test_replacement_is_both_or_neither(store: Store) -> None:
+    """The old key ends and the new one begins at one revision; a refused new key leaves the old one alone."""
+    await store.add_account(ACCOUNT)
+    await store.add_key(KEY)
+    before = await store.read_revision()
+    await store.replace_key("key_1", 150, PLAIN)
+    changes = await store.read_changes(before)
+    assert changes.revision == before + 1
+    assert {key.id: key.expires_at for key in changes.keys} == {"key_1": 150, "key_2": None}
+    with pytest.raises(Taken):
+        await store.replace_key("key_1", 120, msgspec.structs.replace(PLAIN, id="key_3"))
+    assert await store.find_key("key_1") == msgspec.structs.replace(KEY, expires_at=150)
+
+
+async def test_revoked_key_keeps_its_first_time(store: Store) -> None:
+    """Revoking twice changes nothing; a revoked key is a change, and no part of the whole."""
+    await store.add_account(ACCOUNT)
+    await store.add_key(KEY)
+    before = await store.read_revision()
+    await store.revoke_key("key_1", 160)
+    await store.revoke_key("key_1", 170)
+    assert [key.revoked_at for key in (await store.read_changes(before)).keys] == [160]
+    assert (await store.read_all()).keys == ()
+
+
+async def test_changes_are_exactly_those_after_a_revision(store: Store) -> None:
+    """Every change raises the revision by one; what changed before is not told again."""
+    await store.add_account(ACCOUNT)
+    await store.add_key(KEY)
+    assert await store.read_revision() == 2
+    assert await store.read_changes(2) == msgspec.structs.replace(await store.read_changes(2), accounts=(), keys=())
+    await store.set_plan("acct_1", "pro")
+    changes = await store.read_changes(2)
+    assert (changes.revision, len(changes.accounts), changes.keys) == (3, 1, ())
+
+
+async def test_first_account_is_created_once(store: Store) -> None:
+    """Of any number of processes that start at once only one creates it."""
+    made = await asyncio.gather(
+        store.add_first(ACCOUNT, KEY), store.add_first(OTHER, msgspec.structs.replace(PLAIN, account="acct_2"))
+    )
+    assert sorted(made) == [False, True]
+    assert len(await store.list_accounts()) == len(await store.list_keys()) == 1
+
+
+def _read_modes(folder: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+
+
+async def test_file_is_nobody_elses(tmp_path: Path) -> None:
+    """The database and the files beside it are readable for their owner alone."""
+    store = await open_store(tmp_path / "t.db")
+    await store.add_account(ACCOUNT)
+    modes = _read_modes(tmp_path)
+    await store.close()
+    assert set(modes.values()) == {0o600}
+    assert "t.db-wal" in modes
+
+
+async def test_two_processes_see_each_other(tmp_path: Path) -> None:
+    """What one store commits, another on the same file reads; concurrent writers all get through."""
+    first, second = await open_store(tmp_path / "t.db"), await open_store(tmp_path / "t.db")
+    await first.add_account(ACCOUNT)
+    await asyncio.gather(*(store.set_plan("acct_1", "pro") for store in (first, second) for _ in range(20)))
+    assert await second.read_revision() == await first.read_revision() == 41
+    assert (await second.read_facts()).durable
+    await first.close()
+    await second.close()
+
+
+async def test_unusable_file_is_told(tmp_path: Path) -> None:
+    """A file that is no database, and a folder that is not there, are one line for the operator."""
+    (tmp_path / "t.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(StoreError, match="file is not a database"):
+        await open_store(tmp_path / "t.db")
+    with pytest.raises(StoreError, match="No such file"):
+        await open_store(tmp_path / "none" / "t.db")
+
+
+def test_migrations_lead_to_the_schema(tmp_path: Path) -> None:
+    """Up, the tables are those of schema.py; down, nothing is left; up again, the same."""
+    engine = create_engine(f"sqlite:///{tmp_path / 't.db'}")
+    with engine.connect() as connection:
+        configuration = migrate.configure(connection)
+        for _ in range(2):
+            command.upgrade(configuration, "head")
+            assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+            command.downgrade(configuration, "base")
+            assert not inspect(connection).has_table("accounts")
+        assert ScriptDirectory.from_config(configuration).get_current_head() == migrate.NEWEST
+    engine.dispose()
