@@ -1,0 +1,170 @@
+"""A client of the control plane's internal API over its Unix socket: what the command line uses while it runs.
+
+Implements `control.operations.Operations`; a refusal comes back with the message, code and param of the service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import socket
+from typing import TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+
+from techstone.control.accounts.records import AccountShown, CreditAdded, NewAccount, PlanChange, Suspension
+from techstone.control.catalog.records import ModelShown
+from techstone.control.keys.records import CreatedKey, KeyChosen, KeyShown, NewKey, Rotation
+from techstone.control.operations import Facts
+from techstone.control.ports import StoreError
+from techstone.core.errors import ApiError
+from techstone.wire.error import ErrorBody, ErrorDetail
+
+_T = TypeVar("_T")
+
+_SECONDS = 10.0
+
+
+def answers(path: str) -> bool:
+    """Say whether a control plane listens on the socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+    return True
+
+
+class Refused(ApiError):
+    """What the control plane answered: message, code and param are its own."""
+
+    def __init__(self, detail: ErrorDetail) -> None:
+        super().__init__(detail.message)
+        self.code = detail.code
+        self.param = detail.param
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("control", timeout=_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class _Caller:
+    """Sends one request and reads its answer."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    async def call(self, method: str, url: str, shape: type[_T], body: msgspec.Struct | None = None) -> _T:
+        """Return the answer; raise Refused, or StoreError where control does not answer."""
+        return await asyncio.to_thread(self._call, method, url, shape, body)
+
+    def _call(self, method: str, url: str, shape: type[_T], body: msgspec.Struct | None) -> _T:
+        connection = _Connection(self._path)
+        try:
+            data = msgspec.json.encode(body) if body is not None else None
+            connection.request(method, "/internal" + url, data, {"content-type": "application/json"})
+            response = connection.getresponse()
+            answer = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise StoreError(f"the control plane does not answer: {error}") from error
+        finally:
+            connection.close()
+        if response.status >= 400:
+            _raise(answer)
+        return msgspec.json.decode(answer, type=shape)
+
+
+def _raise(answer: bytes) -> None:
+    try:
+        detail = msgspec.json.decode(answer, type=ErrorBody).error
+    except msgspec.MsgspecError as error:
+        raise StoreError("the control plane answered nonsense") from error
+    raise Refused(detail)
+
+
+class InternalClient:
+    """Everything that an operator can do, done by the running control plane."""
+
+    def __init__(self, path: str) -> None:
+        caller = _Caller(path)
+        self._caller = caller
+        self.accounts = _Accounts(caller)
+        self.keys = _Keys(caller)
+        self.catalog = _Catalog(caller)
+
+    async def doctor(self) -> Facts:
+        """Return facts for `doctor`."""
+        return await self._caller.call("GET", "/doctor", Facts)
+
+    async def close(self) -> None:
+        """Nothing to give up: each call had its own connection."""
+
+
+class _Accounts:
+    """Accounts; `who` is an email or id."""
+
+    def __init__(self, caller: _Caller) -> None:
+        self._caller = caller
+
+    async def create(self, wanted: NewAccount) -> AccountShown:
+        return await self._caller.call("POST", "/accounts", AccountShown, wanted)
+
+    async def list(self) -> tuple[AccountShown, ...]:
+        return await self._caller.call("GET", "/accounts", tuple[AccountShown, ...])
+
+    async def show(self, who: str) -> AccountShown:
+        return await self._caller.call("GET", "/accounts/one?" + urlencode({"who": who}), AccountShown)
+
+    async def set_plan(self, who: str, plan: str) -> AccountShown:
+        return await self._change("plan", who, PlanChange(plan))
+
+    async def add_credit(self, who: str, usd: str) -> AccountShown:
+        return await self._change("credit", who, CreditAdded(usd))
+
+    async def suspend(self, who: str, *, suspended: bool = True) -> AccountShown:
+        return await self._change("suspension", who, Suspension(suspended))
+
+    async def _change(self, what: str, who: str, body: msgspec.Struct) -> AccountShown:
+        return await self._caller.call("POST", f"/accounts/{what}?" + urlencode({"who": who}), AccountShown, body)
+
+
+class _Keys:
+    """Keys; `which` is a key's id or the key itself, and travels in the body."""
+
+    def __init__(self, caller: _Caller) -> None:
+        self._caller = caller
+
+    async def create(self, wanted: NewKey) -> CreatedKey:
+        return await self._caller.call("POST", "/keys", CreatedKey, wanted)
+
+    async def list(self, account: str | None = None) -> tuple[KeyShown, ...]:
+        query = "" if account is None else "?" + urlencode({"account": account})
+        return await self._caller.call("GET", "/keys" + query, tuple[KeyShown, ...])
+
+    async def revoke(self, which: str) -> KeyShown:
+        return await self._caller.call("POST", "/keys/revoke", KeyShown, KeyChosen(which))
+
+    async def rotate(self, which: str, overlap: int = 0) -> CreatedKey:
+        return await self._caller.call("POST", "/keys/rotate", CreatedKey, Rotation(which, overlap))
+
+
+class _Catalog:
+    """What is on offer."""
+
+    def __init__(self, caller: _Caller) -> None:
+        self._caller = caller
+
+    async def list_models(self) -> tuple[ModelShown, ...]:
+        return await self._caller.call("GET", "/models", tuple[ModelShown, ...])

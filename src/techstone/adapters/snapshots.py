@@ -1,0 +1,160 @@
+"""Follows the control plane's snapshot stream; the adapter of the gateway's port `Snapshots`.
+
+A frame that is broken or of another format is refused and the last good view kept; the stream is then begun anew. The
+last good snapshot is on disk too, so that a gateway starts while the control plane is down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+import httptools
+
+from techstone.core import snapshot as seam
+from techstone.core.snapshot import Snapshot, SnapshotError, View
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_CONNECT_SECONDS = 2.0
+# The control plane sends a heartbeat every 5 s; three missed ones mean that it is gone.
+_SILENT_SECONDS = 15.0
+_AGAIN_SECONDS = 0.2
+_LINE_LIMIT = 64 * 1024 * 1024
+_READ = 256 * 1024
+_REQUEST = b"GET /internal/snapshot HTTP/1.1\r\nHost: control\r\nAccept: application/x-ndjson\r\n\r\n"
+
+
+class StaticSnapshots:
+    """One snapshot, for ever. Implements `Snapshots`."""
+
+    problem: str | None = None
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.view: View | None = View(snapshot)
+
+
+class SnapshotFollower:
+    """The newest view of the control plane at a Unix socket; `copy` is the file of the last good snapshot."""
+
+    def __init__(self, socket: str, copy: Path) -> None:
+        self.view: View | None = None
+        self.problem: str | None = "no snapshot yet"
+        self._socket = socket
+        self._copy = copy
+        self._arrived = asyncio.Event()
+
+    def load(self) -> None:
+        """Begin with the copy on disk, if there is one that can be read."""
+        try:
+            frame = seam.decode(self._copy.read_bytes())
+        except FileNotFoundError:
+            return
+        except (OSError, SnapshotError) as error:
+            self.problem = f"the snapshot on disk cannot be used: {error}"
+            return
+        if isinstance(frame, Snapshot):
+            self.view = View(frame)
+
+    async def run(self) -> None:
+        """Follow, until cancelled."""
+        keeping = asyncio.create_task(self._keep_copy())
+        try:
+            while True:
+                try:
+                    await self._follow()
+                    self.problem = "the control plane ended the snapshot stream"
+                except SnapshotError as error:
+                    self.problem = str(error)
+                except TimeoutError:
+                    self.problem = "the control plane is silent"
+                except OSError as error:
+                    self.problem = f"the control plane cannot be reached: {error.strerror or error}"
+                await asyncio.sleep(_AGAIN_SECONDS)
+        finally:
+            keeping.cancel()
+
+    async def _follow(self) -> None:
+        """Read one stream to its end."""
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            reader, writer = await asyncio.open_unix_connection(self._socket)
+        try:
+            writer.write(_REQUEST)
+            lines = _Lines()
+            current: Snapshot | None = None
+            while True:
+                async with asyncio.timeout(_SILENT_SECONDS):
+                    data = await reader.read(_READ)
+                if not data:
+                    return
+                for line in lines.feed(data):
+                    current = self._take(current, line)
+        finally:
+            writer.close()
+
+    def _take(self, current: Snapshot | None, line: bytes) -> Snapshot:
+        frame = seam.decode(line)
+        following = seam.advance(current, frame)
+        if following is not current:
+            self.view = View(following)
+            self._arrived.set()
+        self.problem = None
+        return following
+
+    async def _keep_copy(self) -> None:
+        """Write the newest snapshot to disk, at most once a second, beside the event loop."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            if self.view is not None:
+                # Not told to clients: serving does not depend on it, and the next change writes it again.
+                with contextlib.suppress(OSError):
+                    await asyncio.to_thread(_write, self._copy, seam.encode(self.view.snapshot))
+            await asyncio.sleep(1.0)
+
+
+class _Lines:
+    """Bytes of an HTTP answer in, lines of its body out."""
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._pieces: list[bytes] = []
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the lines that the bytes complete; raise SnapshotError."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            raise SnapshotError(f"the snapshot stream is no HTTP: {error}") from error
+        if not self._pieces:
+            return []
+        lines = b"".join((self._rest, *self._pieces)).split(b"\n")
+        self._pieces = []
+        self._rest = lines.pop()
+        if len(self._rest) > _LINE_LIMIT:
+            raise SnapshotError("a snapshot of more than 64 MiB")
+        return lines
+
+    def on_headers_complete(self) -> None:
+        """Refuse what is not the stream."""
+        status = self._parser.get_status_code()
+        if status != 200:
+            raise SnapshotError(f"the control plane answered {status}")
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        self._pieces.append(body)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Replace the file, whole or not at all, readable for its owner alone."""
+    fresh = path.with_suffix(f".{os.getpid()}.new")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)

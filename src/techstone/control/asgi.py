@@ -1,0 +1,117 @@
+"""The control plane's two applications: one for the gateways and the command line, one for the pages.
+
+They listen on sockets of their own, so that a forwarded request can never reach the internal one. Both print errors in
+the API's one form.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from litestar import Litestar, Request, Response, Router, get
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
+from litestar.response import Stream
+
+from techstone.control.accounts.api import route_accounts
+from techstone.control.catalog.api import route_catalog
+from techstone.control.keys.api import route_keys
+from techstone.control.operations import Facts
+from techstone.control.pages.guide import Guide, route_guide
+from techstone.core.errors import ApiError, InvalidRequest, MethodNotAllowed, ServerError, UrlNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from litestar.types import ControllerRouterHandler
+
+    from techstone.control.publish import Publisher
+    from techstone.control.services import Services
+
+_LOG = logging.getLogger("techstone.control")
+# Pages run no script and are framed by nobody; styles stand in the page itself.
+_PAGE_HEADERS = {
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+
+
+def build_internal(services: Services, publisher: Publisher) -> Litestar:
+    """Return the internal API: the snapshot stream, and what the command line does."""
+
+    @get("/snapshot")
+    async def follow() -> Stream:
+        return Stream(publisher.subscribe(), media_type="application/x-ndjson")
+
+    @get("/doctor")
+    async def doctor() -> Facts:
+        facts = await services.doctor()
+        return msgspec.structs.replace(facts, subscribers=publisher.subscribers)
+
+    async def nudge(request: Request[Any, Any, Any]) -> None:
+        if request.method != "GET":
+            publisher.nudge()
+
+    rooms = [route_accounts(services.accounts), route_keys(services.keys), route_catalog(services.catalog)]
+    return _build([Router("/internal", route_handlers=[follow, doctor, *rooms], after_response=nudge)])
+
+
+def build_public(guide: Guide) -> Litestar:
+    """Return the pages."""
+    return _build([route_guide(guide)], _PAGE_HEADERS)
+
+
+def _build(handlers: list[ControllerRouterHandler], headers: dict[str, str] | None = None) -> Litestar:
+    return Litestar(
+        handlers,
+        openapi_config=None,
+        logging_config=None,
+        exception_handlers={Exception: _print},
+        after_request=None if headers is None else _add(headers),
+        debug=False,
+    )
+
+
+def _add(headers: dict[str, str]) -> Callable[[Response[Any]], Response[Any]]:
+    def add(response: Response[Any]) -> Response[Any]:
+        response.headers.update(headers)
+        return response
+
+    return add
+
+
+def _print(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Print any failure in the one form; the only place that catches everything."""
+    known = _translate(request, error)
+    if known is None:
+        _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        known = ServerError()
+    headers = {name.decode(): value.decode() for name, value in known.headers()}
+    return Response(known.body(), status_code=known.status, headers=headers, media_type="application/json")
+
+
+def _translate(request: Request[Any, Any, Any], error: Exception) -> ApiError | None:
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, NotFoundException):
+        return UrlNotFound(request.method, request.url.path)
+    if isinstance(error, MethodNotAllowedException):
+        allowed = (error.headers or {}).get("allow", "GET")
+        return MethodNotAllowed(request.method, tuple(method.strip() for method in allowed.split(",")))
+    if isinstance(error, ValidationException):
+        return InvalidRequest(_explain(error))
+    if isinstance(error, HTTPException) and error.status_code < 500:
+        return InvalidRequest(error.detail)
+    return None
+
+
+def _explain(error: ValidationException) -> str:
+    """Return what was wrong, by field, without what was sent: it may hold a key."""
+    extra = error.extra
+    if isinstance(extra, list):
+        lines = [f"{entry.get('key', 'body')}: {entry.get('message', 'invalid')}" for entry in extra]
+        return "; ".join(lines)
+    return error.detail

@@ -1,0 +1,34 @@
+"""Keys over the internal API. A key is named in the body, never in a URL: it could be the key itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from litestar import Router, get, post
+
+from techstone.control.keys.records import CreatedKey, KeyChosen, KeyShown, NewKey, Rotation
+
+if TYPE_CHECKING:
+    from techstone.control.keys.service import Keys
+
+
+def route_keys(keys: Keys) -> Router:
+    """Return the routes under /internal/keys."""
+
+    @post("/")
+    async def create(data: NewKey) -> CreatedKey:
+        return await keys.create(data)
+
+    @get("/")
+    async def list_all(account: str | None = None) -> list[KeyShown]:
+        return list(await keys.list(account))
+
+    @post("/revoke")
+    async def revoke(data: KeyChosen) -> KeyShown:
+        return await keys.revoke(data.key)
+
+    @post("/rotate")
+    async def rotate(data: Rotation) -> CreatedKey:
+        return await keys.rotate(data.key, data.overlap)
+
+    return Router("/keys", route_handlers=[create, list_all, revoke, rotate])

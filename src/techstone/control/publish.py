@@ -1,0 +1,151 @@
+"""Publishes the snapshot to the gateways: one whole, then every change, and a heartbeat while there is none.
+
+The store says what changed since a revision; so it does not matter which process made the change. A subscriber that
+does not keep up is let go: it comes back and gets the whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from techstone.control.ports import StoreError
+from techstone.core import snapshot as seam
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from techstone.control.accounts.records import Account
+    from techstone.control.catalog.records import Catalog
+    from techstone.control.keys.records import Key
+    from techstone.control.ports import Records, Store
+
+# So many frames may wait for one subscriber: some minutes of a busy day.
+_LONGEST_QUEUE = 1000
+
+
+class Publisher:
+    """The newest snapshot and who follows it. `poll` and `heartbeat` are in seconds; `report` takes a line."""
+
+    def __init__(
+        self, store: Store, catalog: Catalog, *, poll: float, heartbeat: float, report: Callable[[str], None]
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._poll = poll
+        self._heartbeat = heartbeat
+        self._report = report
+        self._current = seam.Snapshot(0)
+        self._changed = asyncio.Event()
+        self._followers: set[asyncio.Queue[bytes | None]] = set()
+
+    @property
+    def subscribers(self) -> int:
+        """How many gateways follow."""
+        return len(self._followers)
+
+    def nudge(self) -> None:
+        """Look at the store now: this process has changed it."""
+        self._changed.set()
+
+    async def load(self) -> None:
+        """Read the whole; must be done before `run` and `subscribe`."""
+        records = await self._store.read_all()
+        self._current = seam.Snapshot(
+            records.revision,
+            plans=self._catalog.plans,
+            accounts=tuple(map(_tell_account, records.accounts)),
+            keys=tuple(map(_tell_key, records.keys)),
+            models=self._catalog.models,
+            providers=self._catalog.providers,
+        )
+
+    async def run(self) -> None:
+        """Publish what changes, until cancelled."""
+        told = False
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._poll):
+                    await self._changed.wait()
+            self._changed.clear()
+            try:
+                await self._advance()
+                told = False
+            except StoreError as error:
+                # The gateways serve on with what they have; the line is said once, not five times a second.
+                if not told:
+                    self._report(str(error))
+                told = True
+
+    async def _advance(self) -> None:
+        base = self._current.revision
+        if await self._store.read_revision() == base:
+            return
+        delta = _tell_changes(base, await self._store.read_changes(base))
+        self._current = seam.advance(self._current, delta)
+        frame = seam.encode(delta)
+        for queue in list(self._followers):
+            try:
+                queue.put_nowait(frame)
+            except asyncio.QueueFull:
+                self._let_go(queue)
+
+    def _let_go(self, queue: asyncio.Queue[bytes | None]) -> None:
+        self._followers.discard(queue)
+        while not queue.empty():
+            queue.get_nowait()
+        queue.put_nowait(None)
+
+    async def subscribe(self) -> AsyncIterator[bytes]:
+        """Yield frames as lines: the whole snapshot, then what changes; ends when the subscriber is let go."""
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue(_LONGEST_QUEUE)
+        self._followers.add(queue)
+        try:
+            yield seam.encode(self._current)
+            while True:
+                try:
+                    async with asyncio.timeout(self._heartbeat):
+                        frame = await queue.get()
+                except TimeoutError:
+                    frame = seam.encode(seam.Heartbeat(self._current.revision))
+                if frame is None:
+                    return
+                yield frame
+        finally:
+            self._followers.discard(queue)
+
+    def close(self) -> None:
+        """End every subscription."""
+        for queue in list(self._followers):
+            self._let_go(queue)
+
+
+def _tell_changes(base: int, records: Records) -> seam.Delta:
+    return seam.Delta(
+        base,
+        records.revision,
+        accounts=tuple(map(_tell_account, records.accounts)),
+        keys=tuple(_tell_key(key) for key in records.keys if key.revoked_at is None),
+        gone_keys=tuple(key.id for key in records.keys if key.revoked_at is not None),
+    )
+
+
+def _tell_account(account: Account) -> seam.Account:
+    return seam.Account(account.id, account.email, account.plan, account.suspended)
+
+
+def _tell_key(key: Key) -> seam.Key:
+    settings = key.settings
+    return seam.Key(
+        id=key.id,
+        digest=key.digest.hex(),
+        account=key.account,
+        name=key.name,
+        hint=key.hint,
+        models=settings.models,
+        expires_at=key.expires_at,
+        rpm=settings.rpm,
+        tpm=settings.tpm,
+        concurrent=settings.concurrent,
+    )
