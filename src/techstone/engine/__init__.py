@@ -1,1 +1,1 @@
-"""The embedded engine: llama.cpp in a child process, an upstream like any other."""
+"""The embedded model: llama.cpp in a process of its own, reached by the gateway like any other upstream."""
