@@ -75,12 +75,12 @@ class Books:
         self.records: list[RequestRecord] = []
         self.defects: list[Exception] = []
         self.insecures = 0
+        self.answers = 0
 
-    def finished(self, record: RequestRecord) -> None:
-        self.records.append(record)
-
-    def answered(self, exchange: object) -> None:
-        """Hear of an answer."""
+    def answered(self, exchange: Exchange) -> None:
+        self.answers += 1
+        if exchange.record is not None:
+            self.records.append(exchange.record)
 
     def failed(self, _: Exchange, error: Exception) -> None:
         self.defects.append(error)
@@ -107,7 +107,6 @@ class House:
         self.upstream.port = upstream.sockets[0].getsockname()[1]
         outside = Outside(
             snapshots=_Snapshots(View(self._snapshot())),
-            meter=self.books,
             journalist=self.books,
             render_metrics=lambda: b"# none\n",
             environment={"UP_KEY": "sk-upstream"},

@@ -19,7 +19,7 @@ from techstone.gateway.directory import Directory, Route
 from techstone.gateway.dispatch import Dispatch
 from techstone.gateway.forward import Forward
 from techstone.gateway.health import Health
-from techstone.gateway.ports import Meter, Snapshots
+from techstone.gateway.ports import Snapshots
 from techstone.gateway.settlement import Settlement
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ class Outside(msgspec.Struct):
     """What the gateway is given of the world: ports filled with adapters, and the environment."""
 
     snapshots: Snapshots
-    meter: Meter
     journalist: Journalist
     render_metrics: Callable[[], bytes]
     environment: Mapping[str, str]
@@ -46,7 +45,7 @@ class Gateway:
         # Weighted choice among routes, not a secret.
         self.dispatch = Dispatch(self.upstreams, loop.time, random.random, outside.environment)
         doorkeeper = Doorkeeper(outside.snapshots, time.time)
-        chat = ChatCompletions(doorkeeper, self.dispatch, Settlement(outside.meter, loop.time), time.time)
+        chat = ChatCompletions(doorkeeper, self.dispatch, Settlement(loop.time), time.time)
         catalog = Catalog(outside.snapshots)
         health = Health(outside.snapshots, outside.render_metrics, lambda: self.connections.draining)
         forward = Forward(self.upstreams, outside.control_socket)

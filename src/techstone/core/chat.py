@@ -56,7 +56,11 @@ class ChatRequest(msgspec.Struct, gc=False):
     include_usage: bool
     n: int
     max_tokens: int | None
-    prompt_tokens: int
+    messages: list[Message]
+
+    def estimate(self) -> int:
+        """Return the prompt's tokens by our own count; only where the upstream does not say (1.4 µs and more)."""
+        return _estimate(self.messages)
 
 
 def read(body: bytes) -> ChatRequest:
@@ -75,7 +79,7 @@ def read(body: bytes) -> ChatRequest:
         options is not None and options.include_usage is True,
         chat.n or 1,
         chat.max_completion_tokens or chat.max_tokens,
-        _estimate(chat.messages),
+        chat.messages,
     )
 
 
@@ -100,7 +104,24 @@ def _estimate(messages: list[Message]) -> int:
 
 def encode(request: ChatRequest, upstream_model: str) -> bytes:
     """Return the body for an upstream that knows the model by that name. Streams are always asked for usage."""
-    fields = {name: value for name, value in request.fields.items() if name not in ROUTING_FIELDS}
+    fields = _judge(request, request.fields, upstream_model)
+    if request.stream:
+        fields["stream"] = _TRUE
+        raw = fields.get("stream_options")
+        options = _OPTIONS.decode(raw) if raw is not None and bytes(raw) != b"null" else {}
+        options["include_usage"] = _TRUE
+        fields["stream_options"] = msgspec.Raw(_ENCODER.encode(options))
+    return _ENCODER.encode(fields)
+
+
+def encode_whole(request: ChatRequest, fields: dict[str, msgspec.Raw], upstream_model: str) -> bytes:
+    """Return the body of a request that a dialect has rewritten and that is to be answered whole."""
+    return _ENCODER.encode(_judge(request, fields, upstream_model))
+
+
+def _judge(request: ChatRequest, given: dict[str, msgspec.Raw], upstream_model: str) -> dict[str, msgspec.Raw]:
+    """Return the fields that may be forwarded, those that were judged written anew."""
+    fields = {name: value for name, value in given.items() if name not in ROUTING_FIELDS}
     fields["model"] = msgspec.Raw(_ENCODER.encode(upstream_model))
     if "n" in fields and request.n != 1:
         fields["n"] = msgspec.Raw(b"%d" % request.n)
@@ -109,10 +130,4 @@ def encode(request: ChatRequest, upstream_model: str) -> bytes:
         for name in ("max_tokens", "max_completion_tokens"):
             if name in fields and bytes(fields[name]) != b"null":
                 fields[name] = limit
-    if request.stream:
-        fields["stream"] = _TRUE
-        raw = fields.get("stream_options")
-        options = _OPTIONS.decode(raw) if raw is not None and bytes(raw) != b"null" else {}
-        options["include_usage"] = _TRUE
-        fields["stream_options"] = msgspec.Raw(_ENCODER.encode(options))
-    return _ENCODER.encode(fields)
+    return fields

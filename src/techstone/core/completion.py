@@ -6,12 +6,15 @@ An answer that has the full form already is copied, with the model's name exchan
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from techstone.core.tally import Tally, read_usage
 from techstone.wire.usage import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _FINISHES = frozenset(("stop", "length", "tool_calls", "content_filter", "function_call"))
 _KEPT = ("service_tier", "system_fingerprint", "metadata", "moderation")
@@ -64,10 +67,10 @@ _FULL = msgspec.json.Decoder(_Full)
 _CHOICES = msgspec.json.Decoder(list[_Choice])
 
 
-def rewrite(body: bytes, model: str, fallback: tuple[str, int], tally: Tally) -> bytes:
+def rewrite(body: bytes, model: str, fallback: Callable[[], tuple[str, int]], tally: Tally) -> bytes:
     """Return the answer for the client; put its usage into the tally.
 
-    `fallback` is the id and the creation time where the upstream gives none.
+    `fallback` gives the id and the creation time where the upstream gives none.
     """
     if not _is_utf8(body):
         raise NotACompletion("the body is not UTF-8")
@@ -92,7 +95,7 @@ def rewrite(body: bytes, model: str, fallback: tuple[str, int], tally: Tally) ->
     return _ENCODER.encode(fields)
 
 
-def _write_anew(body: bytes, model: str, fallback: tuple[str, int], tally: Tally) -> bytes:
+def _write_anew(body: bytes, model: str, fallback: Callable[[], tuple[str, int]], tally: Tally) -> bytes:
     try:
         fields = _FIELDS.decode(body)
         raw = fields.get("choices")
@@ -104,9 +107,9 @@ def _write_anew(body: bytes, model: str, fallback: tuple[str, int], tally: Tally
     if not choices:
         raise NotACompletion("a completion without choices")
     out: dict[str, object] = {
-        "id": _text(fields.get("id")) or fallback[0],
+        "id": _text(fields.get("id")) or fallback()[0],
         "object": "chat.completion",
-        "created": _number(fields.get("created")) or fallback[1],
+        "created": _number(fields.get("created")) or fallback()[1],
         "model": model,
         "choices": [_write_choice(choice, tally) for choice in choices],
     }

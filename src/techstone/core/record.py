@@ -6,7 +6,6 @@ import msgspec
 class RequestRecord(msgspec.Struct, gc=False):
     """One finished chat request. Times are the event loop's seconds; `first_byte` is 0.0 where no byte was sent."""
 
-    request_id: str
     account: str
     key: str
     model: str

@@ -6,10 +6,15 @@ runs over the text that was delivered, whatever the pieces it came in (row M-8),
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from techstone.core import tokens
 from techstone.wire.usage import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Ten times the largest context window on the market (10 M tokens, 2026); above it the number is a defect.
 _LARGEST = 100_000_000
@@ -32,16 +37,16 @@ def read_usage(raw: bytes | msgspec.Raw) -> Usage | None:
 
 
 class Tally:
-    """The count of one answer while it goes by.
+    """The count of one answer while it goes by. `estimate` gives the prompt's tokens by our own count.
 
     Each text of it (a choice's content, a tool's arguments) is counted by itself, so that a stream, which interleaves
     them, counts like a whole answer.
     """
 
-    __slots__ = ("_counters", "_held", "_pieces", "prompt_tokens", "usage")
+    __slots__ = ("_counters", "_estimate", "_held", "_pieces", "usage")
 
-    def __init__(self, prompt_tokens: int) -> None:
-        self.prompt_tokens = prompt_tokens
+    def __init__(self, estimate: Callable[[], int]) -> None:
+        self._estimate = estimate
         self.usage: Usage | None = None
         self._counters: dict[tuple[int, str], tokens.Counter] = {}
         self._pieces: list[bytes] = []
@@ -77,7 +82,8 @@ class Tally:
         """Return our own count of what went by so far."""
         self._flush()
         completion = sum(counter.count for counter in self._counters.values())
-        return Usage(self.prompt_tokens, completion, self.prompt_tokens + completion)
+        prompt = self._estimate()
+        return Usage(prompt, completion, prompt + completion)
 
     def settled(self) -> Usage:
         """Return what the request is counted at."""

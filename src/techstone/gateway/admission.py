@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from techstone.gateway.ports import Snapshots
 
 
+# Headers with good keys only, so that nobody can fill it: as many as a process sees accounts in a day.
+_REMEMBERED = 10_000
+
+
 class Admission(msgspec.Struct, gc=False):
     """What was admitted: who, which model, by which view of the snapshot."""
 
@@ -43,14 +47,30 @@ class Doorkeeper:
     def __init__(self, snapshots: Snapshots, wall_clock: Callable[[], float]) -> None:
         self._snapshots = snapshots
         self._wall_clock = wall_clock
+        self._view: View | None = None
+        self._known: dict[bytes, Principal] = {}
 
     def check(self, exchange: Exchange) -> ApiError | None:
         """Put the principal into the exchange, or return why there is none."""
+        authorization = exchange.headers.get(b"authorization")
+        known = self._known.get(authorization) if authorization is not None else None
         try:
-            exchange.principal = self.identify(exchange.headers.get(b"authorization"))
+            # Known: this very header was judged by this very view (saves 2 of 3 µs); time alone can have changed that.
+            if known is not None and self._view is self._snapshots.view and known.key.expires_at is None:
+                exchange.principal = known
+            else:
+                exchange.principal = self._remember(authorization, self.identify(authorization))
         except ApiError as error:
             return error
         return None
+
+    def _remember(self, authorization: bytes | None, principal: Principal) -> Principal:
+        if self._view is not self._snapshots.view or len(self._known) >= _REMEMBERED:
+            self._view = self._snapshots.view
+            self._known = {}
+        if authorization is not None:
+            self._known[authorization] = principal
+        return principal
 
     def identify(self, authorization: bytes | None) -> Principal:
         """Return who asks; raise KeyMissing, KeyInvalid, AccountSuspended or NotReady."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from techstone.core import chat
+from techstone.core.dialects import engine
 from techstone.core.errors import ApiError
 from techstone.core.splice import Options
 from techstone.core.tally import Tally
@@ -12,6 +13,7 @@ from techstone.gateway import relay
 from techstone.gateway.dispatch import Attempt
 from techstone.gateway.relay import StreamRelay
 from techstone.gateway.settlement import Outcome
+from techstone.gateway.translation import Restored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,96 +43,103 @@ class ChatCompletions:
         request = chat.read(exchange.body)  # 400
         exchange.body = b""
         admission = self._doorkeeper.admit(exchange, request.model)  # 404 403
-        tally = Tally(request.prompt_tokens)
-        attempt = Attempt()
-        outcome = Outcome(stream=request.stream)
+        call = _ChatCall(exchange, request, self._wall_clock)
         try:
             if request.stream:
-                await self._stream(exchange, request, admission, (tally, attempt, outcome))
+                await self._stream(call, admission)
             else:
-                await self._whole(exchange, request, admission, (tally, attempt, outcome))
+                whole = await self._dispatch.open(admission, call, call.attempt)
+                now = exchange.wire.loop.time()
+                call.outcome.succeed(now)
+                self._settle(call)
+                exchange.send_json(200, whole, call.headers(now))
         except ApiError as error:
-            outcome.status = error.status
-            outcome.error_code = error.code or error.type
+            call.outcome.status = error.status
+            call.outcome.error_code = error.code or error.type
             raise
         finally:
-            self._settlement.settle(exchange, request.model, tally, attempt, outcome)
+            self._settle(call)
 
-    async def _whole(
-        self,
-        exchange: Exchange,
-        request: ChatRequest,
-        admission: Admission,
-        books: tuple[Tally, Attempt, Outcome],
-    ) -> None:
-        tally, attempt, outcome = books
-        model = request.model
-        fallback = self._fallback(exchange)
-
-        def encode(provider: Provider, name: str) -> bytes:  # noqa: ARG001 - dialects differ by provider
-            return chat.encode(request, name)
-
-        async def prepare(answer: Answer) -> bytes:
-            return await relay.read_whole(answer, model, fallback, tally)
-
-        opened = await self._dispatch.open(admission, exchange.request_id, encode, prepare, attempt)
-        outcome.status = 200
-        outcome.error_code = None
-        outcome.delivered = True
-        outcome.first_byte = exchange.wire.loop.time()
-        exchange.send_json(200, opened.prepared, self._headers(exchange, attempt, outcome.first_byte))
-
-    async def _stream(
-        self,
-        exchange: Exchange,
-        request: ChatRequest,
-        admission: Admission,
-        books: tuple[Tally, Attempt, Outcome],
-    ) -> None:
-        tally, attempt, outcome = books
-        request_id, created = self._fallback(exchange)
-        options = Options(request.model, request.include_usage, request_id, created)
-        current: StreamRelay | None = None
-
-        def encode(provider: Provider, name: str) -> bytes:  # noqa: ARG001 - dialects differ by provider
-            return chat.encode(request, name)
-
-        def begin() -> bytes:
-            attempt.work()
-            return self._headers(exchange, attempt, exchange.wire.loop.time())
-
-        async def prepare(answer: Answer) -> StreamRelay:
-            nonlocal current
-            current = StreamRelay(exchange, options, tally, begin)
-            try:
-                await current.prepare(answer)
-            finally:
-                if not current.stream.done:
-                    answer.close()
-            return current
-
+    async def _stream(self, call: _ChatCall, admission: Admission) -> None:
+        """Relay a stream; its end is held back until it is settled."""
         try:
-            opened = await self._dispatch.open(admission, exchange.request_id, encode, prepare, attempt)
+            await self._dispatch.open(admission, call, call.attempt)
         finally:
-            if current is not None and current.first_byte:
-                outcome.first_byte = current.first_byte
-                outcome.delivered = True
-        if not opened.prepared.complete:
-            opened.breaker.fail(exchange.wire.loop.time())
-            raise opened.prepared.error()
-        outcome.status = 200
-        outcome.error_code = None
-        outcome.delivered = True
-        opened.prepared.finish()
+            stream = call.relay
+            if stream is not None and stream.first_byte:
+                call.outcome.first_byte = stream.first_byte
+                call.outcome.delivered = True
+        if stream is None or not stream.complete:
+            call.attempt.fail(call.exchange.wire.loop.time())
+            raise relay.explain(stream)
+        stream.start()
+        call.outcome.succeed(stream.first_byte)
+        self._settle(call)
+        stream.finish()
 
-    def _fallback(self, exchange: Exchange) -> tuple[str, int]:
+    def _settle(self, call: _ChatCall) -> None:
+        self._settlement.settle(call.exchange, call.request.model, call.tally, call.attempt, call.outcome)
+
+
+class _ChatCall:
+    """One chat request on its way: what dispatch sends to an upstream, and makes of its answer."""
+
+    __slots__ = ("_forced", "_wall_clock", "attempt", "exchange", "outcome", "relay", "request", "tally")
+
+    def __init__(self, exchange: Exchange, request: ChatRequest, wall_clock: Callable[[], float]) -> None:
+        self.exchange = exchange
+        self.request = request
+        self.attempt = Attempt()
+        self.outcome = Outcome(request.stream)
+        self.tally = Tally(request.estimate)
+        self.relay: StreamRelay | None = None
+        self._forced = False
+        self._wall_clock = wall_clock
+
+    @property
+    def request_id(self) -> bytes:
+        """What the upstream is told as `x-request-id`."""
+        return self.exchange.request_id
+
+    def encode(self, provider: Provider, model: str) -> bytes:
+        """Return the body for a provider that knows the model by that name."""
+        request = self.request
+        if provider.kind == "engine":
+            fields = engine.force(request.fields)
+            self._forced = fields is not None
+            if fields is not None:
+                return chat.encode_whole(request, fields, model)
+        return chat.encode(request, model)
+
+    async def prepare(self, answer: Answer) -> bytes:
+        """Return the whole answer for the client, or relay the stream to its end (then nothing is left to return)."""
+        exchange, request = self.exchange, self.request
+        if not request.stream:
+            return await relay.read_whole(self._translate(answer), request.model, self._name_answer, self.tally)
+        options = Options(request.model, request.include_usage, *self._name_answer())
+        self.relay = current = StreamRelay(exchange, options, self.tally, self._begin)
+        try:
+            await current.prepare(self._translate(answer))
+        finally:
+            if not current.stream.done:
+                answer.close()
+        return b""
+
+    def _translate(self, answer: Answer) -> Answer:
+        return Restored(answer, "call_" + self.exchange.request_id[4:].decode()) if self._forced else answer
+
+    def _begin(self) -> bytes:
+        # The route works: a stream that began need not end before its breaker closes.
+        self.attempt.succeed()
+        return self.headers(self.exchange.wire.loop.time())
+
+    def _name_answer(self) -> tuple[str, int]:
         """Return the id and creation time for an upstream that gives none."""
-        return "chatcmpl-" + exchange.request_id[4:].decode(), int(self._wall_clock())
+        return "chatcmpl-" + self.exchange.request_id[4:].decode(), int(self._wall_clock())
 
-    @staticmethod
-    def _headers(exchange: Exchange, attempt: Attempt, now: float) -> bytes:
+    def headers(self, now: float) -> bytes:
         """Return the header lines of a chat answer."""
-        return b"openai-version: 2020-10-01\r\nopenai-processing-ms: %d\r\nx-techstone-served-by: %b\r\n" % (
-            int((now - exchange.started) * 1000),
-            f"{attempt.provider}/{attempt.model}".encode("ascii", "replace"),
+        return b"openai-version: 2020-10-01\r\nopenai-processing-ms: %d\r\n%b" % (
+            int((now - self.exchange.started) * 1000),
+            self.attempt.served_by,
         )

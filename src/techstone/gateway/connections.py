@@ -28,10 +28,10 @@ _SERVER = b"server: techstone\r\n"
 
 
 class Journalist(Protocol):
-    """Who hears of every answer (metrics, access log) and of defects."""
+    """Who hears of every answer (metrics, access log) and of defects. Must not block and not raise."""
 
     def answered(self, exchange: Exchange) -> None:
-        """Take one answer, whole or cut."""
+        """Take one answer, whole or cut; `exchange.record` is what a chat request came to."""
 
     def failed(self, exchange: Exchange, error: Exception) -> None:
         """Take a defect of ours: an exception that nobody expected."""
@@ -103,7 +103,7 @@ class Connections:
         self.fronts.discard(front)
 
     def finished(self, exchange: Exchange) -> None:
-        """Hear that an answer is whole, or cut."""
+        """Hear that an answer is whole, or cut, or that its client hung up; a chat request is settled by then."""
         self._journalist.answered(exchange)
 
     def report(self, exchange: Exchange, error: Exception) -> None:

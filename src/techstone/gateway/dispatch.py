@@ -6,24 +6,23 @@ much of the answer as is needed to know that it is one. Keeps the breakers and t
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
 from techstone.core import failure, routing
 from techstone.core.breaker import Breaker
-from techstone.core.failure import Failure
 from techstone.gateway.ports import Answer, Call, Origin, UpstreamProblem, Upstreams
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
+    from techstone.core.failure import Failure
     from techstone.core.snapshot import Provider, Route, View
     from techstone.gateway.admission import Admission
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 _ERROR_BODY = 64 * 1024
 _COMPLETIONS = "/chat/completions"
@@ -64,29 +63,47 @@ def _fill(value: str, environment: Mapping[str, str]) -> str:
     return value
 
 
+class Way(msgspec.Struct, frozen=True, gc=False):
+    """A route made ready: its target, its breaker and the header line that names it."""
+
+    target: Target
+    model: str
+    breaker: Breaker
+    served_by: bytes
+
+
 class Attempt(msgspec.Struct, gc=False):
     """Who is trying to serve, for headers, metrics and the log; of a failed request the last one."""
 
     provider: str = ""
     model: str = ""
     count: int = 0
+    served_by: bytes = b""
     breaker: Breaker | None = None
 
-    def work(self) -> None:
-        """Hear that the route works: a stream that began need not end before its breaker closes."""
+    def succeed(self) -> None:
+        """Hear that the route works."""
         if self.breaker is not None:
             self.breaker.succeed()
 
+    def fail(self, now: float) -> None:
+        """Hear that the route failed after all."""
+        if self.breaker is not None:
+            self.breaker.fail(now)
 
-class Opened(Generic[T]):
-    """An answer that can be used, what `prepare` made of it, and the breaker of its route."""
 
-    __slots__ = ("answer", "breaker", "prepared")
+class Sendable(Protocol[T_co]):
+    """What is to be sent, and what is made of the answer."""
 
-    def __init__(self, answer: Answer, prepared: T, breaker: Breaker) -> None:
-        self.answer = answer
-        self.prepared = prepared
-        self.breaker = breaker
+    @property
+    def request_id(self) -> bytes:
+        """What the upstream is told as `x-request-id`."""
+
+    def encode(self, provider: Provider, model: str) -> bytes:
+        """Return the body for a provider that knows the model by that name."""
+
+    async def prepare(self, answer: Answer) -> T_co:
+        """Read as much as is needed to know that it is an answer; raise UpstreamProblem or RefusedInStream."""
 
 
 class Dispatch:
@@ -100,94 +117,87 @@ class Dispatch:
         environment: Mapping[str, str],
     ) -> None:
         self._upstreams = upstreams
-        self._clock = clock
+        self.clock = clock
         self._chance = chance
         self._environment = environment
         self._targets: dict[str, Target] = {}
+        self._ways: dict[int, Way] = {}
+        self._view: View | None = None
         self.breakers: dict[tuple[str, str, str], Breaker] = {}
 
-    def target(self, view: View, name: str) -> Target:
-        """Return the provider made ready; made anew when a snapshot brought another."""
+    def _find(self, admission: Admission, route: Route) -> Way:
+        """Return the route made ready; made anew when a snapshot brought others."""
+        if admission.view is not self._view:
+            self._view = admission.view
+            self._ways = {}
+        way = self._ways.get(id(route))  # the view holds the route, so its id is its own
+        if way is None:
+            name = f"{route.provider}/{route.model}".encode("ascii", "replace")
+            key = (admission.model.name, route.provider, route.model)
+            breaker = self.breakers.setdefault(key, Breaker())
+            target = self._target(admission.view, route.provider)
+            way = self._ways[id(route)] = Way(target, route.model, breaker, b"x-techstone-served-by: %b\r\n" % name)
+        return way
+
+    def _target(self, view: View, name: str) -> Target:
         provider = view.providers[name]
         target = self._targets.get(name)
-        if target is None or target.provider is not provider:
+        if target is None or target.provider != provider:
             target = self._targets[name] = Target(provider, self._environment)
         return target
 
-    def _breaker(self, model: str, route: Route) -> Breaker:
-        key = (model, route.provider, route.model)
-        breaker = self.breakers.get(key)
-        if breaker is None:
-            breaker = self.breakers[key] = Breaker()
-        return breaker
+    async def open(self, admission: Admission, sendable: Sendable[T_co], attempt: Attempt) -> T_co:
+        """Return what was prepared of the first answer that can be used; raise the ApiError that fits if none is left.
 
-    async def open(
-        self,
-        admission: Admission,
-        request_id: bytes,
-        encode: Callable[[Provider, str], bytes],
-        prepare: Callable[[Answer], Awaitable[T]],
-        attempt: Attempt,
-    ) -> Opened[T]:
-        """Return the first answer that can be used; raise the ApiError that fits once no route is left.
-
-        `encode` gives the body for a provider and its name of the model; `prepare` raises UpstreamProblem for an answer
-        that is none. `attempt` is filled in as it goes.
+        `attempt` is filled in as it goes.
         """
-        model = admission.model
-        routes = model.routes
-        chances = () if len(routes) == 1 else [self._chance() for _ in routes]
+        routes = admission.model.routes
+        if len(routes) > 1:
+            routes = tuple(routing.plan(routes, [self._chance() for _ in routes]))
         failures: list[Failure] = []
         shortest_wait = 0.0
-        for route in routing.plan(routes, chances):
-            breaker = self._breaker(model.name, route)
-            if not breaker.allows(self._clock()):
-                wait = breaker.wait(self._clock())
+        for route in routes:
+            way = self._find(admission, route)
+            breaker = way.breaker
+            if not breaker.allows(self.clock()):
+                wait = breaker.wait(self.clock())
                 shortest_wait = min(shortest_wait or wait, wait)
                 continue
-            target = self.target(admission.view, route.provider)
-            attempt.provider = route.provider
-            attempt.model = route.model
+            target = way.target
+            attempt.provider, attempt.model, attempt.served_by = route.provider, route.model, way.served_by
             attempt.count += 1
             attempt.breaker = breaker
-            body = encode(target.provider, route.model)
-            call = Call(target.origin, target.head + request_id, body, target.provider.timeouts)
+            provider = target.provider
+            body = sendable.encode(provider, route.model)
+            answer: Answer | None = None
             try:
-                found = await self._try(call, prepare)
+                answer = await self._upstreams.open(
+                    Call(target.origin, target.head + sendable.request_id, body, provider.timeouts)
+                )
+                if answer.status == 200:
+                    prepared = await sendable.prepare(answer)
+                    breaker.succeed()
+                    return prepared
+                found = await self._read_refusal(answer)
+            except UpstreamProblem as problem:
+                found = failure.judge_problem(problem.kind)
+                _close(answer)
+            except RefusedInStream as refusal:
+                found = refusal.failure
+                _close(answer)
             except BaseException:
                 breaker.abandon()
+                _close(answer)
                 raise
-            if not isinstance(found, Failure):
-                breaker.succeed()
-                return Opened(found[0], found[1], breaker)
             failures.append(found)
             if found.blame == "client":
                 breaker.succeed()
                 break
             if found.trips:
-                breaker.fail(self._clock())
+                breaker.fail(self.clock())
             else:
                 breaker.abandon()
-        raise failure.explain(model.name, failures, shortest_wait)
-
-    async def _try(self, call: Call, prepare: Callable[[Answer], Awaitable[T]]) -> tuple[Answer, T] | Failure:
-        try:
-            answer = await self._upstreams.open(call)
-        except UpstreamProblem as problem:
-            return failure.judge_problem(problem.kind)
-        try:
-            if answer.status == 200:
-                return answer, await prepare(answer)
-            return await self._read_refusal(answer)
-        except RefusedInStream as refusal:
-            answer.close()
-            return refusal.failure
-        except UpstreamProblem as problem:
-            answer.close()
-            return failure.judge_problem(problem.kind)
-        except asyncio.CancelledError:
-            answer.close()
-            raise
+        raise failure.explain(admission.model.name, failures, shortest_wait)
 
     @staticmethod
     async def _read_refusal(answer: Answer) -> Failure:
@@ -198,6 +208,11 @@ class Dispatch:
             body = b""  # the status says enough
             answer.close()
         return failure.judge_status(answer.status, retry_after, body)
+
+
+def _close(answer: Answer | None) -> None:
+    if answer is not None:
+        answer.close()
 
 
 class RefusedInStream(Exception):

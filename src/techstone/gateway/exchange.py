@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from techstone.core.errors import ApiError
+    from techstone.core.record import RequestRecord
     from techstone.core.snapshot import Principal
 
 Field = tuple[bytes, bytes]
@@ -93,6 +94,7 @@ class Exchange:
         "path",
         "principal",
         "query",
+        "record",
         "request_id",
         "secure",
         "sent",
@@ -116,6 +118,7 @@ class Exchange:
         self.keep_alive = True
         self.request_id = b""
         self.principal: Principal | None = None
+        self.record: RequestRecord | None = None  # of a chat request, once it is settled
         self.started = 0.0
         self.last_write = 0.0
         self.status = 0  # 0: nothing was sent yet

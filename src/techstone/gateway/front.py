@@ -8,7 +8,6 @@ request costs no timer; everything that depends on time is in `sweep`, which tes
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import TYPE_CHECKING, cast
 
 import httptools
@@ -16,6 +15,7 @@ import httptools
 from techstone.core.errors import ApiError, Draining, InsecureTransport, InvalidRequest, RequestTimeout, ServerError
 from techstone.gateway.exchange import KEEP_ALIVE_COMMENT, Exchange, Field
 from techstone.gateway.guard import BrokenRequest, ChunkedBody, Framing, check_beginning, check_head, judge_head
+from techstone.gateway.trampoline import Trampoline
 
 if TYPE_CHECKING:
     from techstone.gateway.connections import Connections
@@ -50,9 +50,9 @@ class Front(asyncio.Protocol):
         "_pieces",
         "_received",
         "_refusal",
+        "_running",
         "_stalled_since",
         "_state",
-        "_task",
         "_transport",
         "_url",
         "exchange",
@@ -79,7 +79,7 @@ class Front(asyncio.Protocol):
         self._refusal: ApiError | None = None
         self._discard = False
         self._endpoint: Endpoint | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._running: Trampoline | None = None
         self._stalled_since = _FOREVER
         self._lingering = False
         self._began = 0.0
@@ -112,9 +112,12 @@ class Front(asyncio.Protocol):
         self._transport = None
         self._state = _CLOSED
         self._house.forget(self)
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        exchange, self.exchange = self.exchange, None
+        if self._running is not None:
+            self._running.cancel()
+            self._running = None
+        if exchange is not None:
+            self._house.finished(exchange)
 
     def pause_writing(self) -> None:
         self._stalled_since = self.loop.time()
@@ -276,13 +279,8 @@ class Front(asyncio.Protocol):
             self._discard = False
             exchange.send_error(refusal)
             return
-        coroutine = self._answer(exchange, cast("Endpoint", self._endpoint))
-        if sys.version_info >= (3, 12):
-            # Runs at once up to its first real wait: one turn of the loop less.
-            task = asyncio.Task(coroutine, loop=self.loop, eager_start=True)
-            self._task = None if task.done() else task
-        else:
-            self._task = self.loop.create_task(coroutine)
+        running = self._running = Trampoline(self._answer(exchange, cast("Endpoint", self._endpoint)))
+        running.advance()
 
     async def _answer(self, exchange: Exchange, endpoint: Endpoint) -> None:
         try:
@@ -320,7 +318,7 @@ class Front(asyncio.Protocol):
     def answered(self, exchange: Exchange) -> None:
         """Go on to the next request of the connection, or close it."""
         self._house.finished(exchange)
-        self._task = None
+        self._running = None
         self.exchange = None
         if self._transport is None:
             return
@@ -397,11 +395,11 @@ class Front(asyncio.Protocol):
             if self._transport is not None:
                 self._transport.close()
             return
-        exchange, task = self.exchange, self._task
+        exchange, running = self.exchange, self._running
         exchange.keep_alive = False
+        if running is not None:
+            running.cancel()  # settles what was delivered, before the end is told
         exchange.send_error(Draining())
-        if task is not None:
-            task.cancel()
 
 
 _HEAD, _BODY, _BUSY, _CLOSED = "head", "body", "busy", "closed"

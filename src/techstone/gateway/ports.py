@@ -9,7 +9,6 @@ import msgspec
 from techstone.core.snapshot import Timeouts
 
 if TYPE_CHECKING:
-    from techstone.core.record import RequestRecord
     from techstone.core.snapshot import View
 
 
@@ -32,16 +31,6 @@ class Snapshots(Protocol):
 
     problem: str | None
     """Why the newest news could not be used (broken stream, unknown format), None while all is well."""
-
-
-class Meter(Protocol):
-    """Counts; must never block and never raise."""
-
-    def finished(self, record: RequestRecord) -> None:
-        """Take one finished chat request."""
-
-    def answered(self, status: int) -> None:
-        """Take the status of any answer, chat included."""
 
 
 class UpstreamProblem(Exception):
@@ -72,6 +61,10 @@ class Answer(Protocol):
 
     def header(self, name: bytes) -> bytes | None:
         """Return the last header of that lower-case name."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the body is all there, or never will be: `read` will not wait."""
 
     async def read(self, limit: int) -> bytes:
         """Return the whole body; raise UpstreamProblem if it breaks off, stalls or is larger than the limit."""

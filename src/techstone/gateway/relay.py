@@ -29,7 +29,7 @@ FIRST_COMMENT_SECONDS = 15.0
 _TAIL_LIMIT = 16 * 1024
 
 
-async def read_whole(answer: Answer, model: str, fallback: tuple[str, int], tally: Tally) -> bytes:
+async def read_whole(answer: Answer, model: str, fallback: Callable[[], tuple[str, int]], tally: Tally) -> bytes:
     """Return the body for the client; raise UpstreamProblem or RefusedInStream."""
     body = await answer.read(WHOLE_LIMIT)
     try:
@@ -66,7 +66,7 @@ class StreamRelay:
         loop = self._exchange.wire.loop
         self.answer = answer
         self._ended = loop.create_future()
-        self._timer = loop.call_later(FIRST_COMMENT_SECONDS, self._start)
+        self._timer = loop.call_later(FIRST_COMMENT_SECONDS, self.start)
         self._exchange.flow = answer
         try:
             answer.pipe(self)
@@ -85,7 +85,8 @@ class StreamRelay:
             raise self.problem
         raise UpstreamProblem("content", self.stream.broken or "a stream without content")
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Send the head of the client's answer, if it is not sent yet."""
         if self._timer is not None:
             self._timer.cancel()
         exchange = self._exchange
@@ -100,7 +101,7 @@ class StreamRelay:
         exchange = self._exchange
         if events and not exchange.sent:
             if exchange.status == 0:
-                self._start()
+                self.start()
             exchange.send_events(events)
         if stream.done or stream.broken is not None or stream.error is not None:
             self._end()
@@ -124,15 +125,14 @@ class StreamRelay:
 
     def finish(self) -> None:
         """Send the end of a complete stream; its usage is settled."""
-        if self._exchange.status == 0:
-            self._start()
         self._exchange.finish(self.stream.last_chunk(self.stream.tally.settled()) + DONE)
 
-    def error(self) -> ServerError:
-        """Return what the client of a stream that broke off is told."""
-        if self.problem is not None and self.problem.kind == "timeout":
-            return UpstreamFailed("The upstream stopped answering in the middle of the stream.")
-        return UpstreamFailed("The upstream failed in the middle of the stream. The answer is incomplete.")
+
+def explain(stream: StreamRelay | None) -> ServerError:
+    """Return what the client of a stream that broke off is told."""
+    if stream is not None and stream.problem is not None and stream.problem.kind == "timeout":
+        return UpstreamFailed("The upstream stopped answering in the middle of the stream.")
+    return UpstreamFailed("The upstream failed in the middle of the stream. The answer is incomplete.")
 
 
 class _Tail:

@@ -39,7 +39,7 @@ OPENAI = write(CHUNKS)
 
 
 def relay(pieces: list[bytes], *, include_usage: bool = False, model: str = "up") -> tuple[bytes, ChatStream]:
-    stream = ChatStream(Options(model, include_usage, "fallback", 1), Tally(3))
+    stream = ChatStream(Options(model, include_usage, "fallback", 1), Tally(lambda: 3))
     out = b"".join(stream.feed(piece) for piece in pieces)
     if include_usage and stream.done:
         out += stream.last_chunk(stream.tally.settled())

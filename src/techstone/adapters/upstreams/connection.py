@@ -78,7 +78,7 @@ class HttpAnswer:
         self.chunked = False
         self.length: int | None = None
         self.problem: UpstreamProblem | None = None
-        self.waiter: asyncio.Future[None] | None = None
+        self.waiter: asyncio.Future[None] = connection.loop.create_future()
         self.reader: asyncio.Future[None] | None = None
         self.started = now
         self.deadline = now + min(call.timeouts.first_byte, call.timeouts.total)
@@ -90,6 +90,11 @@ class HttpAnswer:
             if field == name:
                 found = value
         return found
+
+    @property
+    def whole(self) -> bool:
+        """Whether the body is all there, or never will be: `read` will not wait."""
+        return self.connection is None
 
     async def read(self, limit: int) -> bytes:
         """Return the whole body; raise UpstreamProblem if it breaks off, stalls or is larger than the limit."""
@@ -230,7 +235,6 @@ class Connection(asyncio.Protocol):
     def send(self, call: Call) -> HttpAnswer:
         """Write the request; the answer's `waiter` is done when its head is in, or its problem is known."""
         answer = self.answer = HttpAnswer(call, self, self.loop.time())
-        answer.waiter = self.loop.create_future()
         self._pool.busy.add(self)
         transport = cast("asyncio.Transport", self._transport)
         transport.write(b"%b\r\ncontent-length: %d\r\n\r\n%b" % (call.head, len(call.body), call.body))
@@ -306,7 +310,7 @@ class Connection(asyncio.Protocol):
             self._finish(answer)
             return
         waiter = answer.waiter
-        if waiter is not None and not waiter.done():
+        if not waiter.done():
             waiter.set_result(None)
         if not self._paused:
             answer.extend(self.loop.time())

@@ -61,26 +61,26 @@ class HttpUpstreams:
             connection = idle.pop()
             if not connection.alive:
                 continue
-            answer = await self._exchange(connection, call)
+            answer = connection.send(call)
+            try:
+                await answer.waiter
+            except asyncio.CancelledError:
+                answer.close()
+                raise
             if answer.problem is None:
                 return answer
             if answer.problem.kind != "reset" or answer.fed or answer.head_done:
                 raise answer.problem
             break
-        answer = await self._exchange(await self._connect(call), call)
-        if answer.problem is not None:
-            raise answer.problem
-        return answer
-
-    @staticmethod
-    async def _exchange(connection: Connection, call: Call) -> HttpAnswer:
-        answer = connection.send(call)
+        # A task of its own: it asks asyncio for time-outs.
+        answer = (await self.loop.create_task(self._connect(call))).send(call)
         try:
-            if answer.waiter is not None:
-                await answer.waiter
+            await answer.waiter
         except asyncio.CancelledError:
             answer.close()
             raise
+        if answer.problem is not None:
+            raise answer.problem
         return answer
 
     def keep(self, connection: Connection) -> None:
