@@ -1,0 +1,1 @@
+"""What operators see: metrics and structured logs. Never in the way of a request."""

@@ -1,0 +1,246 @@
+"""Counts what the gateway does: plain numbers on the hot path, Prometheus objects only when somebody scrapes.
+
+Names: OpenTelemetry's semantic conventions for generative AI (gen_ai.server.*, gen_ai.client.token.usage), spelled as
+Prometheus spells them; what they do not name is techstone_*. Labels have few values: a model that is not on offer never
+comes here.
+"""
+
+from __future__ import annotations
+
+import bisect
+import time
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from techstone import __version__
+from techstone.adapters.telemetry.log import AccessLine, Log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client import Metric
+
+    from techstone.core.record import RequestRecord
+    from techstone.gateway.connections import Connections
+    from techstone.gateway.dispatch import Dispatch
+    from techstone.gateway.exchange import Exchange
+    from techstone.gateway.ports import Snapshots
+
+# Bucket bounds that the conventions recommend for these two, in seconds and in tokens.
+_DURATIONS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+_TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
+_FIRST_BYTES = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+_HUNG_UP = 499
+
+
+class _Histogram:
+    """Counts by bucket; the last bucket is without bound."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect.bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Return Prometheus' cumulative buckets."""
+        found: list[tuple[str, float]] = []
+        running = 0
+        for bound, count in zip((*map(str, self.bounds), "+Inf"), self.counts, strict=True):
+            running += count
+            found.append((bound, running))
+        return found
+
+
+class _Series:
+    """What is counted of the requests to one model through one provider with one result."""
+
+    __slots__ = ("duration", "first_byte", "input", "output")
+
+    def __init__(self) -> None:
+        self.duration = _Histogram(_DURATIONS)
+        self.first_byte = _Histogram(_FIRST_BYTES)
+        self.input = _Histogram(_TOKENS)
+        self.output = _Histogram(_TOKENS)
+
+
+class Telemetry:
+    """Metrics and access log of one gateway process; the adapter of the port `Journalist`."""
+
+    def __init__(self, snapshots: Snapshots, log: Log) -> None:
+        self._log = log
+        self._statuses: dict[int, int] = {}
+        self._series: dict[tuple[str, str, str], _Series] = {}
+        self._insecure = 0
+        self._defects = 0
+        self._collector = _GatewayCollector(self, snapshots)
+        self._registry = CollectorRegistry()
+        self._registry.register(self._collector)
+        ProcessCollector(registry=self._registry)
+
+    def watch(self, connections: Connections, dispatch: Dispatch) -> None:
+        """Show the state of these too."""
+        self._collector.connections = connections
+        self._collector.dispatch = dispatch
+
+    def answered(self, exchange: Exchange) -> None:
+        """Take one answer, whole or cut."""
+        record = exchange.record
+        status = exchange.status if record is None else record.status
+        status = status or _HUNG_UP
+        self._statuses[status] = self._statuses.get(status, 0) + 1
+        if record is not None:
+            self._count(record)
+            self._log.access(
+                AccessLine(
+                    time.time(),
+                    "chat",
+                    exchange.request_id.decode(),
+                    "POST",
+                    exchange.path.decode("latin-1"),
+                    status,
+                    record.ended - record.started,
+                    record.account,
+                    record.key,
+                    record.model,
+                    record.provider,
+                    record.stream,
+                    record.first_byte - record.started if record.first_byte else 0.0,
+                    record.prompt_tokens,
+                    record.completion_tokens,
+                    record.attempts,
+                    record.error_code or "",
+                )
+            )
+            return
+        self._log.access(
+            AccessLine(
+                time.time(),
+                "request",
+                exchange.request_id.decode(),
+                exchange.method.decode("latin-1"),
+                exchange.path.decode("latin-1"),
+                status,
+                exchange.wire.loop.time() - exchange.started,
+                exchange.principal.account.id if exchange.principal else "",
+                exchange.principal.key.id if exchange.principal else "",
+            )
+        )
+
+    def _count(self, record: RequestRecord) -> None:
+        key = (record.model, record.provider, record.error_code or "")
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = _Series()
+        series.duration.observe(record.ended - record.started)
+        if record.first_byte:
+            series.first_byte.observe(record.first_byte - record.started)
+        if record.prompt_tokens or record.completion_tokens:
+            series.input.observe(record.prompt_tokens)
+            series.output.observe(record.completion_tokens)
+
+    def failed(self, exchange: Exchange, error: Exception) -> None:
+        """Take a defect of ours."""
+        self._defects += 1
+        self._log.event("error", "defect", repr(error), request_id=exchange.request_id.decode(), error=error)
+
+    def insecure(self, exchange: Exchange) -> None:
+        """Take a request over plain HTTP where TLS is on."""
+        self._insecure += 1
+        self._log.event(
+            "warning",
+            "insecure",
+            "a request came over plain HTTP; if it carried a key, revoke that",
+            request_id=exchange.request_id.decode(),
+        )
+
+    def render(self) -> bytes:
+        """Return all counts in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def families(self) -> Iterator[Metric]:
+        """Yield what was counted here."""
+        statuses = CounterMetricFamily(
+            "techstone_http_responses", "Answers by status; 499: hung up.", labels=["status"]
+        )
+        for status, count in sorted(self._statuses.items()):
+            statuses.add_metric([str(status)], count)
+        yield statuses
+        yield CounterMetricFamily(
+            "techstone_defects", "Answers of status 500 by a defect of ours.", value=self._defects
+        )
+        yield CounterMetricFamily(
+            "techstone_insecure_requests", "Requests over plain HTTP where TLS is on.", value=self._insecure
+        )
+        yield CounterMetricFamily(
+            "techstone_log_lines_dropped", "Log lines that nobody read in time.", value=self._log.dropped
+        )
+        yield from self._requests()
+
+    def _requests(self) -> Iterator[Metric]:
+        labels = ["gen_ai_request_model", "gen_ai_provider_name", "gen_ai_operation_name"]
+        duration = HistogramMetricFamily(
+            "gen_ai_server_request_duration_seconds", "Duration of chat requests.", labels=[*labels, "error_type"]
+        )
+        first_byte = HistogramMetricFamily(
+            "gen_ai_server_time_to_first_token_seconds", "Time to the first byte of the answer.", labels=labels
+        )
+        tokens = HistogramMetricFamily(
+            "gen_ai_client_token_usage", "Tokens a request.", labels=[*labels, "gen_ai_token_type"]
+        )
+        for (model, provider, error), series in self._series.items():
+            names = [model, provider or "none", "chat"]
+            duration.add_metric([*names, error], series.duration.buckets(), series.duration.total)
+            if error:
+                continue
+            first_byte.add_metric(names, series.first_byte.buckets(), series.first_byte.total)
+            tokens.add_metric([*names, "input"], series.input.buckets(), series.input.total)
+            tokens.add_metric([*names, "output"], series.output.buckets(), series.output.total)
+        yield duration
+        yield first_byte
+        yield tokens
+
+
+class _GatewayCollector(Collector):
+    """Builds Prometheus' objects when somebody asks."""
+
+    def __init__(self, telemetry: Telemetry, snapshots: Snapshots) -> None:
+        self._telemetry = telemetry
+        self._snapshots = snapshots
+        self.connections: Connections | None = None
+        self.dispatch: Dispatch | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every family."""
+        yield from self._telemetry.families()
+        info = GaugeMetricFamily("techstone_build_info", "The version that runs.", labels=["version"])
+        info.add_metric([__version__], 1)
+        yield info
+        view = self._snapshots.view
+        revision = view.snapshot.revision if view is not None else -1
+        yield GaugeMetricFamily("techstone_snapshot_revision", "Revision served by; -1: none yet.", value=revision)
+        stale = 0 if self._snapshots.problem is None else 1
+        yield GaugeMetricFamily("techstone_snapshot_stale", "1: newer news cannot be had, see /readyz.", value=stale)
+        if self.connections is not None:
+            yield GaugeMetricFamily("techstone_connections", "Client connections.", value=len(self.connections.fronts))
+            yield GaugeMetricFamily("techstone_requests_running", "Answers under way.", value=self.connections.working)
+        if self.dispatch is not None:
+            yield self._breakers(self.dispatch)
+
+    @staticmethod
+    def _breakers(dispatch: Dispatch) -> Metric:
+        family = GaugeMetricFamily(
+            "techstone_route_open", "1: the route's breaker is open.", labels=["model", "provider", "upstream_model"]
+        )
+        now = dispatch.clock()
+        for names, breaker in dispatch.breakers.items():
+            family.add_metric(list(names), 1 if breaker.state(now) == "open" else 0)
+        return family
