@@ -1,157 +1,137 @@
-"""The gateway process: listens (TCP, TLS), serves, and drains on a signal.
-
-Where TLS is on, one port takes both: the first byte tells a TLS handshake (0x16, RFC 8446 section 5.1) from plain HTTP,
-which is answered with 403 and no redirect (ASVS 4.1.2).
-"""
+"""The gateway process: wires, listens, serves, and drains on a signal."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import gc
+import ipaddress
+import os
 import signal
 import socket
-import ssl
+import sys
 from typing import TYPE_CHECKING
 
-import msgspec
+import uvloop
 
-from techstone.gateway.front import Front
+from techstone.adapters.snapshots import SnapshotFollower
+from techstone.adapters.telemetry.log import Log
+from techstone.adapters.telemetry.meter import Telemetry
+from techstone.app import child
+from techstone.app.config import ConfigError
+from techstone.app.listener import Listener, bind, load_tls
+from techstone.app.wiring import Gateway, Outside
+from techstone.gateway.connections import Trust
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
+    from techstone.app.config import ServerSection
+    from techstone.app.place import Place
     from techstone.gateway.connections import Connections
 
-_BACKLOG = 2048
-_TLS_HANDSHAKE = 0x16
-# A client that connects and says nothing must not hold a file descriptor for longer than the head may take.
-_PEEK_SECONDS = 10.0
+LISTEN_FD = "TECHSTONE_LISTEN_FD"
+# The last bytes of an answer get so long to leave after the last request is done.
+_FLUSH_SECONDS = 0.05
 
 
-class Listening(msgspec.Struct, frozen=True):
-    """Where and how to listen; `drain` is the time in seconds that running answers get after a signal."""
+class InsecureBinding(ConfigError):
+    """The address can be reached by other machines, and what they send would travel in clear."""
 
-    host: str
-    port: int
-    tls_cert: str | None = None
-    tls_key: str | None = None
-    reuse_port: bool = False
-    drain: float = 30.0
-
-
-def bind(listening: Listening) -> socket.socket:
-    """Return a bound, listening socket; raise OSError."""
-    family = socket.AF_INET6 if ":" in listening.host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if listening.reuse_port:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    sock.bind((listening.host, listening.port))
-    sock.listen(_BACKLOG)
-    sock.setblocking(False)
-    return sock
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"server.host: {host} can be reached by other machines, and API keys would travel in clear. Give "
+            "server.tls_cert and server.tls_key, or server.trusted_proxies that speak https to clients, or start with "
+            "--insecure-http"
+        )
 
 
-def trust_chain(listening: Listening) -> ssl.SSLContext | None:
-    """Return the server's TLS context, None where TLS is off; raise OSError for a certificate that cannot be read."""
-    if not listening.tls_cert:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(listening.tls_cert, listening.tls_key)
-    return context
+def check_binding(server: ServerSection, *, insecure_http: bool) -> None:
+    """Raise InsecureBinding where keys would travel in clear over a network."""
+    if not (server.tls_cert or server.trusted_proxies or insecure_http or _is_loopback(server.host)):
+        raise InsecureBinding(server.host)
 
 
-class Listener:
-    """Accepts connections for the fronts of one process."""
-
-    def __init__(self, connections: Connections, sock: socket.socket, tls: ssl.SSLContext | None) -> None:
-        self._connections = connections
-        self._sock = sock
-        self._tls = tls
-        self._server: asyncio.Server | None = None
-        self._accepting: asyncio.Task[None] | None = None
-        self._welcoming: set[asyncio.Task[None]] = set()
-
-    async def start(self) -> None:
-        """Begin to accept."""
-        loop = asyncio.get_running_loop()
-        if self._tls is None:
-            self._server = await loop.create_server(lambda: Front(self._connections), sock=self._sock)
-        else:
-            self._accepting = loop.create_task(self._accept(loop))
-
-    async def _accept(self, loop: asyncio.AbstractEventLoop) -> None:
-        while True:
-            try:
-                sock, _ = await loop.sock_accept(self._sock)
-            except OSError:
-                await asyncio.sleep(0.1)  # out of file descriptors: accept again once some are closed (row O-7)
-                continue
-            task = loop.create_task(self._welcome(loop, sock))
-            self._welcoming.add(task)
-            task.add_done_callback(self._welcoming.discard)
-
-    async def _welcome(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
-        sock.setblocking(False)
-        try:
-            async with asyncio.timeout(_PEEK_SECONDS):
-                first = await _peek(loop, sock)
-            if not first:
-                sock.close()
-                return
-            tls = self._tls if first[0] == _TLS_HANDSHAKE else None
-            await loop.connect_accepted_socket(
-                lambda: Front(self._connections, plain=tls is None),
-                sock,
-                ssl=tls,
-                ssl_handshake_timeout=_PEEK_SECONDS if tls else None,
-            )
-        except (OSError, TimeoutError):
-            sock.close()
-
-    async def stop(self) -> None:
-        """Accept no more."""
-        if self._server is not None:
-            self._server.close()
-        if self._accepting is not None:
-            self._accepting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._accepting
-        self._sock.close()
-
-
-async def _peek(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bytes:
-    """Return the first byte without taking it from the socket; empty if the client hung up."""
-    readable = asyncio.Event()
-    loop.add_reader(sock, readable.set)
+def _is_loopback(host: str) -> bool:
     try:
-        await readable.wait()
-    finally:
-        loop.remove_reader(sock)
-    return sock.recv(1, socket.MSG_PEEK)
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
-async def serve(
-    listener: Listener, connections: Connections, drain: float, background: Callable[[], Awaitable[None]]
-) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; a second signal ends at once. `background` runs beside."""
+def read_trust(server: ServerSection, *, insecure_http: bool) -> Trust:
+    """Return whose word on client and scheme is believed, and whether plain HTTP is refused."""
+    proxies = tuple(ipaddress.ip_network(proxy) for proxy in server.trusted_proxies)
+    tls = server.tls_cert is not None
+    # Where only the proxy makes the address safe, what comes past it in clear is refused.
+    behind = bool(proxies) and not _is_loopback(server.host)
+    return Trust(proxies, https_only=(tls or behind) and not insecure_http, tls=tls)
+
+
+def open_socket(server: ServerSection) -> socket.socket:
+    """Return the listening socket, the parent's where there is one; raise ConfigError."""
+    inherited = os.environ.pop(LISTEN_FD, None)
+    if inherited is not None:
+        return socket.socket(fileno=int(inherited))
+    try:
+        return bind(server.host, server.port)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {server.host}:{server.port}: {error.strerror or error}. Choose another with --port"
+        ) from error
+
+
+def run(place: Place, *, insecure_http: bool) -> int:
+    """Serve until a signal; return the exit status."""
+    server = place.config.server
+    check_binding(server, insecure_http=insecure_http)
+    child.follow_parent()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(place, insecure_http=insecure_http))
+    return 0
+
+
+async def _run(place: Place, *, insecure_http: bool) -> None:
+    server = place.config.server
+    tls = None
+    if server.tls_cert is not None and server.tls_key is not None:
+        try:
+            tls = load_tls(server.tls_cert, server.tls_key)
+        except OSError as error:
+            raise ConfigError(f"server.tls_cert, server.tls_key: {error}") from error
     loop = asyncio.get_running_loop()
-    stopping = asyncio.Event()
-    at_once = asyncio.Event()
-
-    def hear() -> None:
-        if stopping.is_set():
-            at_once.set()
-        stopping.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, hear)
-    task = asyncio.ensure_future(background())
-    connections.start()
+    log = Log(loop, sys.stderr.fileno())
+    follower = SnapshotFollower(place.internal_socket, place.snapshot)
+    telemetry = Telemetry(follower, log)
+    outside = Outside(
+        snapshots=follower,
+        journalist=telemetry,
+        render_metrics=telemetry.render,
+        environment=os.environ,
+        control_socket=place.public_socket,
+        trust=read_trust(server, insecure_http=insecure_http),
+    )
+    gateway = Gateway(loop, outside)
+    telemetry.watch(gateway.connections, gateway.dispatch)
+    listener = Listener(gateway.connections, open_socket(server), tls)
+    follower.load()
+    following = loop.create_task(follower.run())
     await listener.start()
+    gateway.connections.start()
+    child.report_ready(child.News())
+    try:
+        await serve(listener, gateway.connections, server.drain)
+    finally:
+        following.cancel()
+        gateway.close()
+        log.close()
+        with contextlib.suppress(asyncio.CancelledError):
+            await following
+
+
+async def serve(listener: Listener, connections: Connections, drain: float) -> None:
+    """Serve until SIGTERM or SIGINT, then drain for so many seconds; a second signal ends at once."""
+    stopping, at_once = _hear(asyncio.get_running_loop())
     # What exists now lives as long as the process: never walk it again when looking for garbage.
     gc.collect()
     gc.freeze()
@@ -160,15 +140,26 @@ async def serve(
     connections.drain()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(drain):
-            await _wait_for_work(connections, at_once)
+            await _wait_until(lambda: not connections.working, at_once)
     connections.stop()
-    await asyncio.sleep(0.05 if not at_once.is_set() else 0)  # let the last bytes leave
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    if not at_once.is_set():
+        await asyncio.sleep(_FLUSH_SECONDS)
 
 
-async def _wait_for_work(connections: Connections, at_once: asyncio.Event) -> None:
-    while connections.working and not at_once.is_set():
+def _hear(loop: asyncio.AbstractEventLoop) -> tuple[asyncio.Event, asyncio.Event]:
+    stopping, at_once = asyncio.Event(), asyncio.Event()
+
+    def hear() -> None:
+        if stopping.is_set():
+            at_once.set()
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, hear)
+    return stopping, at_once
+
+
+async def _wait_until(done: Callable[[], bool], at_once: asyncio.Event) -> None:
+    while not done() and not at_once.is_set():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(at_once.wait(), 0.05)

@@ -14,11 +14,13 @@ from techstone.app import presets
 from techstone.app.config import Config, ConfigError
 from techstone.control.catalog.records import Catalog
 from techstone.core.snapshot import Model, Plan, Provider, Route, Timeouts
+from techstone.engine.options import BUILT_IN, name_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ENGINE = "engine"
+ENGINE_URL_ENV = "TECHSTONE_ENGINE_URL"
 ENGINE_KEY_ENV = "TECHSTONE_ENGINE_KEY"
 # Unix seconds of the models' entry in /v1/models: a constant, so that all processes say the same. 2026-08-21.
 _CREATED = 1_787_270_400
@@ -30,6 +32,14 @@ class EngineAddress(msgspec.Struct, frozen=True):
     base_url: str
     model: str
     context: int
+
+
+def locate_engine(config: Config, environment: Mapping[str, str]) -> EngineAddress | None:
+    """Return the engine that the supervisor runs, or the one that it would run, for commands beside it."""
+    if not config.engine.enabled:
+        return None
+    url = environment.get(ENGINE_URL_ENV, "http://127.0.0.1:1/v1")
+    return EngineAddress(url, name_model(config.engine.model or BUILT_IN), config.engine.context)
 
 
 def compose(config: Config, environment: Mapping[str, str], engine: EngineAddress | None) -> Catalog:

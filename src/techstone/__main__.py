@@ -1,0 +1,7 @@
+"""`python -m techstone`: the command line."""
+
+import sys
+
+from techstone.app.cli import main
+
+sys.exit(main())

@@ -1,0 +1,85 @@
+"""`techstone account`: who pays, on which plan."""
+
+from __future__ import annotations
+
+import click
+
+from techstone.app.cli.context import located, perform, printed, show, show_one
+from techstone.control.accounts.records import NewAccount
+
+_COLUMNS = ("id", "email", "plan", "credit", "suspended", "created_at")
+
+
+@click.group()
+def account() -> None:
+    """Create, list, show and change accounts."""
+
+
+@account.command()
+@click.argument("email")
+@click.option("--plan", metavar="NAME", help="A plan of the configuration; pay-as-you-go if not given.")
+@click.option("--credit", metavar="USD", default="0", help="Credit to begin with, up to 9 decimals.")
+@located
+@printed
+def create(email: str, plan: str | None, credit: str, config: str | None, data: str | None, *, as_json: bool) -> None:
+    """Create an account."""
+    made = perform(config, data, lambda operations: operations.accounts.create(NewAccount(email, plan, credit)))
+    show_one(made, as_json=as_json)
+
+
+@account.command(name="list")
+@located
+@printed
+def list_accounts(config: str | None, data: str | None, *, as_json: bool) -> None:
+    """List all accounts, oldest first."""
+    show(perform(config, data, lambda operations: operations.accounts.list()), _COLUMNS, as_json=as_json)
+
+
+@account.command(name="show")
+@click.argument("account")
+@located
+@printed
+def show_account(account: str, config: str | None, data: str | None, *, as_json: bool) -> None:
+    """Show one account, by email or id."""
+    show_one(perform(config, data, lambda operations: operations.accounts.show(account)), as_json=as_json)
+
+
+@account.command()
+@click.argument("account")
+@click.argument("plan")
+@located
+@printed
+def set_plan(account: str, plan: str, config: str | None, data: str | None, *, as_json: bool) -> None:
+    """Put an account on another plan, from now on."""
+    changed = perform(config, data, lambda operations: operations.accounts.set_plan(account, plan))
+    show_one(changed, as_json=as_json)
+
+
+@account.command()
+@click.argument("account")
+@click.argument("usd")
+@located
+@printed
+def credit(account: str, usd: str, config: str | None, data: str | None, *, as_json: bool) -> None:
+    """Add credit to an account, in USD with up to 9 decimals."""
+    changed = perform(config, data, lambda operations: operations.accounts.add_credit(account, usd))
+    show_one(changed, as_json=as_json)
+
+
+@account.command()
+@click.argument("account")
+@located
+@printed
+def suspend(account: str, config: str | None, data: str | None, *, as_json: bool) -> None:
+    """Refuse all requests of an account, with 403, until it is resumed."""
+    show_one(perform(config, data, lambda operations: operations.accounts.suspend(account)), as_json=as_json)
+
+
+@account.command()
+@click.argument("account")
+@located
+@printed
+def resume(account: str, config: str | None, data: str | None, *, as_json: bool) -> None:
+    """Serve a suspended account again."""
+    changed = perform(config, data, lambda operations: operations.accounts.suspend(account, suspended=False))
+    show_one(changed, as_json=as_json)

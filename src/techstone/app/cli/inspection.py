@@ -1,0 +1,128 @@
+"""`techstone model`, `doctor`, `db`: looking at an installation, and bringing its database up to date."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import sys
+from typing import TYPE_CHECKING, Literal
+
+import click
+import msgspec
+
+from techstone.app import offer, place
+from techstone.app.cli.context import located, perform, printed, show
+from techstone.app.config import ConfigError
+from techstone.core.errors import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from techstone.control.operations import Facts
+
+_COLUMNS = ("name", "served_by", "context_window", "max_output_tokens")
+
+
+@click.group()
+def model() -> None:
+    """Look at the models on offer."""
+
+
+@model.command(name="list")
+@located
+@printed
+def list_models(config: str | None, data: str | None, *, as_json: bool) -> None:
+    """List the models on offer and the providers that serve them."""
+    show(perform(config, data, lambda operations: operations.catalog.list_models()), _COLUMNS, as_json=as_json)
+
+
+@click.group()
+def db() -> None:
+    """Look after the database."""
+
+
+@db.command()
+@located
+def upgrade(config: str | None, data: str | None) -> None:
+    """Bring the database to the newest schema; `serve` and `control` do so by themselves at their start."""
+    facts = perform(config, data, lambda operations: operations.doctor())
+    click.echo(f"The database is at the newest schema, {facts.store.schema}.")
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that doctor looked at."""
+
+    what: str
+    state: Literal["ok", "attention", "bad"]
+    detail: str
+
+
+@click.command()
+@located
+@printed
+def doctor(config: str | None, data: str | None, *, as_json: bool) -> int:
+    """Look at everything that a start needs, and say what is wrong and what to do."""
+    findings = list(_examine(config, data))
+    show(findings, ("what", "state", "detail"), as_json=as_json)
+    return 1 if any(finding.state == "bad" for finding in findings) else 0
+
+
+def _examine(config: str | None, data: str | None) -> Iterator[Finding]:
+    version = sys.version.split()[0]
+    yield Finding("python", "ok", f"{version}, {ssl.OPENSSL_VERSION}")
+    try:
+        found = place.find(config, data)
+    except ConfigError as error:
+        yield Finding("configuration", "bad", str(error))
+        return
+    yield Finding("configuration", "ok", str(found.file) if found.file else "none; everything by default")
+    yield from _examine_folder(found)
+    for line in offer.missing_secrets(found.config, os.environ):
+        yield Finding("secrets", "bad", line)
+    yield from _examine_engine(found)
+    try:
+        facts = perform(config, data, lambda operations: operations.doctor())
+    except (ConfigError, ApiError, click.ClickException) as error:
+        yield Finding("control", "bad", str(error))
+        return
+    yield from _examine_control(facts)
+
+
+def _examine_folder(found: place.Place) -> Iterator[Finding]:
+    if not found.data.exists():
+        yield Finding("data", "ok", f"{found.data} (will be created)")
+        return
+    mode = found.data.stat().st_mode & 0o777
+    if mode & 0o077:
+        yield Finding("data", "attention", f"{found.data} can be read by others: chmod 700 {found.data}")
+    else:
+        yield Finding("data", "ok", str(found.data))
+
+
+def _examine_engine(found: place.Place) -> Iterator[Finding]:
+    section = found.config.engine
+    if not section.enabled:
+        yield Finding("engine", "ok", "off")
+        return
+    from techstone.engine.options import BUILT_IN  # noqa: PLC0415 - only where the engine is on
+
+    path = section.model or str(BUILT_IN)
+    if os.path.isfile(path):  # noqa: PTH113 - as the operator wrote it
+        yield Finding("engine", "ok", path)
+    else:
+        yield Finding("engine", "bad", f"there is no file {path}: correct engine.model")
+
+
+def _examine_control(facts: Facts) -> Iterator[Finding]:
+    store = facts.store
+    state: Literal["ok", "bad"] = "ok" if store.durable else "bad"
+    yield Finding("database", state, f"{store.kind} {store.location}, schema {store.schema}, {store.size:,} bytes")
+    yield Finding(
+        "offer",
+        "ok",
+        f"{facts.models} models, {facts.providers} providers, {facts.accounts} accounts, {facts.keys} keys",
+    )
+    if facts.subscribers is None:
+        yield Finding("control", "attention", "not running; start it with `techstone serve`")
+    else:
+        yield Finding("control", "ok", f"running; {facts.subscribers} gateways follow it")

@@ -1,0 +1,163 @@
+"""The control process: opens the database, publishes the snapshot, serves pages and commands on two Unix sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import stat
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import uvicorn
+import uvloop
+
+from techstone import __version__
+from techstone.adapters.storage.sqlite import open_store
+from techstone.app import child, offer
+from techstone.app.config import ConfigError
+from techstone.control.asgi import build_internal, build_public
+from techstone.control.bootstrap import FirstKey, bootstrap
+from techstone.control.catalog.records import Catalog
+from techstone.control.pages.guide import Guide
+from techstone.control.ports import StoreError
+from techstone.control.publish import Publisher
+from techstone.control.services import Services
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from litestar import Litestar
+
+    from techstone.app.place import Place
+
+PUBLIC_URL = "TECHSTONE_PUBLIC_URL"
+# Who a first start belongs to, until there is a Console in which an owner signs up.
+_OWNER = "owner@localhost"
+
+
+class ControlOptions(msgspec.Struct, frozen=True):
+    """What the process needs. `poll` and `heartbeat` of the snapshot stream are in seconds."""
+
+    database: Path
+    public_socket: str
+    internal_socket: str
+    public_url: str
+    catalog: Catalog
+    owner: str = _OWNER
+    poll: float = 0.2
+    heartbeat: float = 5.0
+
+
+def run(place: Place) -> int:
+    """Serve until a signal; return the exit status; raise ConfigError."""
+    child.follow_parent()
+    place.prepare()
+    server = place.config.server
+    options = ControlOptions(
+        database=place.database,
+        public_socket=place.public_socket,
+        internal_socket=place.internal_socket,
+        public_url=os.environ.get(PUBLIC_URL) or server.public_url or f"http://{server.host}:{server.port}",
+        catalog=offer.compose(place.config, os.environ, offer.locate_engine(place.config, os.environ)),
+    )
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(options, lambda first: child.report_ready(child.News(first.key if first else None))))
+    except StoreError as error:
+        raise ConfigError(str(error)) from error
+    return 0
+
+
+async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None]) -> None:
+    """Serve until SIGTERM or SIGINT; `ready` is called once both sockets answer."""
+    store = await open_store(options.database)
+    try:
+        services = Services(store, options.catalog)
+        publisher = Publisher(store, options.catalog, poll=options.poll, heartbeat=options.heartbeat, report=_complain)
+        first = await bootstrap(store, services.accounts, services.keys, options.owner)
+        await publisher.load()
+        guide = Guide(options.public_url, __version__, await services.catalog.list_models())
+        servers = [
+            _Server(build_internal(services, publisher), options.internal_socket),
+            _Server(build_public(guide), options.public_socket),
+        ]
+        publishing = asyncio.create_task(publisher.run())
+        serving = [asyncio.create_task(server.serve()) for server in servers]
+        for server in servers:
+            await server.up.wait()
+        ready(first)
+        await _wait_for_signal()
+        publisher.close()
+        for server in servers:
+            server.should_exit = True
+        await asyncio.gather(*serving)
+        publishing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await publishing
+    finally:
+        await store.close()
+
+
+class _Server(uvicorn.Server):
+    """One application on one Unix socket that only this user can reach."""
+
+    def __init__(self, application: Litestar, path: str) -> None:
+        super().__init__(
+            uvicorn.Config(
+                application,
+                fd=_bind(path).detach(),
+                loop="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=2,
+            )
+        )
+        self.up = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to the process: two servers live in it."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve."""
+        await super().startup(sockets)
+        self.up.set()
+
+
+def _bind(path: str) -> socket.socket:
+    """Return a listening Unix socket of mode 0600; one that a dead process left is replaced."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(os.lstat(path).st_mode):
+            Path(path).unlink()
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        sock.bind(path)
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {path}: {error.strerror or error}") from error
+    finally:
+        os.umask(mask)
+    sock.listen(512)
+    return sock
+
+
+async def _wait_for_signal() -> None:
+    loop = asyncio.get_running_loop()
+    heard = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, heard.set)
+    await heard.wait()
+
+
+def _complain(line: str) -> None:
+    print(f"control: {line}", file=sys.stderr, flush=True)  # noqa: T201 - the operator's terminal

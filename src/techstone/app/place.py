@@ -1,0 +1,83 @@
+"""Where one installation keeps its things: the data folder, and the sockets of its processes in it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from techstone.app import config
+from techstone.app.config import Config, ConfigError
+
+# sun_path holds 108 bytes on Linux and 104 on macOS, with the final zero (unix(7)).
+_LONGEST_SOCKET_PATH = 100
+_CONFIG_NAME = "techstone.toml"
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A configuration and the folders that belong to it. `file` is None where no configuration file is used."""
+
+    config: Config
+    file: Path | None
+    data: Path
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.data / "techstone.db"
+
+    @property
+    def snapshot(self) -> Path:
+        """The last good snapshot, by which a gateway starts while control is down."""
+        return self.data / "snapshot.json"
+
+    @property
+    def run(self) -> Path:
+        """The folder of the sockets; outside of the data folder only where its path is too long for a socket."""
+        folder = self.data / "run"
+        if len(os.fsencode(folder / "internal.sock")) <= _LONGEST_SOCKET_PATH:
+            return folder
+        name = hashlib.sha256(os.fsencode(self.data)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"techstone-{os.getuid()}-{name}"
+
+    @property
+    def public_socket(self) -> str:
+        """Where control serves pages to the gateway's forward."""
+        return str(self.run / "public.sock")
+
+    @property
+    def internal_socket(self) -> str:
+        """Where control serves snapshots and commands; never the one that forwarded requests reach."""
+        return str(self.run / "internal.sock")
+
+    def prepare(self) -> None:
+        """Create the folders, readable for nobody else; raise ConfigError."""
+        for folder in (self.data, self.run):
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                owner = folder.stat().st_uid
+            except OSError as error:
+                raise ConfigError(f"data folder {folder}: {error.strerror or error}") from error
+            # A folder under /tmp that somebody else made first is not ours.
+            if owner != os.getuid():
+                raise ConfigError(f"data folder {folder}: belongs to another user; choose another with --data")
+
+
+def find(file: str | None, data: str | None) -> Place:
+    """Return the place that `--config` and `--data` name, else CONFIG and DATA, else the current folder's.
+
+    Raise ConfigError.
+    """
+    name = file or os.environ.get("CONFIG")
+    path: Path | None = Path(name or _CONFIG_NAME).absolute()
+    found, base = Config(), Path.cwd()
+    if path is not None and (name or path.exists()):
+        found, base = config.read(path), path.parent
+    else:
+        path = None
+    chosen = data or os.environ.get("DATA")
+    folder = Path(chosen).absolute() if chosen else (base / found.data.dir).absolute()
+    return Place(found, path, folder)
