@@ -1,0 +1,54 @@
+"""The tokenizer: byte-level BPE as of GPT-2, with the marks of ChatML; trained on the corpus, read by llama.cpp."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+VOCABULARY = 2048
+END_OF_TEXT, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+# llama.cpp's pre-tokenizer "gpt-2" splits by this pattern (llama-vocab.cpp); ours must split the same way.
+_PATTERN = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
+
+
+def train(texts: Iterable[str]) -> Tokenizer:
+    """Return a tokenizer trained on the texts."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_PATTERN), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=[END_OF_TEXT, START, END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def load(path: Path) -> Tokenizer:
+    """Return the tokenizer of a file."""
+    return Tokenizer.from_file(str(path))
+
+
+def encode(tokenizer: Tokenizer, dialogue: list[tuple[str, str]]) -> tuple[list[int], list[bool]]:
+    """Return the tokens of a dialogue in ChatML, and which of them the model has to write itself."""
+    tokens: list[int] = []
+    own: list[bool] = []
+    for role, text in dialogue:
+        head = tokenizer.encode(f"{START}{role}\n").ids
+        body = tokenizer.encode(f"{text}{END}").ids
+        tail = tokenizer.encode("\n").ids
+        tokens += head + body + tail
+        own += [False] * len(head) + [role == "assistant"] * len(body) + [False] * len(tail)
+    return tokens, own
