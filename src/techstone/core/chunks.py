@@ -121,7 +121,7 @@ class Form:
             if choice.index not in begun:
                 begun.add(choice.index)
                 delta = {"role": delta.pop("role", None) or "assistant", **delta}
-                if delta.keys() == {"role"}:
+                if delta.get("content") is None and not any(value for name, value in delta.items() if name != "role"):
                     delta["content"] = ""
             elif delta.get("role") is not None and len(delta) > 1:
                 delta.pop("role")  # once is enough; some servers repeat it on every chunk

@@ -57,6 +57,10 @@ class ChatCompletions:
             call.outcome.status = error.status
             call.outcome.error_code = error.code or error.type
             raise
+        except Exception:
+            call.outcome.status = 500
+            call.outcome.error_code = "internal_error"
+            raise
         finally:
             self._settle(call)
 

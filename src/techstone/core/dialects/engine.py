@@ -15,7 +15,7 @@ _OBJECT = {"type": "object"}
 
 class _Function(msgspec.Struct):
     name: str
-    parameters: msgspec.Raw | None = None
+    parameters: object = None  # a schema of any form: the engine's to judge
 
 
 class _Tool(msgspec.Struct):
