@@ -2,7 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: test check fmt
+.PHONY: serve test check bench fmt
+
+serve:                    ## everything on this machine; HOST, PORT, DATA and CONFIG override
+	@$(PYTHON) tools/setup.py
+	@exec $(BIN)/techstone serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) \
+	  $(if $(DATA),--data $(DATA)) $(if $(CONFIG),--config $(CONFIG))
 
 test:                     ## every test; exit 0 only if all passed
 	@$(PYTHON) tools/setup.py --test
@@ -15,6 +20,10 @@ check:                    ## format, lint, types, import contracts
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache > .lint-imports.log || { cat .lint-imports.log; rm -f .lint-imports.log; exit 1; }
 	@rm -f .lint-imports.log
+
+bench:                    ## side by side with nginx, and with the peers that are pointed to
+	@$(PYTHON) tools/setup.py --bench
+	@$(BIN)/python bench/run.py
 
 fmt:                      ## format, and fix what can be fixed
 	@$(PYTHON) tools/setup.py --dev

@@ -111,6 +111,20 @@ def install_programs() -> None:
             raise SetupError(f"`{' '.join(command)}` failed: {done.stderr.strip()[-500:]}")
 
 
+def install_node_packages() -> None:
+    """Install what the Node tests need from its lock, if it is not there yet."""
+    folder = ROOT / "tests" / "node"
+    lock = hashlib.sha256((folder / "package-lock.json").read_bytes()).hexdigest()
+    stamp = folder / "node_modules" / ".techstone-setup"
+    if stamp.exists() and stamp.read_text() == lock:
+        return
+    command = ["npm", "ci", "--silent", "--no-audit", "--no-fund"]
+    done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)  # noqa: S603 - fixed words
+    if done.returncode:
+        raise SetupError(f"`npm ci` in {folder} failed: {(done.stderr or done.stdout).strip()[-500:]}")
+    stamp.write_text(lock)
+
+
 def search_path() -> str:
     """Return PATH with the folders where Debian keeps servers."""
     return os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
@@ -122,6 +136,7 @@ def main() -> int:
         sync(everything="--test" in sys.argv or "--dev" in sys.argv)
         if "--test" in sys.argv:
             install_programs()
+            install_node_packages()
     except SetupError as error:
         print(f"set-up: {error}", file=sys.stderr)  # noqa: T201 - the same
         return 1

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 2.0
 # The control plane sends a heartbeat every 5 s; three missed ones mean that it is gone.
 _SILENT_SECONDS = 15.0
-_AGAIN_SECONDS = 0.2
+_AGAIN_SECONDS = 0.1
 _LINE_LIMIT = 64 * 1024 * 1024
 _READ = 256 * 1024
 _REQUEST = b"GET /internal/snapshot HTTP/1.1\r\nHost: control\r\nAccept: application/x-ndjson\r\n\r\n"
@@ -46,6 +46,8 @@ class SnapshotFollower:
         self._socket = socket
         self._copy = copy
         self._arrived = asyncio.Event()
+        self.followed = asyncio.Event()
+        """Set once the control plane itself was heard."""
 
     def load(self) -> None:
         """Begin with the copy on disk, if there is one that can be read."""
@@ -102,6 +104,7 @@ class SnapshotFollower:
             self.view = View(following)
             self._arrived.set()
         self.problem = None
+        self.followed.set()
         return following
 
     async def _keep_copy(self) -> None:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from techstone.gateway.connections import Connections
 
 LISTEN_FD = "TECHSTONE_LISTEN_FD"
+# A gateway whose control plane is down serves by the snapshot on disk, after having waited so long.
+_CONTROL_PATIENCE = 5.0
 # The last bytes of an answer get so long to leave after the last request is done.
 _FLUSH_SECONDS = 0.05
 
@@ -118,15 +120,23 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
     following = loop.create_task(follower.run())
     await listener.start()
     gateway.connections.start()
-    child.report_ready(child.News())
+    announcing = loop.create_task(_announce(follower))
     try:
         await serve(listener, gateway.connections, server.drain)
     finally:
-        following.cancel()
         gateway.close()
         log.close()
-        with contextlib.suppress(asyncio.CancelledError):
-            await following
+        for task in (following, announcing):
+            task.cancel()
+        await asyncio.gather(following, announcing, return_exceptions=True)
+
+
+async def _announce(follower: SnapshotFollower) -> None:
+    """Report ready once the control plane was heard; the snapshot on disk alone may be of another time."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_CONTROL_PATIENCE):
+            await follower.followed.wait()
+    child.report_ready(child.News())
 
 
 async def serve(listener: Listener, connections: Connections, drain: float) -> None:

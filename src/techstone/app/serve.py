@@ -172,11 +172,11 @@ class _Service:
         await asyncio.gather(*(child.ready for name, child in children.items() if name.startswith("gateway")))
         engine = children.get("engine")
         if engine is not None:
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_ENGINE_PATIENCE):
-                    await asyncio.shield(engine.ready)
-            except TimeoutError:
-                say("The engine is not ready yet; its models answer as soon as it is.")
+                    await engine.settled.wait()
+            if not engine.ready.done():
+                say("The engine is not ready; its models answer as soon as it is.")
         print("\n".join(self._words(news.first_key)), flush=True)  # noqa: T201 - a command's output
 
     def _words(self, first_key: str | None) -> list[str]:

@@ -52,6 +52,8 @@ class Child:
         self.program = program
         self.ready: asyncio.Future[News] = asyncio.get_running_loop().create_future()
         self.restarts = 0
+        self.settled = asyncio.Event()
+        """Set when it is ready, or has ended again and again without ever being so."""
         self._say = say
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
@@ -76,9 +78,11 @@ class Child:
             if self._stopping:
                 return
             failures += 1
-            if not self.ready.done() and self.program.vital and failures >= _START_ATTEMPTS:
-                self.ready.set_exception(StartError(self.program.name))
-                return
+            if not self.ready.done() and failures >= _START_ATTEMPTS:
+                self.settled.set()
+                if self.program.vital:
+                    self.ready.set_exception(StartError(self.program.name))
+                    return
             if loop.time() - began > _SETTLED_SECONDS:
                 delay = _FIRST_DELAY
             self.restarts += 1
@@ -137,6 +141,7 @@ class Child:
                 news = msgspec.json.decode(line, type=News)
         if not self.ready.done():
             self.ready.set_result(news)
+            self.settled.set()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, if it runs."""

@@ -95,6 +95,8 @@ def _pass_on(failure: Failure) -> ApiError:
         return PayloadTooLarge(0) if not failure.body else _too_large(failure.body)
     detail = read_detail(failure.body)
     message = detail.message if detail and detail.message else "The upstream refused the request."
+    if detail is not None and detail.type == "exceed_context_size_error":  # llama.cpp's name for it
+        return InvalidRequest(message[:_LONGEST_TEXT], param="messages", code="context_length_exceeded")
     return InvalidRequest(
         message[:_LONGEST_TEXT],
         param=detail.param if detail and isinstance(detail.param, str) and detail.param != "None" else None,

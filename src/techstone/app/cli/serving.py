@@ -20,10 +20,8 @@ _F = TypeVar("_F", bound="Callable[..., object]")
 def _listening(function: _F) -> _F:
     """Add what says where to listen."""
     for option in (
-        click.option(
-            "--host", metavar="H", envvar="HOST", help="Address to listen on (else HOST, the configuration's)."
-        ),
-        click.option("--port", type=int, metavar="P", envvar="PORT", help="Port (else PORT, the configuration's)."),
+        click.option("--host", metavar="H", help="Address to listen on (else the configuration's)."),
+        click.option("--port", type=int, metavar="P", help="Port (else the configuration's)."),
         click.option("--insecure-http", is_flag=True, help="Serve plain HTTP to other machines all the same."),
     ):
         function = option(function)
