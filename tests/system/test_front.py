@@ -174,6 +174,16 @@ async def test_http_1_0_gets_no_chunked_coding(house: House) -> None:
     assert answer.endswith(b"<closed>")
 
 
+@pytest.mark.parametrize("path", [b"/healthz", b"/v1/models", b"/"])
+async def test_close_is_honoured_without_a_body(house: House, path: bytes) -> None:
+    """`Connection: close` on a GET closes after the answer, which says so too."""
+    head = b"GET %b HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\r\nConnection: close\r\n\r\n"
+    answer = await house.send(head % (path, house.key.encode()))
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\nconnection: close\r\n" in answer
+    assert answer.endswith(b"<closed>")
+
+
 @pytest.mark.parametrize(
     ("sent", "seconds", "status"),
     [

@@ -45,6 +45,7 @@ class Front(asyncio.Protocol):
         "_fields",
         "_framing",
         "_house",
+        "_kept",
         "_lingering",
         "_parser",
         "_pieces",
@@ -82,6 +83,7 @@ class Front(asyncio.Protocol):
         self._running: Trampoline | None = None
         self._stalled_since = _FOREVER
         self._lingering = False
+        self._kept = True
         self._began = 0.0
         self._deadline = _FOREVER
         self.exchange: Exchange | None = None
@@ -136,6 +138,10 @@ class Front(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._fields.append((name.lower(), value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        # Asked here: of a request without a body llhttp forgets the flags right after.
+        self._kept = self._parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
         if not self._discard:
@@ -202,7 +208,7 @@ class Front(asyncio.Protocol):
         if path[:1] != b"/":
             exchange.path = _origin_form(path, method)
         exchange.legacy = version == "1.0"
-        exchange.keep_alive = not exchange.legacy and parser.should_keep_alive() and not house.draining
+        exchange.keep_alive = not exchange.legacy and self._kept and not house.draining
         exchange.client, exchange.secure = house.origin_of(self, headers)
         refusal: ApiError | None = None
         if self.plain or (house.https_only and not exchange.secure):

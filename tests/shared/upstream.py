@@ -1,0 +1,83 @@
+"""A provider for a test's server process: answers by the model's name that it is asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+USAGE = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
+CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Paris"}'}}
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """`fail-503` fails with that status; tools are called; all else says "Hello."."""
+
+    protocol_version = "HTTP/1.1"
+    received: list[dict[str, Any]]
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.received.append(body)
+        if body["model"].startswith("fail-"):
+            self._answer(int(body["model"][5:]), {"error": {"message": "no", "type": "x", "param": None, "code": None}})
+        elif body.get("stream"):
+            self._stream(body)
+        else:
+            message: dict[str, Any] = {"role": "assistant", "content": "Hello.", "refusal": None}
+            if body.get("tools"):
+                message |= {"content": None, "tool_calls": [CALL]}
+            choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+            whole = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "up", "choices": [choice]}
+            self._answer(200, {**whole, "usage": USAGE})
+
+    def _answer(self, status: int, body: dict[str, Any]) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _stream(self, body: dict[str, Any]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}, {"content": "Hel"}, {"content": "lo."}]
+        if body.get("tools"):
+            deltas = [{"role": "assistant", "tool_calls": [{"index": 0, **CALL}]}]
+        base = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "up"}
+        chunks: list[dict[str, Any]] = [
+            {**base, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas
+        ]
+        chunks.append({**base, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+        chunks.append({**base, "choices": [], "usage": USAGE})
+        for text in (*map(json.dumps, chunks), "[DONE]"):
+            event = f"data: {text}\n\n".encode()
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(event), event))
+        self.wfile.write(b"0\r\n\r\n")
+
+    def log_message(self, *_: object) -> None:
+        """Be quiet."""
+
+
+@contextlib.contextmanager
+def providing() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Run the provider; give its base URL and the list of the bodies that it received."""
+    received: list[dict[str, Any]] = []
+    handler = type("Handler", (_Handler,), {"received": received})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/v1", received
+        finally:
+            server.shutdown()
+            thread.join()
