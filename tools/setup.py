@@ -93,14 +93,20 @@ def sync(*, everything: bool) -> None:
     stamp.write_text(f"{state} {'everything' if everything else ''}")
 
 
-def install_programs() -> None:
-    """Install the Debian packages that the tests drive where that is possible, else say which are missing."""
-    missing = sorted({package for program, package in PROGRAMS if not shutil.which(program, path=search_path())})
+def install_programs(wanted: tuple[str, ...]) -> None:
+    """Install Debian's packages of the wanted programs where that is possible, else say which are missing."""
+    missing = sorted(
+        {
+            package
+            for program, package in PROGRAMS
+            if program in wanted and not shutil.which(program, path=search_path())
+        }
+    )
     if not missing:
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
-        raise SetupError(f"the tests need {' '.join(missing)}: apt-get install {' '.join(missing)}")
-    print(f"installing for the tests: {' '.join(missing)}", flush=True)  # noqa: T201 - a command's output
+        raise SetupError(f"missing: {' '.join(missing)}: apt-get install {' '.join(missing)}")
+    print(f"installing: {' '.join(missing)}", flush=True)  # noqa: T201 - a command's output
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (
         ["apt-get", "update", "-qq"],
@@ -131,11 +137,13 @@ def search_path() -> str:
 
 
 def main() -> int:
-    """Run; `--test` adds what the tests need."""
+    """Run; `--test` adds what the tests need, `--dev` the development tools, `--bench` what the benchmark needs."""
     try:
         sync(everything="--test" in sys.argv or "--dev" in sys.argv)
+        if "--bench" in sys.argv:
+            install_programs(("nginx", "wrk"))
         if "--test" in sys.argv:
-            install_programs()
+            install_programs(tuple(program for program, _ in PROGRAMS))
             install_node_packages()
     except SetupError as error:
         print(f"set-up: {error}", file=sys.stderr)  # noqa: T201 - the same

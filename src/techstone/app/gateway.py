@@ -102,9 +102,9 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
         except OSError as error:
             raise ConfigError(f"server.tls_cert, server.tls_key: {error}") from error
     loop = asyncio.get_running_loop()
-    log = Log(loop, sys.stderr.fileno())
+    log = Log(sys.stderr.fileno())
     follower = SnapshotFollower(place.internal_socket, place.snapshot)
-    telemetry = Telemetry(follower, log)
+    telemetry = Telemetry(loop, follower, log)
     outside = Outside(
         snapshots=follower,
         journalist=telemetry,
@@ -125,6 +125,7 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
         await serve(listener, gateway.connections, server.drain)
     finally:
         gateway.close()
+        telemetry.close()
         log.close()
         for task in (following, announcing):
             task.cancel()

@@ -121,7 +121,10 @@ def encode_whole(request: ChatRequest, fields: dict[str, msgspec.Raw], upstream_
 
 def _judge(request: ChatRequest, given: dict[str, msgspec.Raw], upstream_model: str) -> dict[str, msgspec.Raw]:
     """Return the fields that may be forwarded, those that were judged written anew."""
-    fields = {name: value for name, value in given.items() if name not in ROUTING_FIELDS}
+    fields = given.copy()
+    if not ROUTING_FIELDS.isdisjoint(given):
+        for name in ROUTING_FIELDS.intersection(given):
+            del fields[name]
     fields["model"] = msgspec.Raw(_ENCODER.encode(upstream_model))
     if "n" in fields and request.n != 1:
         fields["n"] = msgspec.Raw(b"%d" % request.n)

@@ -188,7 +188,8 @@ def check_rules(chat: ChatBody) -> None:
     if chat.tools is not None or chat.tool_choice is not None:
         _check_tools(chat)
     for position, message in enumerate(chat.messages):
-        _check_message(message, f"messages[{position}]")
+        if not isinstance(message.content, str) or message.role == "tool":
+            _check_message(message, f"messages[{position}]")
 
 
 def _check_tools(chat: ChatBody) -> None:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from techstone.gateway.guard import Bounds
+from techstone.gateway.head import Heads
+from techstone.gateway.outbox import Outbox
 
 if TYPE_CHECKING:
     import asyncio
@@ -67,10 +69,14 @@ class Connections:
         self.draining = False
         self.comment_seconds = _COMMENT_SECONDS
         self.fronts: set[Front] = set()
+        self.outbox = Outbox(loop)
         self.stamp = b""
         self._journalist = journalist
         self._trust = trust or Trust()
         self.https_only = self._trust.https_only
+        self.tls = self._trust.tls
+        self.has_proxies = bool(self._trust.proxies)
+        self.heads = Heads(self.bounds)
         self._prefix = b"req_" + seed.hex().encode()
         self._count = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -116,9 +122,8 @@ class Connections:
 
     def origin_of(self, front: Front, headers: dict[bytes, bytes]) -> tuple[str, bool]:
         """Return the client's address and whether it came by TLS; only a trusted proxy may say otherwise than TCP."""
-        trust = self._trust
-        tls = trust.tls and not front.plain
-        if not trust.proxies or not self._is_proxy(front.peer):
+        tls = front.secure
+        if not self._is_proxy(front.peer):
             return front.peer, tls
         client = front.peer
         for hop in reversed(headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",")):

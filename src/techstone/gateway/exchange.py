@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from techstone.core.errors import ApiError
     from techstone.core.record import RequestRecord
     from techstone.core.snapshot import Principal
+    from techstone.gateway.head import Head
 
 Field = tuple[bytes, bytes]
 
@@ -56,6 +57,10 @@ class Wire(Protocol):
     """The client's connection, as the exchange needs it."""
 
     loop: asyncio.AbstractEventLoop
+    peer: str
+    """The address at the other end."""
+    secure: bool
+    """Whether it came by TLS."""
 
     def write(self, data: bytes) -> None:
         """Send bytes; after a hang-up they are dropped."""
@@ -104,22 +109,22 @@ class Exchange:
         "wire",
     )
 
-    def __init__(self, wire: Wire, method: bytes, path: bytes, query: bytes) -> None:
+    def __init__(self, wire: Wire, head: Head, request_id: bytes, started: float) -> None:
         self.wire = wire
-        self.method = method
-        self.path = path
-        self.query = query
-        self.fields: list[Field] = []
-        self.headers: dict[bytes, bytes] = {}
+        self.method = head.method
+        self.path = head.path
+        self.query = head.query
+        self.fields = head.fields
+        self.headers = head.headers
         self.body = b""
-        self.client = ""
-        self.secure = False
-        self.legacy = False  # HTTP/1.0: no chunked coding; then keep_alive is False too
-        self.keep_alive = True
-        self.request_id = b""
+        self.client = wire.peer
+        self.secure = wire.secure
+        self.legacy = head.legacy  # HTTP/1.0: no chunked coding; then keep_alive is False too
+        self.keep_alive = head.kept
+        self.request_id = request_id
         self.principal: Principal | None = None
         self.record: RequestRecord | None = None  # of a chat request, once it is settled
-        self.started = 0.0
+        self.started = started
         self.last_write = 0.0
         self.status = 0  # 0: nothing was sent yet
         self.sent = False  # the answer is whole

@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
-import httptools
-
-from techstone.core.errors import ApiError, Draining, InsecureTransport, InvalidRequest, RequestTimeout, ServerError
-from techstone.gateway.exchange import KEEP_ALIVE_COMMENT, Exchange, Field
-from techstone.gateway.guard import BrokenRequest, ChunkedBody, Framing, check_beginning, check_head, judge_head
+from techstone.core.errors import ApiError, Draining, InsecureTransport, RequestTimeout, ServerError
+from techstone.gateway.exchange import KEEP_ALIVE_COMMENT, Exchange
+from techstone.gateway.guard import BrokenRequest, ChunkedBody, Framing, check_beginning
+from techstone.gateway.head import NO_HEAD, Head
 from techstone.gateway.trampoline import Trampoline
 
 if TYPE_CHECKING:
@@ -42,12 +41,9 @@ class Front(asyncio.Protocol):
         "_deadline",
         "_discard",
         "_endpoint",
-        "_fields",
-        "_framing",
         "_house",
-        "_kept",
+        "_length",
         "_lingering",
-        "_parser",
         "_pieces",
         "_received",
         "_refusal",
@@ -55,27 +51,25 @@ class Front(asyncio.Protocol):
         "_stalled_since",
         "_state",
         "_transport",
-        "_url",
         "exchange",
         "loop",
         "peer",
         "plain",
+        "secure",
     )
 
     def __init__(self, house: Connections, *, plain: bool = False) -> None:
         self._house = house
         self.loop = house.loop
         self.plain = plain
+        self.secure = house.tls and not plain
         self.peer = ""
         self._transport: asyncio.Transport | None = None
-        self._parser = httptools.HttpRequestParser(self)
         self._buffer = b""
-        self._fields: list[Field] = []
-        self._url = b""
         self._state = _HEAD
         self._pieces: list[bytes] = []
         self._received = 0
-        self._framing: Framing | None = None
+        self._length = 0
         self._chunked: ChunkedBody | None = None
         self._refusal: ApiError | None = None
         self._discard = False
@@ -83,7 +77,6 @@ class Front(asyncio.Protocol):
         self._running: Trampoline | None = None
         self._stalled_since = _FOREVER
         self._lingering = False
-        self._kept = True
         self._began = 0.0
         self._deadline = _FOREVER
         self.exchange: Exchange | None = None
@@ -131,22 +124,6 @@ class Front(asyncio.Protocol):
         if self.exchange is not None and self.exchange.flow is not None:
             self.exchange.flow.resume()
 
-    # From the parser
-
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name.lower(), value.rstrip(b" \t")))
-
-    def on_headers_complete(self) -> None:
-        # Asked here: of a request without a body llhttp forgets the flags right after.
-        self._kept = self._parser.should_keep_alive()
-
-    def on_body(self, body: bytes) -> None:
-        if not self._discard:
-            self._pieces.append(body)
-
     # Reading
 
     def _read(self, data: bytes) -> None:
@@ -177,39 +154,20 @@ class Front(asyncio.Protocol):
             self._buffer = data
             return b""
         end += 4
-        head = data if end == len(data) else data[:end]
-        check_head(head, bounds)
-        self._fields = []
-        self._url = b""
-        try:
-            self._parser.feed_data(head)
-        except httptools.HttpParserUpgrade:
-            pass  # judged below, by the header or the method
-        except httptools.HttpParserError as error:
-            raise BrokenRequest(
-                InvalidRequest(f"Malformed HTTP request: {error}.", code="malformed_http", closes=True)
-            ) from error
-        self._open_exchange()
-        return data[end:]
+        head, length = self._house.heads.read(data if end == len(data) else data[:end])
+        self._open_exchange(head, length, data[end:])
+        if self._state == _BODY:
+            return data[end:]
+        return data[end + length :]
 
-    def _open_exchange(self) -> None:
-        """Judge a parsed head, and either wait for its body or go on."""
+    def _open_exchange(self, head: Head, length: int, rest: bytes) -> None:
+        """Judge who asks for what, and either wait for the body or, if it is here, go on."""
         house = self._house
-        parser = self._parser
-        method = parser.get_method()
-        version = parser.get_http_version()
-        path, _, query = self._url.partition(b"?")
-        exchange = self.exchange = Exchange(self, method, path, query)
-        exchange.started = self.loop.time()
-        exchange.request_id = house.next_id()
-        exchange.fields = self._fields
-        exchange.headers = headers = dict(self._fields)
-        framing = self._framing = judge_head(method, version, self._fields, headers, house.bounds)
-        if path[:1] != b"/":
-            exchange.path = _origin_form(path, method)
-        exchange.legacy = version == "1.0"
-        exchange.keep_alive = not exchange.legacy and self._kept and not house.draining
-        exchange.client, exchange.secure = house.origin_of(self, headers)
+        exchange = self.exchange = Exchange(self, head, house.next_id(), self.loop.time())
+        if house.draining:
+            exchange.keep_alive = False
+        if house.has_proxies:
+            exchange.client, exchange.secure = house.origin_of(self, head.headers)
         refusal: ApiError | None = None
         if self.plain or (house.https_only and not exchange.secure):
             house.note_plain(exchange)
@@ -218,15 +176,20 @@ class Front(asyncio.Protocol):
             refusal = Draining()
         else:
             self._endpoint, refusal = house.directory.find(exchange)
-        if framing.length or framing.chunked:
-            self._begin_body(framing, refusal)
-            return
-        self._refusal = refusal
+            if refusal is None and exchange.principal is not None:
+                house.heads.keep(head)
+        framing = head.framing
+        if framing.chunked or framing.expects or len(rest) < length or refusal is not None:
+            if framing.chunked or length:
+                self._begin_body(framing, length, refusal)
+                return
+            self._refusal = refusal
+        exchange.body = rest if len(rest) == length else rest[:length]
         self._dispatch()
 
-    def _begin_body(self, framing: Framing, refusal: ApiError | None) -> None:
+    def _begin_body(self, framing: Framing, length: int, refusal: ApiError | None) -> None:
         exchange = cast("Exchange", self.exchange)
-        if refusal is not None and (framing.expects or framing.chunked or framing.length > _DRAIN or refusal.closes):
+        if refusal is not None and (framing.expects or framing.chunked or length > _DRAIN or refusal.closes):
             # The body is not worth reading: answer now and close.
             refusal.closes = True
             raise BrokenRequest(refusal)
@@ -234,6 +197,7 @@ class Front(asyncio.Protocol):
         self._discard = refusal is not None
         self._pieces = []
         self._received = 0
+        self._length = length
         self._chunked = ChunkedBody(self._house.bounds) if framing.chunked else None
         self._state = _BODY
         self._began = exchange.started
@@ -242,7 +206,6 @@ class Front(asyncio.Protocol):
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _read_body(self, data: bytes) -> bytes:
-        framing = cast("Framing", self._framing)
         bounds = self._house.bounds
         if self._chunked is not None:
             self._pieces += self._chunked.feed(data)
@@ -250,21 +213,17 @@ class Front(asyncio.Protocol):
             done = self._chunked.done
             rest = self._chunked.rest
         else:
-            missing = framing.length - self._received
+            missing = self._length - self._received
             piece = data if len(data) <= missing else data[:missing]
             rest = data[len(piece) :]
             self._received += len(piece)
-            try:
-                self._parser.feed_data(piece)
-            except httptools.HttpParserError as error:  # pragma: no cover - the guard agrees with llhttp on lengths
-                raise BrokenRequest(InvalidRequest("Malformed HTTP request body.", closes=True)) from error
-            done = self._received == framing.length
+            if not self._discard:
+                self._pieces.append(piece)
+            done = self._received == self._length
         if not done:
             self._deadline = self._began + bounds.body_seconds + self._received / bounds.body_rate
             return rest
-        if self._chunked is not None:
-            self._chunked = None
-            self._parser = httptools.HttpRequestParser(self)  # llhttp saw only the head of the chunked request
+        self._chunked = None
         pieces = self._pieces
         exchange = cast("Exchange", self.exchange)
         exchange.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -305,9 +264,7 @@ class Front(asyncio.Protocol):
         self._buffer = b""
         exchange = self.exchange
         if exchange is None or exchange.sent:
-            exchange = self.exchange = Exchange(self, b"GET", b"", b"")
-            exchange.request_id = self._house.next_id()
-            exchange.started = self.loop.time()
+            exchange = self.exchange = Exchange(self, NO_HEAD, self._house.next_id(), self.loop.time())
         exchange.keep_alive = False
         exchange.send_error(error)
 
@@ -319,7 +276,7 @@ class Front(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Send bytes; after a hang-up they are dropped."""
         if self._transport is not None:
-            self._transport.write(data)
+            self._house.outbox.write(self._transport, data)
 
     def answered(self, exchange: Exchange) -> None:
         """Go on to the next request of the connection, or close it."""
@@ -348,6 +305,7 @@ class Front(asyncio.Protocol):
         if transport is None:
             return
         self._state = _CLOSED
+        self._house.outbox.flush()
         if transport.can_write_eof() and not self._lingering:
             self._lingering = True
             transport.write_eof()
@@ -386,6 +344,7 @@ class Front(asyncio.Protocol):
             self.exchange = None
             self._refuse_now(RequestTimeout("head", head_seconds))
         else:
+            self._house.outbox.flush()
             transport.abort() if self._lingering else transport.close()
 
     def drain(self) -> None:
@@ -409,14 +368,3 @@ class Front(asyncio.Protocol):
 
 
 _HEAD, _BODY, _BUSY, _CLOSED = "head", "body", "busy", "closed"
-
-
-def _origin_form(target: bytes, method: bytes) -> bytes:
-    """Return the path of a target that is not in origin form; raise BrokenRequest (RFC 9112 section 3.2)."""
-    if target == b"*" and method == b"OPTIONS":
-        return b"*"
-    for scheme in (b"http://", b"https://"):
-        if target[: len(scheme)].lower() == scheme:
-            _, slash, path = target[len(scheme) :].partition(b"/")
-            return slash + path if slash else b"/"
-    raise BrokenRequest(InvalidRequest("Malformed HTTP request: not a request target.", code="malformed_http"))

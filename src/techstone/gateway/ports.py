@@ -56,8 +56,10 @@ class Answer(Protocol):
     """An upstream's answer whose head has come."""
 
     status: int
-    fields: list[tuple[bytes, bytes]]
-    """Headers in order, names in lower case."""
+
+    @property
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """Headers in order, names in lower case."""
 
     def header(self, name: bytes) -> bytes | None:
         """Return the last header of that lower-case name."""
@@ -66,8 +68,11 @@ class Answer(Protocol):
     def whole(self) -> bool:
         """Whether the body is all there, or never will be: `read` will not wait."""
 
+    def take_whole(self, limit: int) -> bytes:
+        """Return the body that is all there; raise UpstreamProblem if it broke off or is larger than the limit."""
+
     async def read(self, limit: int) -> bytes:
-        """Return the whole body; raise UpstreamProblem if it breaks off, stalls or is larger than the limit."""
+        """Return the whole body once it is there; raise UpstreamProblem if it breaks off, stalls or is too large."""
 
     def pipe(self, sink: AnswerSink) -> None:
         """Hand the body to the sink from now on, as it comes."""

@@ -31,7 +31,7 @@ _TAIL_LIMIT = 16 * 1024
 
 async def read_whole(answer: Answer, model: str, fallback: Callable[[], tuple[str, int]], tally: Tally) -> bytes:
     """Return the body for the client; raise UpstreamProblem or RefusedInStream."""
-    body = await answer.read(WHOLE_LIMIT)
+    body = answer.take_whole(WHOLE_LIMIT) if answer.whole else await answer.read(WHOLE_LIMIT)
     try:
         return completion.rewrite(body, model, fallback, tally)
     except completion.NotACompletion as problem:

@@ -26,7 +26,11 @@ class Restored:
         self._answer = answer
         self._call_id = call_id
         self.status = answer.status
-        self.fields = answer.fields
+
+    @property
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """Headers in order, names in lower case."""
+        return self._answer.fields
 
     def header(self, name: bytes) -> bytes | None:
         """Return the last header of that lower-case name; the media type is that of what this becomes."""
@@ -36,6 +40,10 @@ class Restored:
     def whole(self) -> bool:
         """Whether `read` would not wait."""
         return self._answer.whole
+
+    def take_whole(self, limit: int) -> bytes:
+        """Return the body that is all there, with its tool calls restored."""
+        return engine.restore(self._answer.take_whole(limit), self._call_id)
 
     async def read(self, limit: int) -> bytes:
         """Return the body, with its tool calls restored."""

@@ -17,12 +17,10 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 if TYPE_CHECKING:
-    import asyncio
+    from collections.abc import Sequence
 
-_FLUSH_SECONDS = 0.5
-_FLUSH_LINES = 512
-# So many batches may wait for a reader that does not read: 4,096 lines.
-_WAITING = 8
+# So many batches may wait for a reader that does not read: some megabytes.
+_WAITING = 64
 
 _ENCODER = msgspec.json.Encoder()
 _SECRETS = re.compile(r"(?:ts_(?:live|test)_|sk-|Bearer\s+)[A-Za-z0-9._~+/=-]+")
@@ -70,45 +68,26 @@ def redact(text: str) -> str:
 
 
 class Log:
-    """Collects lines on the event loop and hands them to a writing thread. `number` is the file descriptor."""
+    """Hands lines to a writing thread. `number` is the file descriptor."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, number: int) -> None:
+    def __init__(self, number: int) -> None:
         self.dropped = 0
-        self._loop = loop
         self._number = number
-        self._lines: list[bytes] = []
         self._batches: queue.Queue[bytes | None] = queue.Queue(_WAITING)
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
         self._thread.start()
-        self._timer: asyncio.TimerHandle | None = loop.call_later(_FLUSH_SECONDS, self._tick)
-
-    def access(self, line: AccessLine) -> None:
-        """Take the line of an answered request."""
-        lines = self._lines
-        lines.append(_ENCODER.encode(line))
-        if len(lines) >= _FLUSH_LINES:
-            self.flush()
 
     def event(self, level: Level, event: str, message: str, *, request_id: str = "", error: object = None) -> None:
         """Take anything else; `error` is an exception, whose trace is logged."""
         trace = "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else ""
-        line = EventLine(time.time(), level, event, redact(message), request_id, redact(trace))
-        self._lines.append(_ENCODER.encode(line))
+        self.write([EventLine(time.time(), level, event, redact(message), request_id, redact(trace))])
 
-    def flush(self) -> None:
-        """Hand what was collected to the thread."""
-        lines = self._lines
-        if not lines:
-            return
-        self._lines = []
+    def write(self, lines: Sequence[AccessLine | EventLine]) -> None:
+        """Hand lines to the thread."""
         try:
-            self._batches.put_nowait(b"\n".join(lines) + b"\n")
+            self._batches.put_nowait(_ENCODER.encode_lines(lines))
         except queue.Full:
             self.dropped += len(lines)
-
-    def _tick(self) -> None:
-        self.flush()
-        self._timer = self._loop.call_later(_FLUSH_SECONDS, self._tick)
 
     def _write(self) -> None:
         while (batch := self._batches.get()) is not None:
@@ -120,9 +99,6 @@ class Log:
 
     def close(self) -> None:
         """Write what is there, waiting a second at most."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self.flush()
         try:
             self._batches.put_nowait(None)
         except queue.Full:

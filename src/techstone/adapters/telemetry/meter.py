@@ -19,6 +19,7 @@ from techstone import __version__
 from techstone.adapters.telemetry.log import AccessLine, Log
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterator
 
     from prometheus_client import Metric
@@ -34,6 +35,8 @@ _DURATIONS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24,
 _TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
 _FIRST_BYTES = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 _HUNG_UP = 499
+_FLUSH_SECONDS = 0.5
+_BATCH = 512
 
 
 class _Histogram:
@@ -75,8 +78,10 @@ class _Series:
 class Telemetry:
     """Metrics and access log of one gateway process; the adapter of the port `Journalist`."""
 
-    def __init__(self, snapshots: Snapshots, log: Log) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, snapshots: Snapshots, log: Log) -> None:
+        self._loop = loop
         self._log = log
+        self._done: list[tuple[Exchange, float]] = []
         self._statuses: dict[int, int] = {}
         self._series: dict[tuple[str, str, str], _Series] = {}
         self._insecure = 0
@@ -85,6 +90,7 @@ class Telemetry:
         self._registry = CollectorRegistry()
         self._registry.register(self._collector)
         ProcessCollector(registry=self._registry)
+        self._timer = loop.call_later(_FLUSH_SECONDS, self._tick)
 
     def watch(self, connections: Connections, dispatch: Dispatch) -> None:
         """Show the state of these too."""
@@ -92,48 +98,38 @@ class Telemetry:
         self._collector.dispatch = dispatch
 
     def answered(self, exchange: Exchange) -> None:
-        """Take one answer, whole or cut."""
-        record = exchange.record
-        status = exchange.status if record is None else record.status
-        status = status or _HUNG_UP
-        self._statuses[status] = self._statuses.get(status, 0) + 1
-        if record is not None:
-            self._count(record)
-            self._log.access(
-                AccessLine(
-                    time.time(),
-                    "chat",
-                    exchange.request_id.decode(),
-                    "POST",
-                    exchange.path.decode("latin-1"),
-                    status,
-                    record.ended - record.started,
-                    record.account,
-                    record.key,
-                    record.model,
-                    record.provider,
-                    record.stream,
-                    record.first_byte - record.started if record.first_byte else 0.0,
-                    record.prompt_tokens,
-                    record.completion_tokens,
-                    record.attempts,
-                    record.error_code or "",
-                )
-            )
+        """Take one answer, whole or cut; it is counted and logged with many others, half as dear as one by one."""
+        self._done.append((exchange, exchange.wire.loop.time()))
+        if len(self._done) >= _BATCH:
+            self.flush()
+
+    def _tick(self) -> None:
+        self.flush()
+        self._timer = self._loop.call_later(_FLUSH_SECONDS, self._tick)
+
+    def flush(self) -> None:
+        """Count and log what was answered since the last time."""
+        done, self._done = self._done, []
+        if not done:
             return
-        self._log.access(
-            AccessLine(
-                time.time(),
-                "request",
-                exchange.request_id.decode(),
-                exchange.method.decode("latin-1"),
-                exchange.path.decode("latin-1"),
-                status,
-                exchange.wire.loop.time() - exchange.started,
-                exchange.principal.account.id if exchange.principal else "",
-                exchange.principal.key.id if exchange.principal else "",
-            )
-        )
+        offset = time.time() - self._loop.time()
+        statuses = self._statuses
+        lines = []
+        for exchange, ended in done:
+            record = exchange.record
+            status = (exchange.status if record is None else record.status) or _HUNG_UP
+            statuses[status] = statuses.get(status, 0) + 1
+            if record is None:
+                lines.append(_describe_request(exchange, status, ended, offset))
+            else:
+                self._count(record)
+                lines.append(_describe_chat(exchange, record, offset))
+        self._log.write(lines)
+
+    def close(self) -> None:
+        """Count and log the last."""
+        self._timer.cancel()
+        self.flush()
 
     def _count(self, record: RequestRecord) -> None:
         key = (record.model, record.provider, record.error_code or "")
@@ -164,6 +160,7 @@ class Telemetry:
 
     def render(self) -> bytes:
         """Return all counts in Prometheus' text format."""
+        self.flush()
         return generate_latest(self._registry)
 
     def families(self) -> Iterator[Metric]:
@@ -207,6 +204,43 @@ class Telemetry:
         yield duration
         yield first_byte
         yield tokens
+
+
+def _describe_chat(exchange: Exchange, record: RequestRecord, offset: float) -> AccessLine:
+    return AccessLine(
+        record.ended + offset,
+        "chat",
+        exchange.request_id.decode(),
+        "POST",
+        exchange.path.decode("latin-1"),
+        record.status,
+        record.ended - record.started,
+        record.account,
+        record.key,
+        record.model,
+        record.provider,
+        record.stream,
+        record.first_byte - record.started if record.first_byte else 0.0,
+        record.prompt_tokens,
+        record.completion_tokens,
+        record.attempts,
+        record.error_code or "",
+    )
+
+
+def _describe_request(exchange: Exchange, status: int, ended: float, offset: float) -> AccessLine:
+    principal = exchange.principal
+    return AccessLine(
+        ended + offset,
+        "request",
+        exchange.request_id.decode(),
+        exchange.method.decode("latin-1"),
+        exchange.path.decode("latin-1"),
+        status,
+        ended - exchange.started,
+        principal.account.id if principal else "",
+        principal.key.id if principal else "",
+    )
 
 
 class _GatewayCollector(Collector):

@@ -16,6 +16,8 @@ from techstone.gateway.ports import AnswerSink, Call, Origin, UpstreamProblem
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from techstone.gateway.outbox import Outbox
+
 # llama.cpp and OpenAI send under 2 KB of headers; 64 KB is what curl and Envoy call enough.
 _HEAD_LIMIT = 64 * 1024
 _FIELD_LIMIT = 200
@@ -29,6 +31,7 @@ class Pool(Protocol):
     """What a connection tells its pool."""
 
     busy: set[Connection]
+    outbox: Outbox
 
     def keep(self, connection: Connection) -> None:
         """Take a clean connection back."""
@@ -44,14 +47,14 @@ class HttpAnswer:
         "buffer",
         "buffered",
         "call",
-        "chunked",
         "complete",
         "connection",
         "deadline",
         "fed",
-        "fields",
+        "framed",
+        "head",
         "head_done",
-        "length",
+        "interims",
         "limit",
         "problem",
         "reader",
@@ -66,7 +69,8 @@ class HttpAnswer:
         self.call = call
         self.connection: Connection | None = connection
         self.status = 0
-        self.fields: list[tuple[bytes, bytes]] = []
+        self.head = b""  # raw, with what came in the same read
+        self.interims = 0
         self.sink: AnswerSink | None = None
         self.buffer: list[bytes] = []
         self.buffered = 0
@@ -75,8 +79,7 @@ class HttpAnswer:
         self.received = 0
         self.head_done = False
         self.complete = False
-        self.chunked = False
-        self.length: int | None = None
+        self.framed = False  # its end is known by a length or by chunks, not by the end of the connection
         self.problem: UpstreamProblem | None = None
         self.waiter: asyncio.Future[None] = connection.loop.create_future()
         self.reader: asyncio.Future[None] | None = None
@@ -85,10 +88,22 @@ class HttpAnswer:
 
     def header(self, name: bytes) -> bytes | None:
         """Return the last header of that lower-case name."""
+        if name not in self.head.lower():
+            return None
         found = None
         for field, value in self.fields:
             if field == name:
                 found = value
+        return found
+
+    @property
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """Headers in order, names in lower case; parsed only when somebody asks (llhttp has checked their form)."""
+        found = []
+        # Interim answers (1xx) have no body, so each is one block before the real head.
+        for line in self.head.split(b"\r\n\r\n")[self.interims].split(b"\r\n")[1:]:
+            name, _, value = line.partition(b":")
+            found.append((name.lower(), value.strip(b" \t")))
         return found
 
     @property
@@ -104,6 +119,10 @@ class HttpAnswer:
             connection.resume()
             self.reader = connection.loop.create_future()
             await self.reader
+        return self.take_whole(limit)
+
+    def take_whole(self, limit: int) -> bytes:
+        """Return the body that is all there; raise UpstreamProblem if it broke off or is larger than the limit."""
         if self.problem is None and self.received > limit:
             self.problem = UpstreamProblem("too_large", f"an answer of more than {limit} bytes")
         if self.problem is not None:
@@ -177,8 +196,22 @@ class HttpAnswer:
 
     def frame(self) -> None:
         """Decide from the head how the body comes; raise UpstreamProblem where that is not sure."""
+        head = self.head.lower()
+        plain = b"\r\ntransfer-encoding" not in head and b"\r\ncontent-encoding" not in head
+        if plain and head.count(b"\r\ncontent-length:") == 1 and not self.interims:
+            self.framed = True
+        else:
+            self._frame_carefully()
+        self.head_done = True
+        if self.call.head_only:
+            self.complete = True
+
+    def _frame_carefully(self) -> None:
         length = coding = None
-        for name, value in self.fields:
+        fields = self.fields
+        if len(fields) > _FIELD_LIMIT:
+            raise UpstreamProblem("protocol", "too many header fields")
+        for name, value in fields:
             if name == b"content-length":
                 length = value
             elif name == b"transfer-encoding":
@@ -186,17 +219,9 @@ class HttpAnswer:
             elif name == b"content-encoding" and value.lower() != b"identity":
                 # Its size is not bounded by what arrives (a 200 KB answer can be 200 MB), and we asked for identity.
                 raise UpstreamProblem("protocol", "a compressed answer, though identity was asked for")
-        if coding is not None:
-            if length is not None or coding.lower() != b"chunked":
-                raise UpstreamProblem("protocol", "ambiguous framing")
-            self.chunked = True
-        elif length is not None:
-            self.length = int(length)
-        elif self.status in _NO_BODY:
-            self.length = 0
-        self.head_done = True
-        if self.call.head_only:
-            self.complete = True
+        if coding is not None and (length is not None or coding.lower() != b"chunked"):
+            raise UpstreamProblem("protocol", "ambiguous framing")
+        self.framed = coding is not None or length is not None or self.status in _NO_BODY
 
 
 class Connection(asyncio.Protocol):
@@ -237,7 +262,9 @@ class Connection(asyncio.Protocol):
         answer = self.answer = HttpAnswer(call, self, self.loop.time())
         self._pool.busy.add(self)
         transport = cast("asyncio.Transport", self._transport)
-        transport.write(b"%b\r\ncontent-length: %d\r\n\r\n%b" % (call.head, len(call.body), call.body))
+        self._pool.outbox.write(
+            transport, b"%b\r\ncontent-length: %d\r\n\r\n%b" % (call.head, len(call.body), call.body)
+        )
         return answer
 
     def pause(self) -> None:
@@ -278,6 +305,8 @@ class Connection(asyncio.Protocol):
         if answer is None:
             self.drop()  # bytes that nobody asked for: never read them as the next answer
             return
+        if not answer.head_done:
+            answer.head += data
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -319,8 +348,7 @@ class Connection(asyncio.Protocol):
         """Take the whole answer off the connection, which goes back to the pool if it is clean."""
         self.answer = None
         self._pool.busy.discard(self)
-        framed = answer.chunked or answer.length is not None
-        clean = framed and self._reusable and not self._paused and not answer.call.head_only
+        clean = answer.framed and self._reusable and not self._paused and not answer.call.head_only
         if clean and self.alive:
             self._pool.keep(self)
         else:
@@ -336,7 +364,7 @@ class Connection(asyncio.Protocol):
         answer = self.answer
         if answer is None:
             return
-        if answer.head_done and answer.length is None and not answer.chunked and exc is None:
+        if answer.head_done and not answer.framed and exc is None:
             # Close-delimited (RFC 9112 6.3 rule 8): whether it is whole, only its content can tell.
             answer.complete = True
             self._finish(answer)
@@ -344,14 +372,6 @@ class Connection(asyncio.Protocol):
         self.fail(UpstreamProblem("reset", "closed before the answer was whole"))
 
     # From the parser
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        answer = cast("HttpAnswer", self.answer)
-        if answer.complete:
-            raise UpstreamProblem("protocol", "more bytes than the answer has")
-        if len(answer.fields) >= _FIELD_LIMIT:
-            raise UpstreamProblem("protocol", "too many header fields")
-        answer.fields.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         answer = cast("HttpAnswer", self.answer)
@@ -377,4 +397,4 @@ class Connection(asyncio.Protocol):
         if answer.head_done:
             answer.complete = True
         else:
-            answer.fields = []  # an interim 1xx answer; the real one follows
+            answer.interims += 1  # a 1xx answer; the real one follows

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from techstone.adapters.upstreams import proxy
 from techstone.adapters.upstreams.connection import Connection, HttpAnswer
+from techstone.gateway.outbox import Outbox
 from techstone.gateway.ports import Call, Origin, UpstreamProblem
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class HttpUpstreams:
     ) -> None:
         self.loop = loop
         self.busy: set[Connection] = set()
+        self.outbox = Outbox(loop)
         self._idle: dict[Origin, collections.deque[Connection]] = {}
         self._open = 0
         self._proxies = proxy.read(environment)
