@@ -24,6 +24,11 @@ class Breaker:
         self._opened: float | None = None
         self._probing = False
 
+    @property
+    def closed(self) -> bool:
+        """Whether calls may be made without asking the clock."""
+        return self._opened is None
+
     def allows(self, now: float) -> bool:
         """Return whether a call may be made now. True in the half-open state means: this call is the probe."""
         if self._opened is None:

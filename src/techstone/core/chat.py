@@ -7,6 +7,8 @@ spelling cannot make the upstream read another one.
 
 from __future__ import annotations
 
+import functools
+
 import msgspec
 
 from techstone.core import parameters, tokens
@@ -56,6 +58,7 @@ class ChatRequest(msgspec.Struct, gc=False):
     include_usage: bool
     n: int
     max_tokens: int | None
+    limited_by: str  # the field that holds max_tokens
     messages: list[Message]
 
     def estimate(self) -> int:
@@ -79,6 +82,7 @@ def read(body: bytes) -> ChatRequest:
         options is not None and options.include_usage is True,
         chat.n or 1,
         chat.max_completion_tokens or chat.max_tokens,
+        "max_completion_tokens" if chat.max_completion_tokens else "max_tokens",
         chat.messages,
     )
 
@@ -125,12 +129,15 @@ def _judge(request: ChatRequest, given: dict[str, msgspec.Raw], upstream_model: 
     if not ROUTING_FIELDS.isdisjoint(given):
         for name in ROUTING_FIELDS.intersection(given):
             del fields[name]
-    fields["model"] = msgspec.Raw(_ENCODER.encode(upstream_model))
+    fields["model"] = _write_name(upstream_model)
     if "n" in fields and request.n != 1:
         fields["n"] = msgspec.Raw(b"%d" % request.n)
     if request.max_tokens is not None:
-        limit = msgspec.Raw(b"%d" % request.max_tokens)
-        for name in ("max_tokens", "max_completion_tokens"):
-            if name in fields and bytes(fields[name]) != b"null":
-                fields[name] = limit
+        # At most one of the two is a number (core.parameters), the other is absent or null.
+        fields[request.limited_by] = msgspec.Raw(b"%d" % request.max_tokens)
     return fields
+
+
+@functools.lru_cache(1024)
+def _write_name(model: str) -> msgspec.Raw:
+    return msgspec.Raw(_ENCODER.encode(model))

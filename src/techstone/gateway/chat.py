@@ -62,7 +62,8 @@ class ChatCompletions:
             call.outcome.error_code = "internal_error"
             raise
         finally:
-            self._settle(call)
+            if exchange.record is None:
+                self._settle(call)
 
     async def _stream(self, call: _ChatCall, admission: Admission) -> None:
         """Relay a stream; its end is held back until it is settled."""
@@ -143,7 +144,7 @@ class _ChatCall:
 
     def headers(self, now: float) -> bytes:
         """Return the header lines of a chat answer."""
-        return b"openai-version: 2020-10-01\r\nopenai-processing-ms: %d\r\n%b" % (
-            int((now - self.exchange.started) * 1000),
+        return b"%bopenai-processing-ms: %d\r\n" % (
             self.attempt.served_by,
+            int((now - self.exchange.started) * 1000),
         )

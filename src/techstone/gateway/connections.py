@@ -72,6 +72,8 @@ class Connections:
         self.outbox = Outbox(loop)
         self.stamp = b""
         self._journalist = journalist
+        self.finished = journalist.answered
+        """Hears that an answer is whole, or cut, or that its client hung up; a chat request is settled by then."""
         self._trust = trust or Trust()
         self.https_only = self._trust.https_only
         self.tls = self._trust.tls
@@ -107,10 +109,6 @@ class Connections:
     def forget(self, front: Front) -> None:
         """Hear that a connection is closed."""
         self.fronts.discard(front)
-
-    def finished(self, exchange: Exchange) -> None:
-        """Hear that an answer is whole, or cut, or that its client hung up; a chat request is settled by then."""
-        self._journalist.answered(exchange)
 
     def report(self, exchange: Exchange, error: Exception) -> None:
         """Hear of a defect."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 T_co = TypeVar("T_co", covariant=True)
 
 _ERROR_BODY = 64 * 1024
+# The header lines of an answer that are the same for every answer of a route.
+_NAMING = b"openai-version: 2020-10-01\r\nx-techstone-served-by: %b\r\n"
 _COMPLETIONS = "/chat/completions"
 
 
@@ -136,7 +138,7 @@ class Dispatch:
             key = (admission.model.name, route.provider, route.model)
             breaker = self.breakers.setdefault(key, Breaker())
             target = self._target(admission.view, route.provider)
-            way = self._ways[id(route)] = Way(target, route.model, breaker, b"x-techstone-served-by: %b\r\n" % name)
+            way = self._ways[id(route)] = Way(target, route.model, breaker, _NAMING % name)
         return way
 
     def _target(self, view: View, name: str) -> Target:
@@ -159,7 +161,7 @@ class Dispatch:
         for route in routes:
             way = self._find(admission, route)
             breaker = way.breaker
-            if not breaker.allows(self.clock()):
+            if not breaker.closed and not breaker.allows(self.clock()):
                 wait = breaker.wait(self.clock())
                 shortest_wait = min(shortest_wait or wait, wait)
                 continue

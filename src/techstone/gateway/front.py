@@ -93,9 +93,10 @@ class Front(asyncio.Protocol):
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        if self._state in {_HEAD, _BODY}:
+        state = self._state
+        if state is _HEAD or state is _BODY:
             self._read(self._buffer + data if self._buffer else data)
-        elif self._state == _BUSY:
+        elif state is _BUSY:
             self._buffer += data
             if len(self._buffer) > self._house.bounds.pipelined and self._transport is not None:
                 self._transport.pause_reading()
@@ -130,10 +131,10 @@ class Front(asyncio.Protocol):
         """Take bytes while a head or body is awaited; what is left over waits in the buffer."""
         self._buffer = b""
         try:
-            while data and self._state != _CLOSED:
-                if self._state == _HEAD:
+            while data and self._state is not _CLOSED:
+                if self._state is _HEAD:
                     data = self._read_head(data)
-                elif self._state == _BODY:
+                elif self._state is _BODY:
                     data = self._read_body(data)
                 else:
                     self._buffer = data
@@ -156,7 +157,7 @@ class Front(asyncio.Protocol):
         end += 4
         head, length = self._house.heads.read(data if end == len(data) else data[:end])
         self._open_exchange(head, length, data[end:])
-        if self._state == _BODY:
+        if self._state is _BODY:
             return data[end:]
         return data[end + length :]
 
@@ -295,7 +296,7 @@ class Front(asyncio.Protocol):
             self.loop.call_soon(self._read_ahead)
 
     def _read_ahead(self) -> None:
-        if self._state == _HEAD and self._transport is not None:
+        if self._state is _HEAD and self._transport is not None:
             self._transport.resume_reading()
             self._read(self._buffer)
 
@@ -338,9 +339,9 @@ class Front(asyncio.Protocol):
 
     def _expire(self, head_seconds: float, body_seconds: float) -> None:
         transport = cast("asyncio.Transport", self._transport)
-        if self._state == _BODY:
+        if self._state is _BODY:
             self._refuse_now(RequestTimeout("body", body_seconds))
-        elif self._state == _HEAD and self._buffer:
+        elif self._state is _HEAD and self._buffer:
             self.exchange = None
             self._refuse_now(RequestTimeout("head", head_seconds))
         else:
@@ -351,7 +352,7 @@ class Front(asyncio.Protocol):
         """Close now if idle; else after the answer that is under way."""
         if self.exchange is not None:
             self.exchange.keep_alive = False
-        elif self._state == _HEAD and not self._buffer and self._transport is not None:
+        elif self._state is _HEAD and not self._buffer and self._transport is not None:
             self._transport.close()
 
     def stop(self) -> None:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import httptools
 
-from techstone.gateway.ports import AnswerSink, Call, Origin, UpstreamProblem
+from techstone.gateway.ports import AnswerSink, Call, UpstreamProblem
+from techstone.gateway.trampoline import Signal
 
 if TYPE_CHECKING:
+    import collections
     from collections.abc import Callable
 
     from techstone.gateway.outbox import Outbox
@@ -81,7 +83,7 @@ class HttpAnswer:
         self.complete = False
         self.framed = False  # its end is known by a length or by chunks, not by the end of the connection
         self.problem: UpstreamProblem | None = None
-        self.waiter: asyncio.Future[None] = connection.loop.create_future()
+        self.waiter = Signal()
         self.reader: asyncio.Future[None] | None = None
         self.started = now
         self.deadline = now + min(call.timeouts.first_byte, call.timeouts.total)
@@ -167,11 +169,12 @@ class HttpAnswer:
         """Hear from the connection that nothing more will come."""
         self.connection = None
         self.problem = problem
-        for future in (self.waiter, self.reader):
-            if future is not None and not future.done():
-                future.set_result(None)
+        if self.reader is not None and not self.reader.done():
+            self.reader.set_result(None)
         if self.sink is not None:
             self._end_sink()
+        if not self.waiter.come:
+            self.waiter.give()
 
     def _end_sink(self) -> None:
         sink, self.sink = self.sink, None
@@ -225,7 +228,7 @@ class HttpAnswer:
 
 
 class Connection(asyncio.Protocol):
-    """One connection to an origin; at most one call is on it at a time."""
+    """One connection to an origin; at most one call is on it at a time. `idle` is where the pool keeps its like."""
 
     __slots__ = (
         "_parser",
@@ -234,16 +237,16 @@ class Connection(asyncio.Protocol):
         "_reusable",
         "_transport",
         "answer",
+        "idle",
         "idle_since",
         "loop",
         "on_made",
-        "origin",
     )
 
-    def __init__(self, pool: Pool, loop: asyncio.AbstractEventLoop, origin: Origin) -> None:
+    def __init__(self, pool: Pool, loop: asyncio.AbstractEventLoop, idle: collections.deque[Connection]) -> None:
         self._pool = pool
         self.loop = loop
-        self.origin = origin
+        self.idle = idle
         self.answer: HttpAnswer | None = None
         self.idle_since = 0.0
         self._transport: asyncio.Transport | None = None
@@ -338,11 +341,10 @@ class Connection(asyncio.Protocol):
         if answer.complete:
             self._finish(answer)
             return
-        waiter = answer.waiter
-        if not waiter.done():
-            waiter.set_result(None)
         if not self._paused:
             answer.extend(self.loop.time())
+        if not answer.waiter.come:
+            answer.waiter.give()
 
     def _finish(self, answer: HttpAnswer) -> None:
         """Take the whole answer off the connection, which goes back to the pool if it is clean."""

@@ -87,9 +87,7 @@ class HttpUpstreams:
 
     def keep(self, connection: Connection) -> None:
         """Put a clean connection back."""
-        idle = self._idle.get(connection.origin)
-        if idle is None:
-            idle = self._idle[connection.origin] = collections.deque()
+        idle = connection.idle
         if len(idle) >= _IDLE_PER_ORIGIN:
             connection.drop()
             return
@@ -99,9 +97,8 @@ class HttpUpstreams:
     def forget(self, connection: Connection) -> None:
         """Hear that a connection is closed."""
         self._open -= 1
-        idle = self._idle.get(connection.origin)
-        if idle and connection in idle:
-            idle.remove(connection)
+        if connection in connection.idle:
+            connection.idle.remove(connection)
 
     async def _connect(self, call: Call) -> Connection:
         seconds = min(call.timeouts.connect, call.timeouts.total)
@@ -116,8 +113,10 @@ class HttpUpstreams:
         return connection
 
     async def _dial(self, origin: Origin) -> Connection:
+        idle = self._idle.setdefault(origin, collections.deque())
+
         def fresh() -> Connection:
-            return Connection(self, self.loop, origin)
+            return Connection(self, self.loop, idle)
 
         if origin.scheme == "unix":
             _, made = await self.loop.create_unix_connection(fresh, origin.host)
