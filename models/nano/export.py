@@ -1,0 +1,100 @@
+"""Writes the trained network as a GGUF file that llama.cpp loads: python export.py RUN OUT."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import gguf
+import numpy as np
+import torch
+from network import Shape
+from tokens import END, END_OF_TEXT, START
+
+CONTEXT = 2048
+
+# ChatML; a `tools` list is shown as JSON, and calls and results are told, so that no request fails in the template.
+TEMPLATE = (
+    "{%- if tools %}{{- '<|im_start|>system\\nTools: ' + (tools | tojson) + '<|im_end|>\\n' }}{%- endif %}"
+    "{%- for message in messages %}"
+    "{{- '<|im_start|>' + ('system' if message.role == 'developer' else message.role) + '\\n' }}"
+    "{%- if message.content is string %}{{- message.content }}"
+    "{%- elif message.content %}{%- for part in message.content %}{%- if part.text %}{{- part.text }}{%- endif %}"
+    "{%- endfor %}{%- endif %}"
+    "{%- if message.tool_calls %}{{- message.tool_calls | tojson }}{%- endif %}"
+    "{{- '<|im_end|>\\n' }}{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
+)
+
+# Ours → llama.cpp's names (gguf-py, constants.py).
+_BLOCK = {
+    "attention_norm": "attn_norm",
+    "query": "attn_q",
+    "key": "attn_k",
+    "value": "attn_v",
+    "output": "attn_output",
+    "feed_norm": "ffn_norm",
+    "gate": "ffn_gate",
+    "up": "ffn_up",
+    "down": "ffn_down",
+}
+
+
+def rename(name: str) -> str:
+    """Return llama.cpp's name of one of our tensors."""
+    if name.startswith("blocks."):
+        _, number, part, _ = name.split(".")
+        return f"blk.{number}.{_BLOCK[part]}.weight"
+    return {"embedding.weight": "token_embd.weight", "norm.weight": "output_norm.weight"}[name]
+
+
+def main() -> None:
+    """Export."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("out", type=Path)
+    arguments = parser.parse_args()
+    state = torch.load(arguments.run / "checkpoint.pt", weights_only=False)["model"]
+    tokenizer = json.loads((arguments.run / "tokenizer.json").read_text("utf-8"))["model"]
+    vocabulary = sorted(tokenizer["vocab"], key=tokenizer["vocab"].__getitem__)
+    shape = Shape(vocabulary=len(vocabulary))
+    writer = gguf.GGUFWriter(str(arguments.out), "llama")
+    writer.add_name("techstone-nano")
+    writer.add_author("TechStone AI Cloud")
+    writer.add_license("apache-2.0")
+    writer.add_context_length(CONTEXT)
+    writer.add_embedding_length(shape.width)
+    writer.add_block_count(shape.layers)
+    writer.add_feed_forward_length(shape.hidden)
+    writer.add_head_count(shape.heads)
+    writer.add_head_count_kv(shape.heads)
+    writer.add_rope_dimension_count(shape.width // shape.heads)
+    writer.add_rope_freq_base(shape.rope_base)
+    writer.add_layer_norm_rms_eps(shape.epsilon)
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(vocabulary)
+    special = {END_OF_TEXT, START, END}
+    writer.add_token_types(
+        [gguf.TokenType.CONTROL if token in special else gguf.TokenType.NORMAL for token in vocabulary]
+    )
+    writer.add_token_merges([" ".join(merge) for merge in tokenizer["merges"]])
+    writer.add_bos_token_id(vocabulary.index(END_OF_TEXT))
+    writer.add_eos_token_id(vocabulary.index(END))
+    writer.add_add_bos_token(False)
+    writer.add_chat_template(TEMPLATE)
+    for name, tensor in state.items():
+        data = tensor.float().numpy()
+        # llama.cpp wants norms in 32 bits. Our rope turns pairs of neighbours, as llama.cpp's does: no permutation.
+        writer.add_tensor(rename(name), data if data.ndim == 1 else data.astype(np.float16))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
