@@ -29,6 +29,8 @@ _TEXT_CHUNK = re.compile(
     rb'"choices":\[\{"index":0,"delta":\{"content":"([^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4})'
     rb'[^"\\\x00-\x1f]*)*)"\}(?:,"logprobs":null)?,"finish_reason":null(?:,"logprobs":null)?\}\](,"usage":null)?\}'
 )
+# The same as a whole event: what one read mostly brings.
+_TEXT_EVENT = re.compile(_TEXT_CHUNK.pattern + rb"\n\n")
 DONE = b"data: [DONE]\n\n"
 
 
@@ -50,6 +52,7 @@ class ChatStream:
         "_fix",
         "_head",
         "_head_out",
+        "_line",
         "_options",
         "_splitter",
         "_tail",
@@ -69,6 +72,7 @@ class ChatStream:
         self._splitter: Splitter | None = None
         self._head: bytes | None = None
         self._head_out = b""
+        self._line: bytes | None = None
         self.tally = tally
         self.begun = False  # an event for the client came
         self.done = False  # [DONE] came
@@ -82,12 +86,21 @@ class ChatStream:
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes of the upstream, return whole events for the client."""
+        line = self._line
+        if line is not None and not self._buffer and data.startswith(line):
+            # One read brought one chunk of text in the learned form, as they mostly come: nothing to split.
+            match = _TEXT_EVENT.fullmatch(data, len(line))
+            if match is not None and _is_utf8(data):
+                self.tally.take_escaped(match[1])
+                end = match.start(2) if match[2] else len(data) - 3
+                return b"data: %b%b%b\n\n" % (self._head_out, data[len(line) : end], self._tail)
         if self._splitter is not None:
             return self._feed_slowly(data)
         buffer = self._buffer + data if self._buffer else data
         if b"\r" in buffer or buffer[:1] != b"d":
             # Not the plain form (`data: …` and LF): from here on the general splitter reads, to the end.
             self._splitter = Splitter()
+            self._line = None
             self._buffer = b""
             return self._feed_slowly(buffer)
         if buffer.endswith(b"\n\n"):
@@ -97,11 +110,11 @@ class ChatStream:
             events = buffer.split(b"\n\n")
             rest = self._buffer = events.pop()
             if len(rest) > LINE_LIMIT:
-                self.broken = "an event of more than 1 MiB"
-                return b""
+                return self._give_up("an event of more than 1 MiB")
         for position, event in enumerate(events):
             if event[:6] != b"data: " or b"\n" in event:
                 self._splitter = Splitter()
+                self._line = None
                 left = b"\n\n".join([*events[position:], self._buffer])
                 self._buffer = b""
                 return self._splice([event[6:] for event in events[:position]]) + self._feed_slowly(left)
@@ -111,8 +124,7 @@ class ChatStream:
         try:
             return self._splice(self._splitter.feed(data) if self._splitter else [])
         except StreamError as error:
-            self.broken = str(error)
-            return b""
+            return self._give_up(str(error))
 
     def _splice(self, payloads: list[bytes]) -> bytes:
         out = [self._splice_one(payload) for payload in payloads if not self._over]
@@ -132,17 +144,23 @@ class ChatStream:
                 return b"data: %b%b%b\n\n" % (self._head_out, payload[len(head) : end], self._tail)
         if payload == b"[DONE]":
             self.done = True
+            self._line = None
             return b""
         return self._splice_slowly(payload)
+
+    def _give_up(self, why: str) -> bytes:
+        self.broken = why
+        self._line = None
+        return b""
 
     def _splice_slowly(self, payload: bytes) -> bytes:
         try:
             found = self._fix.read(payload)
         except chunks.NotAChunk as problem:
-            self.broken = str(problem)
-            return b""
+            return self._give_up(str(problem))
         if found.error is not None:
             self.error = found.error
+            self._line = None
             return b""
         if found.usage is not None:
             usage = read_usage(found.usage)
@@ -170,6 +188,8 @@ class ChatStream:
         if head_out is not None:
             self._head = head
             self._head_out = head_out
+            if self._splitter is None:
+                self._line = b"data: " + head
 
     def last_chunk(self, usage: Usage) -> bytes:
         """Return the usage chunk if the client asked for it."""

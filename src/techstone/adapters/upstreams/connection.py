@@ -46,6 +46,7 @@ class HttpAnswer:
     """The answer of one call, while it comes and after; the adapter of the port `Answer`."""
 
     __slots__ = (
+        "between",
         "buffer",
         "buffered",
         "call",
@@ -57,6 +58,7 @@ class HttpAnswer:
         "head",
         "head_done",
         "interims",
+        "latest",
         "limit",
         "problem",
         "reader",
@@ -85,8 +87,11 @@ class HttpAnswer:
         self.problem: UpstreamProblem | None = None
         self.waiter = Signal()
         self.reader: asyncio.Future[None] | None = None
+        timeouts = call.timeouts
         self.started = now
-        self.deadline = now + min(call.timeouts.first_byte, call.timeouts.total)
+        self.between = timeouts.between_bytes
+        self.latest = now + timeouts.total
+        self.deadline = now + min(timeouts.first_byte, timeouts.total)
 
     def header(self, name: bytes) -> bytes | None:
         """Return the last header of that lower-case name."""
@@ -183,8 +188,7 @@ class HttpAnswer:
 
     def extend(self, now: float) -> None:
         """Move the deadline: bytes came."""
-        timeouts = self.call.timeouts
-        self.deadline = min(now + timeouts.between_bytes, self.started + timeouts.total)
+        self.deadline = min(now + self.between, self.latest)
 
     def late(self, now: float) -> UpstreamProblem | None:
         """Return what is too late, if anything."""
