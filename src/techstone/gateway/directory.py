@@ -40,7 +40,7 @@ class Directory:
     def __init__(self, exact: dict[bytes, Route], prefixes: dict[bytes, Route], forward: Endpoint) -> None:
         self._exact = exact
         self._prefixes = tuple(prefixes.items())
-        self._forward = forward
+        self.forward = forward
 
     def find(self, exchange: Exchange) -> tuple[Endpoint, ApiError | None]:
         """Return who answers, and the refusal if the head alone decides so."""
@@ -48,7 +48,7 @@ class Directory:
         if route is None:
             route = self._find_prefix(exchange.path)
             if route is None:
-                return self._forward, self._refuse_unknown(exchange)
+                return self.forward, self._refuse_unknown(exchange)
         if exchange.method not in route.methods:
             allowed = tuple(method.decode() for method in route.methods)
             return route.endpoint, MethodNotAllowed(exchange.method.decode(), allowed)

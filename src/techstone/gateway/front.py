@@ -73,7 +73,7 @@ class Front(asyncio.Protocol):
         self._chunked: ChunkedBody | None = None
         self._refusal: ApiError | None = None
         self._discard = False
-        self._endpoint: Endpoint | None = None
+        self._endpoint: Endpoint = house.directory.forward
         self._running: Trampoline | None = None
         self._stalled_since = _FOREVER
         self._lingering = False
@@ -186,7 +186,7 @@ class Front(asyncio.Protocol):
                 return
             self._refusal = refusal
         exchange.body = rest if len(rest) == length else rest[:length]
-        self._dispatch()
+        self._dispatch(exchange)
 
     def _begin_body(self, framing: Framing, length: int, refusal: ApiError | None) -> None:
         exchange = cast("Exchange", self.exchange)
@@ -229,23 +229,22 @@ class Front(asyncio.Protocol):
         exchange = cast("Exchange", self.exchange)
         exchange.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self._pieces = []
-        self._dispatch()
+        self._dispatch(exchange)
         return rest
 
     # Answering
 
-    def _dispatch(self) -> None:
+    def _dispatch(self, exchange: Exchange) -> None:
         """Hand the whole request on."""
         self._state = _BUSY
         self._deadline = _FOREVER
         self._began = 0.0
-        exchange = cast("Exchange", self.exchange)
         if self._refusal is not None:
             refusal, self._refusal = self._refusal, None
             self._discard = False
             exchange.send_error(refusal)
             return
-        running = self._running = Trampoline(self._answer(exchange, cast("Endpoint", self._endpoint)))
+        running = self._running = Trampoline(self._answer(exchange, self._endpoint))
         running.advance()
 
     async def _answer(self, exchange: Exchange, endpoint: Endpoint) -> None:

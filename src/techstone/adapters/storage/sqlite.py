@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Row
 
+# Asked for the revision, the store looks at its files first: every commit changes them, and a look costs 5 µs, not
+# 1.5 ms. In case two commits fall into one tick of the file system's clock, it asks anyway so often (seconds).
+_LONGEST_BLIND = 0.5
 # How long a writer waits for another one's lock before it gives up.
 _BUSY_MILLISECONDS = 5000
 _MODELS = msgspec.json.Decoder(tuple[str, ...])
@@ -56,7 +60,10 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._log = path.with_name(path.name + "-wal")
         self._engine = _open_engine(path)
+        self._seen: object = None
+        self._newest = 0
 
     async def upgrade(self) -> None:
         """Bring the file to the newest schema; raise StoreError."""
@@ -173,8 +180,12 @@ class SqliteStore:
 
     async def read_revision(self) -> int:
         """Return the newest revision."""
-        async with self._look() as connection:
-            return int(await connection.scalar(select(REVISION.c.number)) or 0)
+        seen = (_sign(self._path), _sign(self._log), int(time.monotonic() / _LONGEST_BLIND))
+        if seen != self._seen:
+            async with self._look() as connection:
+                self._newest = int(await connection.scalar(select(REVISION.c.number)) or 0)
+            self._seen = seen
+        return self._newest
 
     async def read_all(self) -> Records:
         """Return every account and every key that is not revoked."""
@@ -211,6 +222,15 @@ class SqliteStore:
     async def _keys(self, wanted: Select[Any]) -> tuple[Key, ...]:
         async with self._look() as connection:
             return tuple(map(_read_key, (await connection.execute(wanted)).all()))
+
+
+def _sign(path: Path) -> tuple[int, int] | None:
+    """Return what a commit changes about a file: its time and size."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - half of what Path.stat costs, five times a second
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 def _open_engine(path: Path) -> AsyncEngine:

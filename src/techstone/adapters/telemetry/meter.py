@@ -136,9 +136,10 @@ class Telemetry:
         series = self._series.get(key)
         if series is None:
             series = self._series[key] = _Series()
-        series.duration.observe(record.ended - record.started)
+        started = record.started
+        series.duration.observe(record.ended - started)
         if record.first_byte:
-            series.first_byte.observe(record.first_byte - record.started)
+            series.first_byte.observe(record.first_byte - started)
         if record.prompt_tokens or record.completion_tokens:
             series.input.observe(record.prompt_tokens)
             series.output.observe(record.completion_tokens)

@@ -268,7 +268,10 @@ class Connection(asyncio.Protocol):
         """Write the request; the answer's `waiter` is done when its head is in, or its problem is known."""
         answer = self.answer = HttpAnswer(call, self, self.loop.time())
         self._pool.busy.add(self)
-        transport = cast("asyncio.Transport", self._transport)
+        transport = self._transport
+        if transport is None:  # lost in this very turn of the loop
+            answer.finish(UpstreamProblem("reset", "closed before the request was sent"))
+            return answer
         self._pool.outbox.write(
             transport, b"%b\r\ncontent-length: %d\r\n\r\n%b" % (call.head, len(call.body), call.body)
         )
@@ -380,7 +383,9 @@ class Connection(asyncio.Protocol):
     # From the parser
 
     def on_headers_complete(self) -> None:
-        answer = cast("HttpAnswer", self.answer)
+        answer = self.answer
+        if answer is None:
+            return
         if answer.complete:
             raise UpstreamProblem("protocol", "more bytes than the answer has")
         status = self._parser.get_status_code()
@@ -393,13 +398,17 @@ class Connection(asyncio.Protocol):
             raise UpstreamProblem("protocol", "an upgrade that nobody asked for")
 
     def on_body(self, body: bytes) -> None:
-        answer = cast("HttpAnswer", self.answer)
+        answer = self.answer
+        if answer is None:
+            return
         answer.buffer.append(body)
         answer.buffered += len(body)
         answer.received += len(body)
 
     def on_message_complete(self) -> None:
-        answer = cast("HttpAnswer", self.answer)
+        answer = self.answer
+        if answer is None:
+            return
         if answer.head_done:
             answer.complete = True
         else:
