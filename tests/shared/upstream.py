@@ -24,7 +24,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.received.append(body)
-        if body["model"].startswith("fail-"):
+        if body["model"] == "endless-line":
+            self._flood(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: ")
+        elif body["model"] == "endless-head":
+            self._flood(b"HTTP/1.1 200 OK\r\nX-A: ")
+        elif body["model"].startswith("fail-"):
             self._answer(int(body["model"][5:]), {"error": {"message": "no", "type": "x", "param": None, "code": None}})
         elif body.get("stream"):
             self._stream(body)
@@ -35,6 +39,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
             whole = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "up", "choices": [choice]}
             self._answer(200, {**whole, "usage": USAGE})
+
+    def _flood(self, beginning: bytes) -> None:
+        """Send 100 MB without a line end, for as long as somebody reads."""
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            self.wfile.write(beginning)
+            for _ in range(100):
+                self.wfile.write(b"x" * 1_000_000)
 
     def _answer(self, status: int, body: dict[str, Any]) -> None:
         data = json.dumps(body).encode()

@@ -75,10 +75,10 @@ class Books:
         self.records: list[RequestRecord] = []
         self.defects: list[Exception] = []
         self.insecures = 0
-        self.answers = 0
+        self.paths: list[bytes] = []
 
     def answered(self, exchange: Exchange) -> None:
-        self.answers += 1
+        self.paths.append(exchange.path + b"\n")
         if exchange.record is not None:
             self.records.append(exchange.record)
 

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from techstone.core.tally import Tally
     from techstone.gateway.exchange import Exchange
 
-# A completion of 128 choices at the longest output on the market stays below; more is a defect or an attack.
-WHOLE_LIMIT = 64 * 1024 * 1024
+# The longest output on the market, 128,000 tokens, is 0.5 MB; thirty choices of it stay below. More is a defect or an
+# attack, and must not take more memory than this (row M-3: 16 MB).
+WHOLE_LIMIT = 15 * 1024 * 1024
 # If the first chunk is not there by then, the head goes out with a comment, so that proxies and clients keep waiting.
 FIRST_COMMENT_SECONDS = 15.0
 # After [DONE] only the end of the chunked body may follow.

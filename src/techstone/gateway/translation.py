@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 from techstone.core.dialects import engine
 from techstone.gateway.ports import Answer, AnswerSink, UpstreamProblem
+from techstone.gateway.relay import WHOLE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_LIMIT = 64 * 1024 * 1024
 
 
 class Restored:
@@ -63,7 +62,7 @@ class Restored:
 
     async def _replay(self, take: Callable[[bytes], None], end: Callable[[UpstreamProblem | None], None]) -> None:
         try:
-            body = await self.read(_LIMIT)
+            body = await self.read(WHOLE_LIMIT)
         except UpstreamProblem as problem:
             end(problem)
             return
