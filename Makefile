@@ -13,7 +13,7 @@ test:                     ## every test; exit 0 only if all passed
 	@$(PYTHON) tools/setup.py --test
 	@$(BIN)/python -m pytest -q
 
-check:                    ## format, lint, types, import contracts
+check:                    ## format, lint, types, import contracts, dead links
 	@$(PYTHON) tools/setup.py --dev
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/ruff check --quiet

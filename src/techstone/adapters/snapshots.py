@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import httptools
 
 from techstone.core import snapshot as seam
-from techstone.core.snapshot import Snapshot, SnapshotError, View
+from techstone.core.snapshot import Delta, Snapshot, SnapshotError, View
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 2.0
 # The control plane sends a heartbeat every 5 s; three missed ones mean that it is gone.
 _SILENT_SECONDS = 15.0
+# A control plane that is away is asked often, so that it is heard soon after its start: a refused connection costs
+# nothing. One that says what cannot be used is asked seldom: each time it sends the whole.
 _AGAIN_SECONDS = 0.1
+_REFUSED_SECONDS = 1.0
 _LINE_LIMIT = 64 * 1024 * 1024
 _READ = 256 * 1024
 _REQUEST = b"GET /internal/snapshot HTTP/1.1\r\nHost: control\r\nAccept: application/x-ndjson\r\n\r\n"
@@ -66,16 +69,18 @@ class SnapshotFollower:
         keeping = asyncio.create_task(self._keep_copy())
         try:
             while True:
+                pause = _AGAIN_SECONDS
                 try:
                     await self._follow()
                     self.problem = "the control plane ended the snapshot stream"
                 except SnapshotError as error:
                     self.problem = str(error)
+                    pause = _REFUSED_SECONDS
                 except TimeoutError:
                     self.problem = "the control plane is silent"
                 except OSError as error:
                     self.problem = f"the control plane cannot be reached: {error.strerror or error}"
-                await asyncio.sleep(_AGAIN_SECONDS)
+                await asyncio.sleep(pause)
         finally:
             keeping.cancel()
 
@@ -86,7 +91,7 @@ class SnapshotFollower:
         try:
             writer.write(_REQUEST)
             lines = _Lines()
-            current: Snapshot | None = None
+            current: View | None = None
             while True:
                 async with asyncio.timeout(_SILENT_SECONDS):
                     data = await reader.read(_READ)
@@ -97,11 +102,16 @@ class SnapshotFollower:
         finally:
             writer.close()
 
-    def _take(self, current: Snapshot | None, line: bytes) -> Snapshot:
+    def _take(self, current: View | None, line: bytes) -> View:
+        """Return the view after the line; raise SnapshotError where it does not follow."""
         frame = seam.decode(line)
-        following = seam.advance(current, frame)
+        if isinstance(frame, Delta) and current is not None:
+            following = current.follow(frame)
+        else:
+            snapshot = seam.advance(None if current is None else current.snapshot, frame)
+            following = current if current is not None and snapshot is current.snapshot else View(snapshot)
         if following is not current:
-            self.view = View(following)
+            self.view = following
             self._arrived.set()
         self.problem = None
         self.followed.set()
@@ -125,21 +135,24 @@ class _Lines:
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._pieces: list[bytes] = []
-        self._rest = b""
+        self._held = 0
+        self._ended = False
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the lines that the bytes complete; raise SnapshotError."""
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError as error:
+            # What our own callbacks raise stands behind it.
+            raise error.__context__ if isinstance(error.__context__, SnapshotError) else error
         except httptools.HttpParserError as error:
             raise SnapshotError(f"the snapshot stream is no HTTP: {error}") from error
-        if not self._pieces:
+        if not self._ended:
             return []
-        lines = b"".join((self._rest, *self._pieces)).split(b"\n")
-        self._pieces = []
-        self._rest = lines.pop()
-        if len(self._rest) > _LINE_LIMIT:
-            raise SnapshotError("a snapshot of more than 64 MiB")
+        lines = b"".join(self._pieces).split(b"\n")
+        self._pieces = [lines.pop()]
+        self._held = len(self._pieces[0])
+        self._ended = False
         return lines
 
     def on_headers_complete(self) -> None:
@@ -149,8 +162,12 @@ class _Lines:
             raise SnapshotError(f"the control plane answered {status}")
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece of the body."""
+        """Take a piece of the body; joined only where a line ends, so that a long line is not copied again and again."""
         self._pieces.append(body)
+        self._held += len(body)
+        self._ended = self._ended or b"\n" in body
+        if self._held > _LINE_LIMIT and not self._ended:
+            raise SnapshotError("a snapshot of more than 64 MiB")
 
 
 def _write(path: Path, data: bytes) -> None:
