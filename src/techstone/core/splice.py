@@ -60,6 +60,7 @@ class ChatStream:
         "broken",
         "done",
         "error",
+        "over",
         "tally",
     )
 
@@ -75,6 +76,7 @@ class ChatStream:
         self._line: bytes | None = None
         self.tally = tally
         self.begun = False  # an event for the client came
+        self.over = False  # nothing more is to be relayed: done, error or broken says why
         self.done = False  # [DONE] came
         self.error: bytes | None = None  # the upstream's error event
         self.broken: str | None = None  # why the stream cannot be relayed further
@@ -127,12 +129,8 @@ class ChatStream:
             return self._give_up(str(error))
 
     def _splice(self, payloads: list[bytes]) -> bytes:
-        out = [self._splice_one(payload) for payload in payloads if not self._over]
+        out = [self._splice_one(payload) for payload in payloads if not self.over]
         return out[0] if len(out) == 1 else b"".join(out)
-
-    @property
-    def _over(self) -> bool:
-        return self.done or self.broken is not None or self.error is not None
 
     def _splice_one(self, payload: bytes) -> bytes:
         head = self._head
@@ -143,13 +141,14 @@ class ChatStream:
                 end = match.start(2) if match[2] else len(payload) - 1
                 return b"data: %b%b%b\n\n" % (self._head_out, payload[len(head) : end], self._tail)
         if payload == b"[DONE]":
-            self.done = True
+            self.done = self.over = True
             self._line = None
             return b""
         return self._splice_slowly(payload)
 
     def _give_up(self, why: str) -> bytes:
         self.broken = why
+        self.over = True
         self._line = None
         return b""
 
@@ -160,6 +159,7 @@ class ChatStream:
             return self._give_up(str(problem))
         if found.error is not None:
             self.error = found.error
+            self.over = True
             self._line = None
             return b""
         if found.usage is not None:

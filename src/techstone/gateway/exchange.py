@@ -194,11 +194,9 @@ class Exchange:
 
     def send_events(self, events: bytes) -> None:
         """Send whole SSE events."""
-        self.last_write = self.wire.loop.time()
-        if self.legacy:
-            self.wire.write(events)
-        else:
-            self.wire.write(b"%x\r\n%b\r\n" % (len(events), events))
+        wire = self.wire
+        self.last_write = wire.loop.time()
+        wire.write(events if self.legacy else b"%x\r\n%b\r\n" % (len(events), events))
 
     def send_part(self, data: bytes, length: int | None) -> None:
         """Send a piece of a body begun with `start`."""

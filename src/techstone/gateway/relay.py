@@ -104,7 +104,7 @@ class StreamRelay:
             if exchange.status == 0:
                 self.start()
             exchange.send_events(events)
-        if stream.done or stream.broken is not None or stream.error is not None:
+        if stream.over:
             self._end()
 
     def body_ended(self, problem: UpstreamProblem | None) -> None:

@@ -327,12 +327,24 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             self.fail(UpstreamProblem("protocol", "an upgrade that nobody asked for"))
             return
-        if not answer.head_done:
+        if answer.sink is not None and not answer.complete:
+            self._stream(answer, answer.sink)
+        elif answer.head_done:
+            self._deliver(answer)
+        else:
             answer.fed += len(data)
             if answer.fed > _HEAD_LIMIT:
                 self.fail(UpstreamProblem("protocol", "an endless head"))
-            return
-        self._deliver(answer)
+
+    def _stream(self, answer: HttpAnswer, sink: AnswerSink) -> None:
+        """Hand on what one read brought of a body that is piped and goes on."""
+        buffer = answer.buffer
+        if buffer:
+            piece = buffer[0] if len(buffer) == 1 else b"".join(buffer)
+            buffer.clear()
+            sink.body_received(piece)
+        if not self._paused:
+            answer.deadline = min(self.loop.time() + answer.between, answer.latest)
 
     def _deliver(self, answer: HttpAnswer) -> None:
         """Hand on what one read brought: the body to the sink, the head to the waiter, the end to both."""
@@ -402,8 +414,9 @@ class Connection(asyncio.Protocol):
         if answer is None:
             return
         answer.buffer.append(body)
-        answer.buffered += len(body)
-        answer.received += len(body)
+        if answer.sink is None:
+            answer.buffered += len(body)
+            answer.received += len(body)
 
     def on_message_complete(self) -> None:
         answer = self.answer
