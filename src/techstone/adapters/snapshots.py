@@ -143,8 +143,8 @@ class _Lines:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserCallbackError as error:
-            # What our own callbacks raise stands behind it.
-            raise error.__context__ if isinstance(error.__context__, SnapshotError) else error
+            # The parser hides what a callback of ours raised behind an error of its own.
+            raise SnapshotError(str(error.__context__)) from error
         except httptools.HttpParserError as error:
             raise SnapshotError(f"the snapshot stream is no HTTP: {error}") from error
         if not self._ended:
@@ -162,7 +162,7 @@ class _Lines:
             raise SnapshotError(f"the control plane answered {status}")
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece of the body; joined only where a line ends, so that a long line is not copied again and again."""
+        """Take a piece of the body; pieces are joined only where a line ends, so that a long line is copied once."""
         self._pieces.append(body)
         self._held += len(body)
         self._ended = self._ended or b"\n" in body

@@ -8,9 +8,12 @@ No secret is in here: keys by SHA-256 digest, providers by the name of the envir
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # Raised whenever a field changes its meaning; adding an optional field does not raise it.
 FORMAT = 1
@@ -200,7 +203,7 @@ class View:
         self.models: dict[str, Model] = {model.name: model for model in snapshot.models}
         self.providers: dict[str, Provider] = {provider.name: provider for provider in snapshot.providers}
         self.principals: dict[bytes, Principal] = {}
-        self._admit(snapshot.keys)
+        _admit(self.principals, snapshot, snapshot.keys)
 
     def follow(self, delta: Delta) -> View:
         """Return the view after the delta, as `View(advance(self.snapshot, delta))`; raise SnapshotError.
@@ -219,15 +222,17 @@ class View:
         for key in self.snapshot.keys:
             if key.id in touched or key.account in accounts:
                 view.principals.pop(bytes.fromhex(key.digest), None)
-        view._admit(tuple(key for key in following.keys if key.id in touched or key.account in accounts))
+        changed = (key for key in following.keys if key.id in touched or key.account in accounts)
+        _admit(view.principals, following, changed)
         return view
 
-    def _admit(self, keys: tuple[Key, ...]) -> None:
-        """Index keys whose account and plan are there; a key without them is nobody's."""
-        plans = {plan.name: plan for plan in self.snapshot.plans}
-        accounts = {account.id: account for account in self.snapshot.accounts}
-        for key in keys:
-            account = accounts.get(key.account)
-            plan = plans.get(account.plan) if account else None
-            if account and plan:
-                self.principals[bytes.fromhex(key.digest)] = Principal(key, account, plan)
+
+def _admit(principals: dict[bytes, Principal], snapshot: Snapshot, keys: Iterable[Key]) -> None:
+    """Index keys whose account and plan are there; a key without them is nobody's."""
+    plans = {plan.name: plan for plan in snapshot.plans}
+    accounts = {account.id: account for account in snapshot.accounts}
+    for key in keys:
+        account = accounts.get(key.account)
+        plan = plans.get(account.plan) if account else None
+        if account and plan:
+            principals[bytes.fromhex(key.digest)] = Principal(key, account, plan)
