@@ -84,7 +84,8 @@ def sync(*, everything: bool) -> None:
         return
     everything = everything or found[1:] == ["everything"]
     uv = fetch_uv(tomllib.loads(text.decode()))
-    command = [str(uv), "sync", "--frozen", "--quiet", "--python", sys.executable]
+    # The system's certificates, as for uv itself: a company's proxy signs with its own.
+    command = [str(uv), "sync", "--frozen", "--quiet", "--system-certs", "--python", sys.executable]
     command += ["--all-groups"] if everything else []
     environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, env=environment)  # noqa: S603 - our own uv
