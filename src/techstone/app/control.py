@@ -17,6 +17,7 @@ import uvicorn
 import uvloop
 
 from techstone import __version__
+from techstone.adapters.internal import answers
 from techstone.adapters.storage.sqlite import open_store
 from techstone.app import child, offer
 from techstone.app.config import ConfigError
@@ -74,7 +75,11 @@ def run(place: Place) -> int:
 
 
 async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None]) -> None:
-    """Serve until SIGTERM or SIGINT; `ready` is called once both sockets answer."""
+    """Serve until SIGTERM or SIGINT; `ready` is called once both sockets answer.
+
+    Raise ConfigError where the sockets are taken, before a first key is made that nobody would see; StoreError.
+    """
+    internal, public = _bind(options.internal_socket), _bind(options.public_socket)
     store = await open_store(options.database)
     try:
         services = Services(store, options.catalog)
@@ -82,35 +87,39 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
         first = await bootstrap(store, services.accounts, services.keys, options.owner)
         await publisher.load()
         guide = Guide(options.public_url, __version__, await services.catalog.list_models())
-        servers = [
-            _Server(build_internal(services, publisher), options.internal_socket),
-            _Server(build_public(guide), options.public_socket),
-        ]
-        publishing = asyncio.create_task(publisher.run())
-        serving = [asyncio.create_task(server.serve()) for server in servers]
-        for server in servers:
-            await server.up.wait()
-        ready(first)
-        await _wait_for_signal()
-        publisher.close()
-        for server in servers:
-            server.should_exit = True
-        await asyncio.gather(*serving)
-        publishing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await publishing
+        servers = [_Server(build_internal(services, publisher), internal), _Server(build_public(guide), public)]
+        await _run(servers, publisher, lambda: ready(first))
     finally:
         await store.close()
 
 
-class _Server(uvicorn.Server):
-    """One application on one Unix socket that only this user can reach."""
+async def _run(servers: list[_Server], publisher: Publisher, ready: Callable[[], None]) -> None:
+    """Serve and publish until a signal. Whatever ends by itself ends the process: without the publisher a revoked key
+    would stay in force, behind heartbeats that say that all is well."""
+    work = [asyncio.create_task(publisher.run()), *(asyncio.create_task(server.serve()) for server in servers)]
+    for server in servers:
+        await server.up.wait()
+    signalled = asyncio.create_task(_wait_for_signal())
+    ready()
+    ended, _ = await asyncio.wait([signalled, *work], return_when=asyncio.FIRST_COMPLETED)
+    publisher.close()
+    for server in servers:
+        server.should_exit = True
+    work[0].cancel()
+    await asyncio.wait(work)
+    signalled.cancel()
+    for task in ended:
+        task.result()
 
-    def __init__(self, application: Litestar, path: str) -> None:
+
+class _Server(uvicorn.Server):
+    """One application on one listening socket."""
+
+    def __init__(self, application: Litestar, listening: socket.socket) -> None:
         super().__init__(
             uvicorn.Config(
                 application,
-                fd=_bind(path).detach(),
+                fd=listening.detach(),
                 loop="none",
                 lifespan="off",
                 log_config=None,
@@ -135,7 +144,9 @@ class _Server(uvicorn.Server):
 
 
 def _bind(path: str) -> socket.socket:
-    """Return a listening Unix socket of mode 0600; one that a dead process left is replaced."""
+    """Return a listening Unix socket of mode 0600; one that a dead process left is replaced. Raise ConfigError."""
+    if answers(path):
+        raise ConfigError(f"another control process listens on {path}")
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISSOCK(os.lstat(path).st_mode):
             Path(path).unlink()

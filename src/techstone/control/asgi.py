@@ -22,19 +22,22 @@ from techstone.control.pages.guide import Guide, route_guide
 from techstone.core.errors import ApiError, InvalidRequest, MethodNotAllowed, ServerError, UrlNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
-    from litestar.types import ControllerRouterHandler
+    from litestar.types import ControllerRouterHandler, Message, Scope
 
     from techstone.control.publish import Publisher
     from techstone.control.services import Services
 
+# What Litestar calls a handler's body.
+_BODY = "data"
 _LOG = logging.getLogger("techstone.control")
 # Pages run no script and are framed by nobody; styles stand in the page itself.
 _PAGE_HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
 }
 
@@ -70,15 +73,18 @@ def _build(handlers: list[ControllerRouterHandler], headers: dict[str, str] | No
         openapi_config=None,
         logging_config=None,
         exception_handlers={Exception: _print},
-        after_request=None if headers is None else _add(headers),
+        before_send=[] if headers is None else [_add(headers)],
         debug=False,
     )
 
 
-def _add(headers: dict[str, str]) -> Callable[[Response[Any]], Response[Any]]:
-    def add(response: Response[Any]) -> Response[Any]:
-        response.headers.update(headers)
-        return response
+def _add(headers: dict[str, str]) -> Callable[[Message, Scope], Awaitable[None]]:
+    """Return what puts the headers on every answer; `after_request` would leave out the errors."""
+    fields = [(name.encode(), value.encode()) for name, value in headers.items()]
+
+    async def add(message: Message, _: Scope) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *fields]
 
     return add
 
@@ -102,16 +108,19 @@ def _translate(request: Request[Any, Any, Any], error: Exception) -> ApiError | 
         allowed = (error.headers or {}).get("allow", "GET")
         return MethodNotAllowed(request.method, tuple(method.strip() for method in allowed.split(",")))
     if isinstance(error, ValidationException):
-        return InvalidRequest(_explain(error))
+        return _explain(error)
     if isinstance(error, HTTPException) and error.status_code < 500:
         return InvalidRequest(error.detail)
     return None
 
 
-def _explain(error: ValidationException) -> str:
+def _explain(error: ValidationException) -> InvalidRequest:
     """Return what was wrong, by field, without what was sent: it may hold a key."""
-    extra = error.extra
-    if isinstance(extra, list):
-        lines = [f"{entry.get('key', 'body')}: {entry.get('message', 'invalid')}" for entry in extra]
-        return "; ".join(lines)
-    return error.detail
+    if not isinstance(error.extra, list):
+        return InvalidRequest(error.detail)
+    found = [(str(entry.get("key", _BODY)), str(entry.get("message", "invalid"))) for entry in error.extra]
+    # For a body that is not there at all Litestar gives the name of its own parameter as the message.
+    if (_BODY, repr(_BODY)) in found:
+        return InvalidRequest("The request needs a JSON body.")
+    lines = "; ".join(message if field == _BODY else f"{field}: {message}" for field, message in found)
+    return InvalidRequest(f"{lines}.", param=next((field for field, _ in found if field != _BODY), None))

@@ -108,6 +108,9 @@ class Publisher:
                     async with asyncio.timeout(self._heartbeat):
                         frame = await queue.get()
                 except TimeoutError:
+                    # A change that came in this very moment goes first: a heartbeat tells of nothing unsaid.
+                    if not queue.empty():
+                        continue
                     frame = seam.encode(seam.Heartbeat(self._current.revision))
                 if frame is None:
                     return
