@@ -1,6 +1,6 @@
 """A client of the control plane's internal API over its Unix socket: what the command line uses while it runs.
 
-Implements `control.operations.Operations`; a refusal comes back with the message, code and param of the service.
+Implements `control.operations.Operations`; a refusal comes back as the error that the service raised.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from techstone.control.catalog.records import ModelShown
 from techstone.control.keys.records import CreatedKey, KeyChosen, KeyShown, NewKey, Rotation
 from techstone.control.operations import Facts
 from techstone.control.ports import StoreError
-from techstone.core.errors import ApiError
-from techstone.wire.error import ErrorBody, ErrorDetail
+from techstone.core.errors import AccountNotFound, ApiError, InvalidRequest, KeyNotFound, NotFound, ServerError
+from techstone.wire.error import ErrorBody
 
 _T = TypeVar("_T")
 
 _SECONDS = 10.0
+_BY_CODE: dict[str | None, type[ApiError]] = {kind.code: kind for kind in (AccountNotFound, KeyNotFound)}
+_BY_STATUS: dict[int, type[ApiError]] = {400: InvalidRequest, 404: NotFound}
 
 
 def answers(path: str) -> bool:
@@ -35,15 +37,6 @@ def answers(path: str) -> bool:
         except OSError:
             return False
     return True
-
-
-class Refused(ApiError):
-    """What the control plane answered: message, code and param are its own."""
-
-    def __init__(self, detail: ErrorDetail) -> None:
-        super().__init__(detail.message)
-        self.code = detail.code
-        self.param = detail.param
 
 
 class _Connection(http.client.HTTPConnection):
@@ -67,7 +60,7 @@ class _Caller:
         self._path = path
 
     async def call(self, method: str, url: str, shape: type[_T], body: msgspec.Struct | None = None) -> _T:
-        """Return the answer; raise Refused, or StoreError where control does not answer."""
+        """Return the answer; raise ApiError as the service did, or StoreError where control does not answer."""
         return await asyncio.to_thread(self._call, method, url, shape, body)
 
     def _call(self, method: str, url: str, shape: type[_T], body: msgspec.Struct | None) -> _T:
@@ -82,16 +75,23 @@ class _Caller:
         finally:
             connection.close()
         if response.status >= 400:
-            _raise(answer)
+            raise _read_error(response.status, answer)
         return msgspec.json.decode(answer, type=shape)
 
 
-def _raise(answer: bytes) -> None:
+def _read_error(status: int, answer: bytes) -> ApiError:
+    """Return the error that the service raised: of the same class where scripts can tell, with its own words."""
     try:
         detail = msgspec.json.decode(answer, type=ErrorBody).error
     except msgspec.MsgspecError as error:
         raise StoreError("the control plane answered nonsense") from error
-    raise Refused(detail)
+    kind = _BY_CODE.get(detail.code) or _BY_STATUS.get(status, ServerError)
+    # The classes compose their message from facts; here it is there already.
+    told = kind.__new__(kind)
+    ApiError.__init__(told, detail.message)
+    told.code = detail.code
+    told.param = detail.param
+    return told
 
 
 class InternalClient:

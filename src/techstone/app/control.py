@@ -79,23 +79,27 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
 
     Raise ConfigError where the sockets are taken, before a first key is made that nobody would see; StoreError.
     """
-    internal, public = _bind(options.internal_socket), _bind(options.public_socket)
-    store = await open_store(options.database)
-    try:
-        services = Services(store, options.catalog)
-        publisher = Publisher(store, options.catalog, poll=options.poll, heartbeat=options.heartbeat, report=_complain)
-        first = await bootstrap(store, services.accounts, services.keys, options.owner)
-        await publisher.load()
-        guide = Guide(options.public_url, __version__, await services.catalog.list_models())
-        servers = [_Server(build_internal(services, publisher), internal), _Server(build_public(guide), public)]
-        await _run(servers, publisher, lambda: ready(first))
-    finally:
-        await store.close()
+    with _bind(options.internal_socket) as internal, _bind(options.public_socket) as public:
+        store = await open_store(options.database)
+        try:
+            services = Services(store, options.catalog)
+            publisher = Publisher(
+                store, options.catalog, poll=options.poll, heartbeat=options.heartbeat, report=_complain
+            )
+            first = await bootstrap(store, services.accounts, services.keys, options.owner)
+            await publisher.load()
+            guide = Guide(options.public_url, __version__, await services.catalog.list_models())
+            servers = [_Server(build_internal(services, publisher), internal), _Server(build_public(guide), public)]
+            await _run(servers, publisher, lambda: ready(first))
+        finally:
+            await store.close()
 
 
 async def _run(servers: list[_Server], publisher: Publisher, ready: Callable[[], None]) -> None:
-    """Serve and publish until a signal. Whatever ends by itself ends the process: without the publisher a revoked key
-    would stay in force, behind heartbeats that say that all is well."""
+    """Serve and publish until a signal; what ends by itself ends the process.
+
+    Without the publisher a revoked key would stay in force, behind heartbeats that say that all is well.
+    """
     work = [asyncio.create_task(publisher.run()), *(asyncio.create_task(server.serve()) for server in servers)]
     for server in servers:
         await server.up.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from litestar import Router, get, post
+from litestar.params import FromQuery, JSONBody
 
 from techstone.control.accounts.records import AccountShown, CreditAdded, NewAccount, PlanChange, Suspension
 
@@ -16,7 +17,7 @@ def route_accounts(accounts: Accounts) -> Router:
     """Return the routes under /internal/accounts; `who` is an email or id."""
 
     @post("/")
-    async def create(data: NewAccount) -> AccountShown:
+    async def create(data: JSONBody[NewAccount]) -> AccountShown:
         return await accounts.create(data)
 
     @get("/")
@@ -24,19 +25,19 @@ def route_accounts(accounts: Accounts) -> Router:
         return list(await accounts.list())
 
     @get("/one")
-    async def show(who: str) -> AccountShown:
+    async def show(who: FromQuery[str]) -> AccountShown:
         return await accounts.show(who)
 
     @post("/plan")
-    async def set_plan(who: str, data: PlanChange) -> AccountShown:
+    async def set_plan(who: FromQuery[str], data: JSONBody[PlanChange]) -> AccountShown:
         return await accounts.set_plan(who, data.plan)
 
     @post("/credit")
-    async def add_credit(who: str, data: CreditAdded) -> AccountShown:
+    async def add_credit(who: FromQuery[str], data: JSONBody[CreditAdded]) -> AccountShown:
         return await accounts.add_credit(who, data.usd)
 
     @post("/suspension")
-    async def suspend(who: str, data: Suspension) -> AccountShown:
+    async def suspend(who: FromQuery[str], data: JSONBody[Suspension]) -> AccountShown:
         return await accounts.suspend(who, suspended=data.suspended)
 
     return Router("/accounts", route_handlers=[create, list_all, show, set_plan, add_credit, suspend])

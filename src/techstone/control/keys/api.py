@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from litestar import Router, get, post
+from litestar.params import FromQuery, JSONBody
 
 from techstone.control.keys.records import CreatedKey, KeyChosen, KeyShown, NewKey, Rotation
 
@@ -16,19 +17,19 @@ def route_keys(keys: Keys) -> Router:
     """Return the routes under /internal/keys."""
 
     @post("/")
-    async def create(data: NewKey) -> CreatedKey:
+    async def create(data: JSONBody[NewKey]) -> CreatedKey:
         return await keys.create(data)
 
     @get("/")
-    async def list_all(account: str | None = None) -> list[KeyShown]:
+    async def list_all(account: FromQuery[str | None] = None) -> list[KeyShown]:
         return list(await keys.list(account))
 
     @post("/revoke")
-    async def revoke(data: KeyChosen) -> KeyShown:
+    async def revoke(data: JSONBody[KeyChosen]) -> KeyShown:
         return await keys.revoke(data.key)
 
     @post("/rotate")
-    async def rotate(data: Rotation) -> CreatedKey:
+    async def rotate(data: JSONBody[Rotation]) -> CreatedKey:
         return await keys.rotate(data.key, data.overlap)
 
     return Router("/keys", route_handlers=[create, list_all, revoke, rotate])
