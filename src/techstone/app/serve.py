@@ -26,12 +26,11 @@ if TYPE_CHECKING:
 
     from techstone.app.config import EngineSection
     from techstone.app.place import Place
+    from techstone.control.catalog.records import Catalog
 
 PUBLIC_URL = "TECHSTONE_PUBLIC_URL"
 # The product spec's own question.
-_EXAMPLE = (
-    '{"model": "gpt-4o", "stream": true, "messages": [{"role": "user", "content": "What is the Token economy?"}]}'
-)
+_EXAMPLE = '{"model": "%s", "stream": true, "messages": [{"role": "user", "content": "What is the Token economy?"}]}'
 _INSECURE = "--insecure-http"
 # The gateway has its own drain limit; this much more for the last bytes and the journal.
 _DRAIN_MARGIN = 2.0
@@ -51,9 +50,10 @@ def run(place: Place, *, insecure_http: bool) -> int:
     gateway.check_binding(server, insecure_http=insecure_http)
     for line in offer.missing_secrets(place.config, os.environ):
         raise ConfigError(line)
+    catalog = offer.compose(place.config, os.environ, offer.locate_engine(place.config, os.environ))
     place.prepare()
     with _only_one(place), gateway.open_socket(server) as sock:
-        return asyncio.run(_Service(place, sock, insecure_http=insecure_http).run())
+        return asyncio.run(_Service(place, sock, catalog, insecure_http=insecure_http).run())
 
 
 class _Lock:
@@ -85,8 +85,9 @@ _only_one = _Lock
 class _Service:
     """One run of all processes."""
 
-    def __init__(self, place: Place, sock: socket.socket, *, insecure_http: bool) -> None:
+    def __init__(self, place: Place, sock: socket.socket, catalog: Catalog, *, insecure_http: bool) -> None:
         self._place = place
+        self._catalog = catalog
         self._sock = sock
         self._insecure_http = insecure_http
         self._engine_options = _choose_engine(place.config.engine)
@@ -182,12 +183,10 @@ class _Service:
     def _words(self, first_key: str | None) -> list[str]:
         url = self.url
         lines = [f"TechStone AI Cloud is serving. Base URL: {url}/v1   Docs: {url}/docs"]
-        only_engine = not self._place.config.providers and not any(
-            os.environ.get(preset.api_key_env) for preset in presets.PROVIDERS
-        )
-        if only_engine and self._engine_options is not None:
+        model = self._catalog.models[0].name
+        if self._engine_options is not None and {provider.kind for provider in self._catalog.providers} == {"engine"}:
             lines.append(
-                f"No provider is configured: every model, gpt-4o included, is answered by {self._engine_options.alias} "
+                f"No provider is configured: every model, {model} included, is answered by {self._engine_options.alias} "
                 "on this machine. To change that: techstone.example.toml"
             )
         if first_key is not None:
@@ -198,7 +197,7 @@ class _Service:
                 f"curl -N {url}/v1/chat/completions \\",
                 f'  -H "Authorization: Bearer {first_key}" \\',
                 '  -H "Content-Type: application/json" \\',
-                f"  -d '{_EXAMPLE}'",
+                f"  -d '{_EXAMPLE % model}'",
                 "",
             ]
         return lines
