@@ -186,8 +186,8 @@ class _Service:
         model = self._catalog.models[0].name
         if self._engine_options is not None and {provider.kind for provider in self._catalog.providers} == {"engine"}:
             lines.append(
-                f"No provider is configured: every model, {model} included, is answered by {self._engine_options.alias} "
-                "on this machine. To change that: techstone.example.toml"
+                f"No provider is configured: every model, {model} included, is answered by "
+                f"{self._engine_options.alias} on this machine. To change that: techstone.example.toml"
             )
         if first_key is not None:
             lines += [
