@@ -172,6 +172,9 @@ KEPT = {
     "basic auth": (b"GET /v1/models HTTP/1.1\r\n%bAuthorization: Basic YTpi\r\n\r\n" % H, 401),
     "key in cookie": (b"GET /v1/models HTTP/1.1\r\n%bCookie: key=ts_live_x\r\n\r\n" % H, 401),
     "refused body is read": (b"POST /v1/chat/completions HTTP/1.1\r\n%bContent-Length: 2\r\n\r\n{}" % H, 401),
+    "blank after length": (b"GET /healthz HTTP/1.1\r\n%bContent-Length: 2 \r\n\r\n{}" % H, 200),
+    "blanks before length": (b"GET /healthz HTTP/1.1\r\n%bContent-Length:  2\r\n\r\n{}" % H, 200),
+    "tab before length": (b"GET /healthz HTTP/1.1\r\n%bContent-Length:\t2\r\n\r\n{}" % H, 200),
     "long key": (b"GET /v1/models HTTP/1.1\r\n%bAuthorization: Bearer %b\r\n\r\n" % (H, b"k" * 10_000), 401),
     "non-ASCII key": (b"GET /v1/models HTTP/1.1\r\n%bAuthorization: Bearer \xff\xfe\r\n\r\n" % H, 401),
 }

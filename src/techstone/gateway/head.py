@@ -15,6 +15,8 @@ from techstone.core.errors import InvalidRequest, PayloadTooLarge
 from techstone.gateway.guard import Bounds, BrokenRequest, Framing, check_head, judge_head
 
 Field = tuple[bytes, bytes]
+Key = tuple[bytes, bytes]
+"""A head's bytes before and after the digits of its Content-Length; the whole and nothing where it has none."""
 
 # One a client process and endpoint: more clients than one gateway process serves at a time.
 _KEPT = 4096
@@ -37,7 +39,7 @@ class Head:
         self.framing: Framing = Framing(0, chunked=False, expects=False)
         self.legacy = False
         self.kept = True
-        self.key = b""
+        self.key: Key | None = None
 
 
 NO_HEAD = Head()
@@ -49,16 +51,17 @@ class Heads:
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
-        self._known: dict[bytes, Head] = {}
+        self._known: dict[Key, Head] = {}
 
     def read(self, raw: bytes) -> tuple[Head, int]:
         """Return the head of those bytes (to its empty line, inclusive) and its Content-Length; raise BrokenRequest."""
         found = _LENGTH.search(raw)
         if found is None:
-            head = self._known.get(raw)
-            return (head, 0) if head is not None else (self._parse(raw, raw), 0)
+            # No length, or one that is spelt unusually: then all bytes count.
+            head = self._known.get((raw, b"")) or self._parse(raw, (raw, b""))
+            return head, head.framing.length
         start, end = found.span(1)
-        key = raw[:start] + raw[end:]
+        key = (raw[:start], raw[end:])
         head = self._known.get(key)
         if head is None:
             head = self._parse(raw, key)
@@ -70,13 +73,13 @@ class Heads:
 
     def keep(self, head: Head) -> None:
         """Remember a head whose request was let in."""
-        if head.key and len(head.key) <= _LONGEST_KEPT:
+        key, head.key = head.key, None
+        if key is not None and len(key[0]) + len(key[1]) <= _LONGEST_KEPT:
             if len(self._known) >= _KEPT:
                 self._known.clear()
-            self._known[head.key] = head
-            head.key = b""
+            self._known[key] = head
 
-    def _parse(self, raw: bytes, key: bytes) -> Head:
+    def _parse(self, raw: bytes, key: Key) -> Head:
         check_head(raw, self._bounds)
         reader = _Reader()
         parser = reader.parser = httptools.HttpRequestParser(reader)
