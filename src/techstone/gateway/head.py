@@ -58,8 +58,8 @@ class Heads:
         found = _LENGTH.search(raw)
         if found is None:
             # No length, or one that is spelt unusually: then all bytes count.
-            head = self._known.get((raw, b"")) or self._parse(raw, (raw, b""))
-            return head, head.framing.length
+            whole = self._known.get((raw, b"")) or self._parse(raw, (raw, b""))
+            return whole, whole.framing.length
         start, end = found.span(1)
         key = (raw[:start], raw[end:])
         head = self._known.get(key)
