@@ -61,8 +61,10 @@ class Keys:
         if account is not None:
             holder = await self._holders.find(account)
             return tuple(self._show(key, holder.email) for key in await self._store.list_keys(holder.id))
+        # Keys first: the account of a key that is there is there too, one that comes in between may be new.
+        found = await self._store.list_keys()
         emails = await self._holders.emails()
-        return tuple(self._show(key, emails[key.account]) for key in await self._store.list_keys())
+        return tuple(self._show(key, emails[key.account]) for key in found)
 
     async def revoke(self, which: str) -> KeyShown:
         """End the key now."""

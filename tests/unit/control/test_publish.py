@@ -1,0 +1,200 @@
+"""What the gateways are told, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+import pytest
+
+from techstone.control import publish
+from techstone.control.accounts.records import NewAccount
+from techstone.control.keys.records import NewKey
+from techstone.control.ports import StoreError
+from techstone.control.publish import Publisher
+from techstone.core import keys
+from techstone.core.snapshot import Delta, Frame, Heartbeat, Snapshot, View, advance, decode
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from rooms import House
+
+    from techstone.control.ports import Store
+
+
+@contextlib.asynccontextmanager
+async def publishing(
+    house: House, *, poll: float = 60, heartbeat: float = 60, store: Store | None = None
+) -> AsyncIterator[tuple[Publisher, list[str]]]:
+    lines: list[str] = []
+    publisher = Publisher(store or house.store, house.catalog, poll=poll, heartbeat=heartbeat, report=lines.append)
+    await publisher.load()
+    task = asyncio.create_task(publisher.run())
+    try:
+        yield publisher, lines
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def hear(stream: AsyncIterator[bytes]) -> Frame:
+    async with asyncio.timeout(2):
+        return decode(await anext(stream))
+
+
+async def test_whole_comes_first_then_what_changes(house: House, ann: str) -> None:
+    """A gateway that followed from the first frame knows what one that came later is told whole."""
+    made = await house.keys.create(NewKey(ann, "ci", ("m1",), "30d", 1, 2, 3))
+    async with publishing(house) as (publisher, _):
+        stream = publisher.subscribe()
+        whole = await hear(stream)
+        assert isinstance(whole, Snapshot)
+        assert (whole.plans, whole.models, whole.providers) == (
+            house.catalog.plans,
+            house.catalog.models,
+            house.catalog.providers,
+        )
+        (known,) = View(whole).principals.items()
+        assert known[0] == keys.digest(made.key)
+        assert (known[1].key.models, known[1].key.expires_at, known[1].key.rpm) == (("m1",), made.expires_at, 1)
+        await house.accounts.set_plan(ann, "pro")
+        publisher.nudge()
+        current = advance(whole, await hear(stream))
+        assert View(current).principals[known[0]].plan.name == "pro"
+        assert await hear(publisher.subscribe()) == current
+
+
+async def test_key_itself_is_never_told(house: House, ann: str) -> None:
+    """Digest and hint are all that leaves."""
+    made = await house.keys.create(NewKey(ann))
+    async with publishing(house) as (publisher, _):
+        line = await anext(publisher.subscribe())
+        assert made.key[8:-4].encode() not in line
+
+
+async def test_revoked_key_is_gone(house: House, ann: str) -> None:
+    """In the change as gone, in a later whole not at all."""
+    made = await house.keys.create(NewKey(ann))
+    async with publishing(house) as (publisher, _):
+        stream = publisher.subscribe()
+        await hear(stream)
+        await house.keys.revoke(made.id)
+        publisher.nudge()
+        change = await hear(stream)
+        assert isinstance(change, Delta)
+        assert (change.keys, change.gone_keys) == ((), (made.id,))
+        assert cast("Snapshot", await hear(publisher.subscribe())).keys == ()
+
+
+async def test_change_of_another_process_is_found(house: House, ann: str) -> None:
+    """Nobody nudges: the revision is looked at every `poll` seconds."""
+    async with publishing(house, poll=0.01) as (publisher, _):
+        stream = publisher.subscribe()
+        await hear(stream)
+        await house.accounts.suspend(ann)
+        change = await hear(stream)
+        assert isinstance(change, Delta)
+        assert [account.suspended for account in change.accounts] == [True]
+
+
+async def test_quiet_stream_has_heartbeats(house: House) -> None:
+    """Of the revision that stands, so that a follower knows that it missed nothing."""
+    await house.accounts.create(NewAccount("a@example.com"))
+    async with publishing(house, heartbeat=0.01) as (publisher, _):
+        stream = publisher.subscribe()
+        assert [await hear(stream) for _ in range(3)][1:] == [Heartbeat(1), Heartbeat(1)]
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_heartbeats_never_run_ahead_of_changes(house: House, ann: str, steps: int) -> None:
+    """A change that comes at any step of the loop while a heartbeat falls due: every frame follows the one before."""
+    publisher = Publisher(house.store, house.catalog, poll=60, heartbeat=0, report=print)
+    await publisher.load()
+    stream = publisher.subscribe()
+    current = advance(None, await hear(stream))
+    await house.accounts.set_plan(ann, "pro")
+    coming = asyncio.ensure_future(anext(stream))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    await publisher._advance()  # the store in memory never gives way, so this is one step of the loop
+    current = advance(current, decode(await coming))
+    while current.revision < 2:
+        current = advance(current, await hear(stream))
+
+
+async def test_slow_follower_is_let_go(house: House, ann: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its stream ends and it comes back for the whole; what waits for it stays bounded."""
+    monkeypatch.setattr(publish, "_LONGEST_QUEUE", 2)
+    async with publishing(house) as (publisher, _):
+        stream = publisher.subscribe()
+        await hear(stream)
+        assert publisher.subscribers == 1
+        async with asyncio.timeout(2):
+            while publisher.subscribers:
+                await house.accounts.suspend(ann)
+                publisher.nudge()
+                await asyncio.sleep(0)
+        with pytest.raises(StopAsyncIteration):
+            await hear(stream)
+        assert publisher.subscribers == 0
+
+
+async def test_close_ends_every_stream(house: House) -> None:
+    """So that a stopping process does not wait for its gateways."""
+    async with publishing(house) as (publisher, _):
+        streams = [publisher.subscribe() for _ in range(3)]
+        for stream in streams:
+            await hear(stream)
+        publisher.close()
+        for stream in streams:
+            with pytest.raises(StopAsyncIteration):
+                await hear(stream)
+
+
+async def test_follower_that_left_is_forgotten(house: House) -> None:
+    """Nothing is kept for it."""
+    async with publishing(house) as (publisher, _):
+        stream = publisher.subscribe()
+        await hear(stream)
+        await stream.aclose()  # type: ignore[attr-defined] # it is an async generator
+        assert publisher.subscribers == 0
+
+
+class _Faulty:
+    """A store that fails while it is told to."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.fails = False
+        self.asked = 0
+        self.read_all = store.read_all
+        self.read_changes = store.read_changes
+
+    async def read_revision(self) -> int:
+        self.asked += 1
+        if self.fails:
+            raise StoreError("database: disk I/O error")
+        return await self._store.read_revision()
+
+
+async def test_failing_store_is_told_once_and_outlived(house: House, ann: str) -> None:
+    """One line for the operator, not one a poll; what changed meanwhile is told after it."""
+    faulty = _Faulty(house.store)
+    async with publishing(house, poll=0.002, store=cast("Store", faulty)) as (publisher, lines):
+        stream = publisher.subscribe()
+        await hear(stream)
+        faulty.fails = True
+        asked = faulty.asked
+        async with asyncio.timeout(2):
+            while faulty.asked < asked + 5:  # noqa: ASYNC110 - counted, there is no event
+                await asyncio.sleep(0.002)
+        assert lines == ["database: disk I/O error"]
+        await house.accounts.set_plan(ann, "pro")
+        faulty.fails = False
+        change = await hear(stream)
+        assert isinstance(change, Delta)
+        assert msgspec.structs.replace(change, accounts=()) == Delta(1, 2)
