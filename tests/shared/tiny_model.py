@@ -19,8 +19,11 @@ _TEMPLATE = (
 
 
 def write_model(path: Path, seed: int = 1) -> Path:
-    """Write the model; the vocabulary is the bytes, in GPT-2's letters."""
-    letters = _byte_letters()
+    """Write the model; the vocabulary is ASCII, in GPT-2's letters.
+
+    No bytes above: at random they are no UTF-8, and llama.cpp answers 500 where a grammar's text is none.
+    """
+    letters = _byte_letters()[:128]
     vocabulary = _SPECIAL + letters
     random = np.random.default_rng(seed)
     writer = gguf.GGUFWriter(str(path), "llama")

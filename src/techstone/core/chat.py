@@ -108,19 +108,19 @@ def _estimate(messages: list[Message]) -> int:
 
 def encode(request: ChatRequest, upstream_model: str) -> bytes:
     """Return the body for an upstream that knows the model by that name. Streams are always asked for usage."""
-    fields = _judge(request, request.fields, upstream_model)
-    if request.stream:
+    return encode_adapted(request, request.fields, upstream_model, stream=request.stream)
+
+
+def encode_adapted(request: ChatRequest, given: dict[str, msgspec.Raw], upstream_model: str, *, stream: bool) -> bytes:
+    """Return the body of a request that a dialect has rewritten, and may want answered whole."""
+    fields = _judge(request, given, upstream_model)
+    if stream:
         fields["stream"] = _TRUE
         raw = fields.get("stream_options")
         options = _OPTIONS.decode(raw) if raw is not None and bytes(raw) != b"null" else {}
         options["include_usage"] = _TRUE
         fields["stream_options"] = msgspec.Raw(_ENCODER.encode(options))
     return _ENCODER.encode(fields)
-
-
-def encode_whole(request: ChatRequest, fields: dict[str, msgspec.Raw], upstream_model: str) -> bytes:
-    """Return the body of a request that a dialect has rewritten and that is to be answered whole."""
-    return _ENCODER.encode(_judge(request, fields, upstream_model))
 
 
 def _judge(request: ChatRequest, given: dict[str, msgspec.Raw], upstream_model: str) -> dict[str, msgspec.Raw]:

@@ -23,6 +23,8 @@ Blame = Literal["client", "busy", "broken"]
 """Whose fault: the request's, an overloaded or unreachable upstream's, a wrongly working upstream's."""
 
 _CLIENT = frozenset((400, 413, 415, 422))
+# llama.cpp answers 500 to a request for what its model cannot take (llama.cpp#19774); five would open the breaker.
+_UNSUPPORTED = (b"image input is not supported", b"audio input is not supported")
 _BUSY = frozenset((408, 425, 429, 503, 529))  # 529: Anthropic's "overloaded"
 _LONGEST_TEXT = 2000
 
@@ -61,6 +63,8 @@ def judge_status(status: int, retry_after: bytes | None, body: bytes) -> Failure
     """Return what an answer of that status means."""
     if status in _CLIENT:
         return Failure("client", "status", status, None, body)
+    if status == 500 and any(text in body for text in _UNSUPPORTED):
+        return Failure("client", "status", 400, None, body)
     blame: Blame = "busy" if status in _BUSY else "broken"
     return Failure(blame, "status", status, _read_wait(retry_after))
 

@@ -10,6 +10,8 @@ import ctypes
 import os
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +31,7 @@ _BATCH = 512
 _SMALL = 64 * 1024 * 1024
 _GGUF = b"GGUF"
 _QUIET = -1
+_WATCH_SECONDS = 1.0
 
 
 class EngineError(Exception):
@@ -46,7 +49,10 @@ def serve(options: EngineOptions) -> None:
         try:
             server = xllamacpp.Server(_parametrise(options))
         except (RuntimeError, ValueError) as error:
-            raise EngineError(f"{options.model} cannot be loaded: {error}") from error
+            raise EngineError(
+                f"{options.model} cannot be served on port {options.port}: the file is damaged, llama.cpp does not "
+                f"know its kind, or the port is taken; replace it, or correct engine.model ({error})"
+            ) from error
     signal.sigwait(stopping)
     del server
     # llama.cpp's destructors may wait for a slot that is still busy; nothing here is worth waiting for.
@@ -66,7 +72,12 @@ def _parametrise(options: EngineOptions) -> xllamacpp.CommonParams:
     params.n_predict = -1
     params.use_jinja = True
     params.warmup = False
+    # A prompt and its answer that reach the end of the context end there: finish_reason "length", never for ever.
     params.ctx_shift = False
+    # The last message of the assistant is history, as with OpenAI; llama.cpp would write it on.
+    params.prefill_assistant = False
+    params.ui = False
+    params.endpoint_slots = False
     params.verbosity = _QUIET
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads or _choose_threads(options.model)
     return params
@@ -95,14 +106,23 @@ def _check_model(path: Path) -> None:
 
 
 def _follow_parent() -> None:
-    """End with the process that started this one, also when it is killed."""
+    """End with the process that started this one, also when it is killed, and while a model loads: nothing is lost."""
     parent = os.environ.pop(_PARENT, None)
     if parent is None:
         return
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    else:
+        threading.Thread(target=_watch_parent, args=(int(parent),), daemon=True).start()
     if os.getppid() != int(parent):
         sys.exit(0)
+
+
+def _watch_parent(parent: int) -> None:
+    """Do what prctl does, where there is none: an orphan gets another parent."""
+    while os.getppid() == parent:
+        time.sleep(_WATCH_SECONDS)
+    os._exit(0)
 
 
 @contextlib.contextmanager

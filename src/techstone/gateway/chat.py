@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from techstone.core import chat
 from techstone.core.dialects import engine
 from techstone.core.errors import ApiError
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from techstone.gateway.exchange import Exchange
     from techstone.gateway.ports import Answer
     from techstone.gateway.settlement import Settlement
+
+_TRUE = msgspec.Raw(b"true")
 
 
 class ChatCompletions:
@@ -89,7 +93,7 @@ class ChatCompletions:
 class _ChatCall:
     """One chat request on its way: what dispatch sends to an upstream, and makes of its answer."""
 
-    __slots__ = ("_forced", "_wall_clock", "attempt", "exchange", "outcome", "relay", "request", "tally")
+    __slots__ = ("_adapted", "_wall_clock", "attempt", "exchange", "outcome", "relay", "request", "tally")
 
     def __init__(self, exchange: Exchange, request: ChatRequest, wall_clock: Callable[[], float]) -> None:
         self.exchange = exchange
@@ -98,7 +102,7 @@ class _ChatCall:
         self.outcome = Outcome(request.stream)
         self.tally = Tally(request.estimate)
         self.relay: StreamRelay | None = None
-        self._forced = False
+        self._adapted: engine.Request | None = None
         self._wall_clock = wall_clock
 
     @property
@@ -110,10 +114,9 @@ class _ChatCall:
         """Return the body for a provider that knows the model by that name."""
         request = self.request
         if provider.kind == "engine":
-            fields = engine.force(request.fields)
-            self._forced = fields is not None
-            if fields is not None:
-                return chat.encode_whole(request, fields, model)
+            self._adapted = adapted = engine.adapt(request.fields, request.n)
+            return chat.encode_adapted(request, adapted.fields, model, stream=request.stream and not adapted.whole)
+        self._adapted = None
         return chat.encode(request, model)
 
     async def prepare(self, answer: Answer) -> bytes:
@@ -131,7 +134,11 @@ class _ChatCall:
         return b""
 
     def _translate(self, answer: Answer) -> Answer:
-        return Restored(answer, "call_" + self.exchange.request_id[4:].decode()) if self._forced else answer
+        adapted = self._adapted
+        if adapted is None or not adapted.whole:
+            return answer
+        call_id = "call_" + self.exchange.request_id[4:].decode()
+        return Restored(answer, engine.Form(adapted, call_id, self.request.fields.get("logprobs") == _TRUE))
 
     def _begin(self) -> bytes:
         # The route works: a stream that began need not end before its breaker closes.

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class Restored:
-    """An answer whose tool calls are restored; asked for as a stream, it is told as one."""
+    """An answer brought back to OpenAI's form; asked for as a stream, it is told as one."""
 
     _reading: asyncio.Task[None] | None = None
 
-    def __init__(self, answer: Answer, call_id: str) -> None:
+    def __init__(self, answer: Answer, form: engine.Form) -> None:
         self._answer = answer
-        self._call_id = call_id
+        self._form = form
         self.status = answer.status
 
     @property
@@ -41,12 +41,12 @@ class Restored:
         return self._answer.whole
 
     def take_whole(self, limit: int) -> bytes:
-        """Return the body that is all there, with its tool calls restored."""
-        return engine.restore(self._answer.take_whole(limit), self._call_id)
+        """Return the body that is all there, in the form."""
+        return engine.restore(self._answer.take_whole(limit), self._form)
 
     async def read(self, limit: int) -> bytes:
-        """Return the body, with its tool calls restored."""
-        return engine.restore(await self._answer.read(limit), self._call_id)
+        """Return the body, brought back."""
+        return engine.restore(await self._answer.read(limit), self._form)
 
     def pause(self) -> None:
         """Stop reading."""
