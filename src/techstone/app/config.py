@@ -201,7 +201,7 @@ def _check_provider(path: str, provider: ProviderEntry) -> None:
         raise ConfigError(f"{path}.name: expected letters, digits, dots, dashes or underscores, at most 64")
     if provider.name == "engine":
         raise ConfigError(f"{path}.name: `engine` is the built-in engine; choose another name")
-    _check_url(f"{path}.base_url", provider.base_url)
+    _check_url(f"{path}.base_url", provider.base_url, query=True)  # Azure's has an api-version
     for name, value in provider.headers.items():
         # RFC 9110 section 5.6.2 (token) and 5.5 (value): anything else could end the head.
         if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(r"[\x20-\x7e]*", value):
@@ -237,7 +237,7 @@ def _check_model(path: str, model: ModelEntry) -> None:
                 raise ConfigError(f"{path}.price.{field}: {error}") from error
 
 
-def _check_url(path: str, url: str) -> None:
+def _check_url(path: str, url: str, *, query: bool = False) -> None:
     try:
         parts = urlsplit(url)
         valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -245,7 +245,7 @@ def _check_url(path: str, url: str) -> None:
         valid = False
     if not valid or re.search(r"[\x00-\x20\x7f-\uffff]", url):
         raise ConfigError(f"{path}: expected a URL such as https://api.example.com/v1")
-    if parts.username is not None or parts.query or parts.fragment:
+    if parts.username is not None or parts.fragment or (parts.query and not query):
         raise ConfigError(f"{path}: a URL without user, query and fragment is expected; keys come from api_key_env")
 
 

@@ -62,11 +62,21 @@ def compose(config: Config, environment: Mapping[str, str], engine: EngineAddres
 
 def missing_secrets(config: Config, environment: Mapping[str, str]) -> list[str]:
     """Return a line for each configured provider whose key is not in the environment."""
-    return [
-        f"providers[{place}].api_key_env: the environment has no {provider.api_key_env}; export it before the start"
-        for place, provider in enumerate(config.providers)
-        if provider.api_key_env is not None and not environment.get(provider.api_key_env)
-    ]
+    missing = []
+    for place, provider in enumerate(config.providers):
+        named = {"api_key_env": provider.api_key_env}
+        named |= {f"headers.{name}": find_secret(value) for name, value in provider.headers.items()}
+        missing += [
+            f"providers[{place}].{path}: the environment has no {name}; export it before the start"
+            for path, name in named.items()
+            if name is not None and not environment.get(name)
+        ]
+    return missing
+
+
+def find_secret(header: str) -> str | None:
+    """Return the environment variable that a header's value names as `${NAME}`."""
+    return header[2:-1] if header.startswith("${") and header.endswith("}") else None
 
 
 def _list_providers(config: Config, environment: Mapping[str, str]) -> list[Provider]:

@@ -156,7 +156,10 @@ class _Service:
 
     def _secret_names(self) -> set[str]:
         names = {preset.api_key_env for preset in presets.PROVIDERS}
-        return names | {entry.api_key_env for entry in self._place.config.providers if entry.api_key_env}
+        for entry in self._place.config.providers:
+            found = (entry.api_key_env, *(offer.find_secret(value) for value in entry.headers.values()))
+            names |= {name for name in found if name}
+        return names
 
     def _without_secrets(self, environment: Mapping[str, str]) -> dict[str, str]:
         names = self._secret_names()

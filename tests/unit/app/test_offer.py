@@ -81,6 +81,16 @@ def test_plan_numbers_are_overridden_and_plans_added() -> None:
         offer.compose(config.parse("[plans.gold]\nrpm = 1"), {}, ENGINE)
 
 
+def test_secret_in_a_header_must_be_there_too() -> None:
+    """`${NAME}` in a header names a variable like api_key_env does."""
+    found = config.parse(
+        '[[providers]]\nname="az"\nbase_url="https://a/openai/deployments/d?api-version=1"\n'
+        'headers = { api-key = "${AZ_KEY}", x-team = "t" }'
+    )
+    assert offer.missing_secrets(found, {"AZ_KEY": "x"}) == []
+    assert offer.missing_secrets(found, {})[0].startswith("providers[0].headers.api-key: the environment has no AZ_KEY")
+
+
 def test_missing_secret_is_told_before_the_start() -> None:
     """A configured provider whose variable is empty is named with what to do."""
     found = config.parse('[[providers]]\nname="p"\nbase_url="http://p/v1"\napi_key_env="P_KEY"')
