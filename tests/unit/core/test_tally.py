@@ -1,0 +1,81 @@
+"""The count of an answer: the upstream's where it is plausible, else our own, the same for whole and streamed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from techstone.core import tokens
+from techstone.core.tally import Tally, read_usage
+
+GOOD = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
+
+
+def test_plausible_usage_is_taken() -> None:
+    """As it came, details included."""
+    usage = read_usage(json.dumps(GOOD).encode())
+    assert usage is not None
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (9, 2, 11)
+
+
+def test_wrong_total_is_put_right() -> None:
+    """The total is a sum; where it alone is wrong it is counted again."""
+    usage = read_usage(json.dumps({**GOOD, "total_tokens": 5}).encode())
+    assert usage is not None
+    assert usage.total_tokens == 11
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"null",
+        b"{}",
+        b"[]",
+        b'"9"',
+        b'{"prompt_tokens": -1, "completion_tokens": 2, "total_tokens": 1}',
+        b'{"prompt_tokens": 9, "completion_tokens": 999999999, "total_tokens": 1000000008}',
+        b'{"prompt_tokens": 9.5, "completion_tokens": 2, "total_tokens": 11}',
+        b'{"prompt_tokens": null, "completion_tokens": 2, "total_tokens": 2}',
+        b"{",
+    ],
+)
+def test_absurd_usage_is_no_usage(raw: bytes) -> None:
+    """Negative, huge, null, no number, no object (row M-3)."""
+    assert read_usage(raw) is None
+
+
+@given(st.lists(st.text(max_size=40), max_size=10), st.booleans())
+def test_pieces_count_like_the_whole(pieces: list[str], escaped: bool) -> None:  # noqa: FBT001 - Hypothesis passes by position
+    """Streamed in any pieces, by either way in, a text counts what it counts whole (row M-8)."""
+    tally = Tally(lambda: 7)
+    for piece in pieces:
+        if escaped:
+            tally.take_escaped(json.dumps(piece, ensure_ascii=False)[1:-1].encode("utf-8", "replace"))
+        else:
+            tally.take(piece, 0, "content")
+    text = "".join(pieces)
+    if escaped:
+        text = text.encode("utf-8", "replace").decode()
+    assert tally.counted().completion_tokens == tokens.count(text)
+    assert tally.counted().prompt_tokens == 7
+
+
+def test_choices_and_parts_count_by_themselves() -> None:
+    """Interleaved choices and tool arguments do not run into each other."""
+    tally = Tally(lambda: 0)
+    for piece in ("Hel", "lo"):
+        tally.take(piece, 0, "content")
+        tally.take(piece, 1, "content")
+        tally.take(piece, 0, "tool 0 arguments")
+    assert tally.counted().completion_tokens == 3 * tokens.count("Hello")
+
+
+def test_usage_settles_before_our_count() -> None:
+    """Our own count is for upstreams that say nothing; the prompt is not even estimated."""
+    tally = Tally(lambda: 1 // 0)
+    tally.take("Hello", 0, "content")
+    tally.usage = read_usage(json.dumps(GOOD).encode())
+    assert tally.settled().total_tokens == 11
