@@ -14,7 +14,8 @@ from __future__ import annotations
 import msgspec
 
 _ENCODER = msgspec.json.Encoder()
-_OBJECT = {"type": "object"}
+# "Omitting parameters defines a function with an empty parameter list" (OpenAI's document, FunctionObject).
+_NONE: dict[str, object] = {"type": "object", "properties": {}, "additionalProperties": False}
 _TRUE = msgspec.Raw(b"true")
 _SYSTEM = msgspec.Raw(b'"system"')
 
@@ -157,7 +158,7 @@ def _list_forced(chosen: _Choice) -> set[str]:
 def _describe(function: _Function) -> dict[str, object]:
     return {
         "type": "object",
-        "properties": {"name": {"const": function.name}, "arguments": function.parameters or _OBJECT},
+        "properties": {"name": {"const": function.name}, "arguments": function.parameters or _NONE},
         "required": ["name", "arguments"],
         "additionalProperties": False,
     }
