@@ -33,7 +33,7 @@ async def fetch(upstreams: HttpUpstreams, origin: Origin) -> bytes:
         except UpstreamProblem as problem:
             done.set_exception(problem)
 
-    Trampoline(call()).advance()
+    Trampoline(call(), lambda _: None).advance()
     return await done
 
 

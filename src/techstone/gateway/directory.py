@@ -6,8 +6,8 @@ conformance.md 0.4: 401 before anything that a body says.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 from techstone.core.errors import ApiError, MethodNotAllowed, UrlNotFound
 from techstone.gateway.guard import check_media
@@ -15,7 +15,7 @@ from techstone.gateway.guard import check_media
 if TYPE_CHECKING:
     from techstone.gateway.exchange import Exchange
 
-Endpoint = Callable[["Exchange"], Awaitable[None]]
+Endpoint = Callable[["Exchange"], Coroutine[Any, None, None]]
 """Answers an exchange whose body is whole."""
 
 Check = Callable[["Exchange"], ApiError | None]

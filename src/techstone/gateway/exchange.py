@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from techstone.core.errors import ApiError, ServerError
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterable
 
-    from techstone.core.errors import ApiError
     from techstone.core.record import RequestRecord
     from techstone.core.snapshot import Principal
     from techstone.gateway.head import Head
@@ -64,6 +65,9 @@ class Wire(Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes; after a hang-up they are dropped."""
+
+    def report(self, exchange: Exchange, error: Exception) -> None:
+        """Hear of a defect of ours."""
 
     def answered(self, exchange: Exchange) -> None:
         """Hear that the answer is whole, so that the next request may be read."""
@@ -218,6 +222,14 @@ class Exchange:
         """Give the answer up in the middle: the connection closes, so that nobody takes it for whole."""
         self.keep_alive = False
         self._end()
+
+    def end(self, error: Exception | None) -> None:
+        """Hear that the endpoint is through; the one place where a defect of ours becomes a 500."""
+        if error is not None and not isinstance(error, ApiError):
+            self.wire.report(self, error)
+            error = None
+        if not self.sent:
+            self.send_error(error or ServerError())
 
     def _end(self) -> None:
         self.sent = True

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
-from techstone.core.errors import ApiError, Draining, InsecureTransport, RequestTimeout, ServerError
+from techstone.core.errors import ApiError, Draining, InsecureTransport, RequestTimeout
 from techstone.gateway.exchange import KEEP_ALIVE_COMMENT, Exchange
 from techstone.gateway.guard import BrokenRequest, ChunkedBody, Framing, check_beginning
 from techstone.gateway.head import NO_HEAD, Head
@@ -244,19 +244,12 @@ class Front(asyncio.Protocol):
             self._discard = False
             exchange.send_error(refusal)
             return
-        running = self._running = Trampoline(self._answer(exchange, self._endpoint))
+        running = self._running = Trampoline(self._endpoint(exchange), exchange.end)
         running.advance()
 
-    async def _answer(self, exchange: Exchange, endpoint: Endpoint) -> None:
-        try:
-            await endpoint(exchange)
-            if not exchange.sent:
-                exchange.send_error(ServerError())
-        except ApiError as error:
-            exchange.send_error(error)
-        except Exception as error:  # noqa: BLE001 - the one place where a defect of ours becomes a 500
-            self._house.report(exchange, error)
-            exchange.send_error(ServerError())
+    def report(self, exchange: Exchange, error: Exception) -> None:
+        """Hear of a defect of ours."""
+        self._house.report(exchange, error)
 
     def _refuse_now(self, error: ApiError) -> None:
         """Answer a request that died in the guard, and close."""

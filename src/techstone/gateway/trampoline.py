@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Generator
+    from collections.abc import Callable, Coroutine, Generator
 
 
 class Signal:
@@ -48,22 +48,29 @@ class Signal:
 
 
 class Trampoline:
-    """One coroutine under way."""
+    """One coroutine under way; `ended` hears how it ended: None, or what it raised. Not told of a cancellation."""
 
-    __slots__ = ("_coroutine", "_waiting")
+    __slots__ = ("_coroutine", "_ended", "_waiting")
 
-    def __init__(self, coroutine: Coroutine[Any, None, None]) -> None:
+    def __init__(self, coroutine: Coroutine[Any, None, None], ended: Callable[[Exception | None], None]) -> None:
         self._coroutine = coroutine
+        self._ended = ended
         self._waiting: asyncio.Future[object] | Signal | None = None
 
     def advance(self, _: object = None) -> None:
         """Run up to the next wait, or to the end."""
         try:
             waiting = self._coroutine.send(None)
-        except (StopIteration, asyncio.CancelledError):
+        except StopIteration:
             self._waiting = None
-            return
-        self._await(waiting)
+            self._ended(None)
+        except asyncio.CancelledError:
+            self._waiting = None
+        except Exception as error:  # noqa: BLE001 - handed to who knows what to do with it
+            self._waiting = None
+            self._ended(error)
+        else:
+            self._await(waiting)
 
     def _await(self, waiting: asyncio.Future[object] | Signal) -> None:
         self._waiting = waiting

@@ -14,6 +14,10 @@ class Diary:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.ends: list[Exception | None] = []
+
+    def end(self, error: Exception | None) -> None:
+        self.ends.append(error)
 
     async def live(self, waiting: Signal | asyncio.Future[None]) -> None:
         self.lines.append("began")
@@ -27,10 +31,32 @@ class Diary:
             self.lines.append("cleaned up")
 
 
+def _ignore(error: Exception | None) -> None:
+    """Not of interest here."""
+
+
+def test_end_is_told_once() -> None:
+    """None for a return, the exception for a failure, nothing for a cancellation."""
+    diary, signal = Diary(), Signal()
+    Trampoline(diary.live(signal), diary.end).advance()
+    signal.give()
+    assert diary.ends == [None]
+
+    async def fail() -> None:
+        raise ValueError("x")
+
+    Trampoline(fail(), diary.end).advance()
+    assert isinstance(diary.ends[1], ValueError)
+    waiting = Trampoline(diary.live(Signal()), diary.end)
+    waiting.advance()
+    waiting.cancel()
+    assert len(diary.ends) == 2
+
+
 def test_runs_at_once_and_goes_on_in_the_signals_stack() -> None:
     """No loop is needed: up to the wait when started, on when the signal is given."""
     diary, signal = Diary(), Signal()
-    Trampoline(diary.live(signal)).advance()
+    Trampoline(diary.live(signal), diary.end).advance()
     assert diary.lines == ["began"]
     signal.give()
     assert diary.lines == ["began", "went on", "cleaned up"]
@@ -40,14 +66,14 @@ def test_signal_that_has_come_is_not_waited_for() -> None:
     """Given before it is awaited, it holds nobody."""
     diary, signal = Diary(), Signal()
     signal.give()
-    Trampoline(diary.live(signal)).advance()
+    Trampoline(diary.live(signal), diary.end).advance()
     assert diary.lines[-1] == "cleaned up"
 
 
 def test_cancelling_runs_the_clean_up_before_it_returns() -> None:
     """The coroutine ends where it waits; a later signal wakes nobody; a second cancel does nothing."""
     diary, signal = Diary(), Signal()
-    running = Trampoline(diary.live(signal))
+    running = Trampoline(diary.live(signal), diary.end)
     running.advance()
     running.cancel()
     assert diary.lines == ["began", "was ended", "cleaned up"]
@@ -60,7 +86,7 @@ async def test_futures_and_tasks_are_waited_for_too() -> None:
     """What resolves by way of the loop resumes the coroutine on its next turn."""
     diary = Diary()
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    Trampoline(diary.live(future)).advance()
+    Trampoline(diary.live(future), diary.end).advance()
     future.set_result(None)
     await asyncio.sleep(0)
     assert diary.lines == ["began", "went on", "cleaned up"]
@@ -69,7 +95,7 @@ async def test_futures_and_tasks_are_waited_for_too() -> None:
 async def test_cancelling_cancels_the_task_that_is_waited_for() -> None:
     """A connect under way ends with the request that wanted it."""
     task = asyncio.get_running_loop().create_task(asyncio.sleep(100))
-    running = Trampoline(Diary().live(task))
+    running = Trampoline(Diary().live(task), _ignore)
     running.advance()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -87,7 +113,7 @@ async def test_failure_of_a_future_is_raised_where_it_is_awaited() -> None:
             caught.append(error)
 
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    Trampoline(live(future)).advance()
+    Trampoline(live(future), _ignore).advance()
     future.set_exception(OSError("gone"))
     await asyncio.sleep(0)
     assert str(caught[0]) == "gone"

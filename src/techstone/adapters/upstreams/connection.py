@@ -32,7 +32,6 @@ _FOREVER = float("inf")
 class Pool(Protocol):
     """What a connection tells its pool."""
 
-    busy: set[Connection]
     outbox: Outbox
 
     def keep(self, connection: Connection) -> None:
@@ -267,7 +266,6 @@ class Connection(asyncio.Protocol):
     def send(self, call: Call) -> HttpAnswer:
         """Write the request; the answer's `waiter` is done when its head is in, or its problem is known."""
         answer = self.answer = HttpAnswer(call, self, self.loop.time())
-        self._pool.busy.add(self)
         transport = self._transport
         if transport is None:  # lost in this very turn of the loop
             answer.finish(UpstreamProblem("reset", "closed before the request was sent"))
@@ -300,7 +298,6 @@ class Connection(asyncio.Protocol):
     def fail(self, problem: UpstreamProblem) -> None:
         """End the call with a problem, and the connection with it."""
         answer, self.answer = self.answer, None
-        self._pool.busy.discard(self)
         self.drop()
         if answer is not None:
             answer.finish(problem)
@@ -368,7 +365,6 @@ class Connection(asyncio.Protocol):
     def _finish(self, answer: HttpAnswer) -> None:
         """Take the whole answer off the connection, which goes back to the pool if it is clean."""
         self.answer = None
-        self._pool.busy.discard(self)
         clean = answer.framed and self._reusable and not self._paused and not answer.call.head_only
         if clean and self.alive:
             self._pool.keep(self)

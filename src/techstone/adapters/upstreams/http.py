@@ -39,10 +39,9 @@ class HttpUpstreams:
         self, loop: asyncio.AbstractEventLoop, environment: Mapping[str, str], tls: ssl.SSLContext | None = None
     ) -> None:
         self.loop = loop
-        self.busy: set[Connection] = set()
+        self._connections: set[Connection] = set()
         self.outbox = Outbox(loop)
         self._idle: dict[Origin, collections.deque[Connection]] = {}
-        self._open = 0
         self._proxies = proxy.read(environment)
         self._tls = tls
         self._timer: asyncio.TimerHandle | None = loop.call_later(_TICK, self._tick)
@@ -50,7 +49,7 @@ class HttpUpstreams:
     @property
     def connections(self) -> int:
         """How many connections are open, busy and idle."""
-        return self._open
+        return len(self._connections)
 
     async def open(self, call: Call) -> HttpAnswer:
         """Send the request and return the answer once its head has come; raise UpstreamProblem.
@@ -96,7 +95,7 @@ class HttpUpstreams:
 
     def forget(self, connection: Connection) -> None:
         """Hear that a connection is closed."""
-        self._open -= 1
+        self._connections.discard(connection)
         if connection in connection.idle:
             connection.idle.remove(connection)
 
@@ -109,7 +108,7 @@ class HttpUpstreams:
             raise UpstreamProblem("timeout", f"no connection in {seconds:g} s") from error
         except (OSError, proxy.ProxyRefused) as error:  # ssl.SSLError is an OSError
             raise UpstreamProblem("connect", type(error).__name__) from error
-        self._open += 1
+        self._connections.add(connection)
         return connection
 
     async def _dial(self, origin: Origin) -> Connection:
@@ -139,7 +138,8 @@ class HttpUpstreams:
 
     def _tick(self) -> None:
         now = self.loop.time()
-        late = [(busy, busy.answer.late(now)) for busy in self.busy if busy.answer and now >= busy.answer.deadline]
+        busy = [(one, one.answer) for one in self._connections if one.answer is not None]
+        late = [(one, answer.late(now)) for one, answer in busy if now >= answer.deadline]
         for connection, problem in late:
             if problem is not None:
                 connection.fail(problem)
@@ -153,7 +153,7 @@ class HttpUpstreams:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for connection in list(self.busy):
+        for connection in list(self._connections):
             connection.fail(UpstreamProblem("reset", "closing"))
         for idle in self._idle.values():
             while idle:

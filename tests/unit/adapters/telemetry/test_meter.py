@@ -32,6 +32,9 @@ class _Wire:
     def answered(self, exchange: Exchange) -> None:
         raise AssertionError(exchange)
 
+    def report(self, exchange: Exchange, error: Exception) -> None:
+        raise AssertionError(exchange, error)
+
 
 class _Bench:
     """Telemetry that writes its log nowhere."""
