@@ -1,4 +1,4 @@
-"""Finds dead links: every relative link in a Markdown file of the repository must lead to a file, and to its heading."""
+"""Finds dead links: every relative link in a Markdown file of ours must lead to a file, and to its heading."""
 
 from __future__ import annotations
 
