@@ -13,12 +13,14 @@ import ssl
 from typing import TYPE_CHECKING
 
 from techstone.adapters.upstreams import proxy
-from techstone.adapters.upstreams.connection import Connection, HttpAnswer
+from techstone.adapters.upstreams.connection import Connection
 from techstone.gateway.outbox import Outbox
 from techstone.gateway.ports import Call, Origin, UpstreamProblem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from techstone.adapters.upstreams.answer import HttpAnswer
 
 # A connection unused for so long is closed by us: servers close theirs at 60 s or more (nginx 75, llama.cpp and uvicorn
 # earlier, which costs us one more connect, see `open`).
