@@ -192,7 +192,7 @@ def test_killed_child_is_started_again(service: Service, child: str) -> None:
         assert service.get("/healthz")[0] == 200
     wait_until(lambda: service.children().get(child) not in (None, before[child]))
     wait_until(lambda: json.loads(service.get("/readyz")[1])["problem"] is None)
-    wait_until(lambda: service.chat()[0] == 200, pause=0.5)  # five quick failures would open the route's breaker
+    wait_until(lambda: service.chat()[0] == 200, 20.0, pause=0.5)  # five quick failures would open the breaker
     after = service.children()
     assert {name: pid for name, pid in after.items() if name != child} == {
         name: pid for name, pid in before.items() if name != child
