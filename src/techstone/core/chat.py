@@ -69,6 +69,8 @@ class ChatRequest(msgspec.Struct, gc=False):
 def read(body: bytes) -> ChatRequest:
     """Decode and check a body; raise InvalidRequest with the path of the field that is wrong."""
     try:
+        if not body.isascii():
+            body.decode()  # msgspec does not look into strings that it skips, and an upstream may read them otherwise
         chat = _BODY.decode(body)
         fields = _FIELDS.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -100,6 +100,10 @@ def test_wrong_parameter_is_named(changes: dict[str, object], code: str, param: 
         b'{"model":"\\ud800","messages":[]}',
         b"[" * 100_000,
         b'{"model":' + b"[" * 100_000,
+        b'{"model":"m","messages":[{"role":"user","content":"hi"}],"x":"\xff"}',
+        b'{"model":"m","messages":[{"role":"user","content":"hi"}],"x":"\xed\xa0\x80"}',
+        b'{"model":"m","messages":[{"role":"user","content":"hi"}],"mod\xffel":"x"}',
+        b'{"model":"m","messages":3,"x":',
     ],
 )
 def test_what_is_no_json_object_is_refused(body: bytes) -> None:
