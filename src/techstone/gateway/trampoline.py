@@ -57,8 +57,10 @@ class Trampoline:
         self._ended = ended
         self._waiting: asyncio.Future[object] | Signal | None = None
 
-    def advance(self, _: object = None) -> None:
-        """Run up to the next wait, or to the end."""
+    def advance(self, done: object = None) -> None:
+        """Run up to the next wait, or to the end. `done` is the future that was waited for, where it was one."""
+        if done is not None and done is not self._waiting:
+            return  # it was cancelled after this wake-up had been scheduled
         try:
             waiting = self._coroutine.send(None)
         except StopIteration:

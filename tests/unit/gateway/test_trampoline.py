@@ -92,6 +92,30 @@ async def test_futures_and_tasks_are_waited_for_too() -> None:
     assert diary.lines == ["began", "went on", "cleaned up"]
 
 
+async def test_cancelling_in_the_turn_of_the_result_ends_it_once() -> None:
+    """A client that hangs up just as its upstream is connected: the wake-up under way finds nobody."""
+    diary, clean_up = Diary(), Signal()
+
+    async def live(waiting: asyncio.Future[None]) -> None:
+        try:
+            await diary.live(waiting)
+        finally:
+            await clean_up
+            diary.lines.append("closed")
+
+    for coroutine, lines in ((diary.live, 3), (live, 6)):
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        running = Trampoline(coroutine(future), diary.end)
+        running.advance()
+        future.set_result(None)
+        running.cancel()
+        await asyncio.sleep(0)
+        assert diary.lines[-3:] == ["began", "was ended", "cleaned up"]
+        assert (len(diary.lines), diary.ends) == (lines, [])
+    clean_up.give()
+    assert (diary.lines[-1], diary.ends) == ("closed", [])
+
+
 async def test_cancelling_cancels_the_task_that_is_waited_for() -> None:
     """A connect under way ends with the request that wanted it."""
     task = asyncio.get_running_loop().create_task(asyncio.sleep(100))
