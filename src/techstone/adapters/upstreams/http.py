@@ -76,7 +76,14 @@ class HttpUpstreams:
                 raise answer.problem
             break
         # A task of its own: it asks asyncio for time-outs.
-        answer = (await self.loop.create_task(self._connect(call))).send(call)
+        connecting = self.loop.create_task(self._connect(call))
+        try:
+            connection = await connecting
+        except asyncio.CancelledError:
+            if connecting.done() and not connecting.cancelled() and connecting.exception() is None:
+                connecting.result().drop()  # made in the turn in which its call was given up
+            raise
+        answer = connection.send(call)
         try:
             await answer.waiter
         except asyncio.CancelledError:

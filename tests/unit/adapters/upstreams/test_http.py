@@ -1,0 +1,54 @@
+"""The pool: no connection is forgotten, whenever its call is given up."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from techstone.adapters.upstreams.http import HttpUpstreams
+from techstone.core.snapshot import Timeouts
+from techstone.gateway.ports import Call, Origin
+from techstone.gateway.trampoline import Trampoline
+
+
+def _ignore(error: Exception | None) -> None:
+    """Not of interest here."""
+
+
+@pytest.mark.parametrize("listening", [True, False])
+async def test_call_given_up_as_it_connects_leaves_nothing(*, listening: bool) -> None:
+    """Cancelled in the turn in which the connection is made, or refused: none stays open, nothing is complained of."""
+    loop = asyncio.get_running_loop()
+    complaints: list[object] = []
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    gone = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        gone.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    if not listening:
+        server.close()
+        gone.set()
+    upstreams = HttpUpstreams(loop, {})
+
+    async def call() -> None:
+        await upstreams.open(Call(Origin("http", "127.0.0.1", port), b"GET / HTTP/1.1", b"", Timeouts()))
+
+    running = Trampoline(call(), _ignore)
+    running.advance()
+    connecting = running._waiting
+    assert isinstance(connecting, asyncio.Task)
+    while not connecting.done():  # noqa: ASYNC110 - not a turn later than it is done
+        await asyncio.sleep(0)
+    running.cancel()
+    del connecting, running
+    await asyncio.wait_for(gone.wait(), 1)
+    assert upstreams.connections == 0
+    assert not complaints
+    upstreams.close()
+    server.close()
