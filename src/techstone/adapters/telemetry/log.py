@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import queue
 import re
+import select
 import threading
 import time
 import traceback
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _WAITING = 64
 
 _ENCODER = msgspec.json.Encoder()
-_SECRETS = re.compile(r"(?:ts_(?:live|test)_|sk-|Bearer\s+)[A-Za-z0-9._~+/=-]+")
+_SECRETS = re.compile(r"(?:ts_(?:live|test)_|sk-|(?i:bearer)\s+)[A-Za-z0-9._~+/=-]+")
 
 Level = Literal["info", "warning", "error"]
 
@@ -93,9 +94,19 @@ class Log:
         while (batch := self._batches.get()) is not None:
             try:
                 while batch:
-                    batch = batch[os.write(self._number, batch) :]
+                    batch = batch[self._write_some(batch) :]
             except OSError:
                 return  # nobody reads any more
+
+    def _write_some(self, batch: bytes) -> int:
+        """Return how much was written once something could be."""
+        try:
+            return os.write(self._number, batch)
+        except BlockingIOError:  # whom we share stderr with made it non-blocking, for us too
+            room = select.poll()
+            room.register(self._number, select.POLLOUT)
+            room.poll()
+            return 0
 
     def close(self) -> None:
         """Write what is there, waiting a second at most."""

@@ -7,6 +7,7 @@ comes here.
 
 from __future__ import annotations
 
+import re
 import time
 from bisect import bisect_left
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from techstone import __version__
-from techstone.adapters.telemetry.log import AccessLine, Log
+from techstone.adapters.telemetry.log import AccessLine, Log, redact
 
 if TYPE_CHECKING:
     import asyncio
@@ -37,6 +38,12 @@ _FIRST_BYTES = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75
 _HUNG_UP = 499
 _FLUSH_SECONDS = 0.5
 _BATCH = 512
+_LONGEST_PATH = 256
+_LONGEST_CODE = 64
+# Some error codes are an upstream's own words: names only, and so many of them; then what the conventions say.
+_ERROR = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_ERRORS = 64
+_OTHER_ERROR = "_OTHER"
 
 
 class _Histogram:
@@ -60,12 +67,12 @@ class _Histogram:
 
 
 class _Series:
-    """What is counted of the requests to one model through one provider with one result."""
+    """What is counted of the requests to one model through one provider; durations by result."""
 
-    __slots__ = ("duration", "first_byte", "input", "output")
+    __slots__ = ("durations", "first_byte", "input", "output")
 
     def __init__(self) -> None:
-        self.duration = _Histogram(_DURATIONS)
+        self.durations: dict[str, _Histogram] = {}
         self.first_byte = _Histogram(_FIRST_BYTES)
         self.input = _Histogram(_TOKENS)
         self.output = _Histogram(_TOKENS)
@@ -79,7 +86,8 @@ class Telemetry:
         self._log = log
         self._done: list[Exchange] = []
         self._statuses: dict[int, int] = {}
-        self._series: dict[tuple[str, str, str], _Series] = {}
+        self._series: dict[tuple[str, str], _Series] = {}
+        self._errors: set[str] = set()
         self._insecure = 0
         self._defects = 0
         self._collector = _GatewayCollector(self, snapshots)
@@ -97,6 +105,7 @@ class Telemetry:
         """Take one answer, whole or cut; it is counted and logged with many others, half as dear as one by one."""
         if exchange.record is None:
             exchange.last_write = self._loop.time()  # the record of a chat request has its own
+            exchange.body = b""  # of a chat request it is gone already; up to 20 MB would wait here
         self._done.append(exchange)
         if len(self._done) >= _BATCH:
             self.flush()
@@ -130,14 +139,18 @@ class Telemetry:
         self.flush()
 
     def _count(self, record: RequestRecord) -> None:
-        key = (record.model, record.provider, record.error_code or "")
+        key = (record.model, record.provider)
         series = self._series.get(key)
         if series is None:
             series = self._series[key] = _Series()
+        error = record.error_code or ""
+        duration = series.durations.get(error)
+        if duration is None:
+            duration = series.durations.setdefault(self._name_error(error), _Histogram(_DURATIONS))
         started, first_byte = record.started, record.first_byte
         # In line, not four calls: this runs once a request.
         for histogram, value in (
-            (series.duration, record.ended - started),
+            (duration, record.ended - started),
             (series.first_byte, first_byte - started if first_byte else None),
             (series.input, record.prompt_tokens or None),
             (series.output, record.completion_tokens or None),
@@ -145,6 +158,14 @@ class Telemetry:
             if value is not None:
                 histogram.counts[bisect_left(histogram.bounds, value)] += 1
                 histogram.total += value
+
+    def _name_error(self, code: str) -> str:
+        """Return the label of an error code: itself, or `_OTHER` if there are too many or it is no name."""
+        if code and code not in self._errors:
+            if len(self._errors) >= _ERRORS or not _ERROR.fullmatch(code):
+                return _OTHER_ERROR
+            self._errors.add(code)
+        return code
 
     def failed(self, exchange: Exchange, error: Exception) -> None:
         """Take a defect of ours."""
@@ -196,11 +217,10 @@ class Telemetry:
         tokens = HistogramMetricFamily(
             "gen_ai_client_token_usage", "Tokens a request.", labels=[*labels, "gen_ai_token_type"]
         )
-        for (model, provider, error), series in self._series.items():
+        for (model, provider), series in self._series.items():
             names = [model, provider or "none", "chat"]
-            duration.add_metric([*names, error], series.duration.buckets(), series.duration.total)
-            if error:
-                continue
+            for error, histogram in series.durations.items():
+                duration.add_metric([*names, error], histogram.buckets(), histogram.total)
             first_byte.add_metric(names, series.first_byte.buckets(), series.first_byte.total)
             tokens.add_metric([*names, "input"], series.input.buckets(), series.input.total)
             tokens.add_metric([*names, "output"], series.output.buckets(), series.output.total)
@@ -227,7 +247,7 @@ def _describe_chat(exchange: Exchange, record: RequestRecord, offset: float) -> 
         record.prompt_tokens,
         record.completion_tokens,
         record.attempts,
-        record.error_code or "",
+        (record.error_code or "")[:_LONGEST_CODE],
     )
 
 
@@ -239,7 +259,7 @@ def _describe_request(exchange: Exchange, status: int, offset: float) -> AccessL
         "request",
         exchange.request_id.decode(),
         exchange.method.decode("latin-1"),
-        exchange.path.decode("latin-1"),
+        redact(exchange.path[:_LONGEST_PATH].decode("latin-1")),
         status,
         ended - exchange.started,
         principal.account.id if principal else "",
@@ -268,17 +288,21 @@ class _GatewayCollector(Collector):
         stale = 0 if self._snapshots.problem is None else 1
         yield GaugeMetricFamily("techstone_snapshot_stale", "1: newer news cannot be had, see /readyz.", value=stale)
         if self.connections is not None:
+            running = [front.exchange for front in self.connections.fronts if front.exchange is not None]
+            streams = sum(exchange.sse for exchange in running)
             yield GaugeMetricFamily("techstone_connections", "Client connections.", value=len(self.connections.fronts))
-            yield GaugeMetricFamily("techstone_requests_running", "Answers under way.", value=self.connections.working)
+            yield GaugeMetricFamily("techstone_requests_running", "Answers under way.", value=len(running))
+            yield GaugeMetricFamily("techstone_streams_running", "Of these, streams that began.", value=streams)
         if self.dispatch is not None:
             yield self._breakers(self.dispatch)
 
     @staticmethod
     def _breakers(dispatch: Dispatch) -> Metric:
         family = GaugeMetricFamily(
-            "techstone_route_open", "1: the route's breaker is open.", labels=["model", "provider", "upstream_model"]
+            "techstone_route_open",
+            "1: the route's breaker is open, or half-open.",
+            labels=["model", "provider", "upstream_model"],
         )
-        now = dispatch.clock()
         for names, breaker in dispatch.breakers.items():
-            family.add_metric(list(names), 1 if breaker.state(now) == "open" else 0)
+            family.add_metric(list(names), 0 if breaker.closed else 1)
         return family

@@ -40,7 +40,7 @@ def test_line_is_one_json_object() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["ts_live_" + "a" * 46, "ts_test_" + "B" * 46, "sk-proj-abc_DEF-123", "Bearer abc.def/ghi+jkl="],
+    ["ts_live_" + "a" * 46, "ts_test_" + "B" * 46, "sk-proj-abc_DEF-123", "Bearer abc.def/ghi+jkl=", "bearer abc"],
 )
 def test_what_looks_like_a_key_is_taken_out(text: str) -> None:
     """The net under everything else: no form of a key gets through."""
@@ -65,6 +65,25 @@ def test_defect_is_logged_with_its_trace_and_without_keys() -> None:
     assert (line["level"], line["event"], line["request_id"]) == ("error", "defect", "req_1")
     assert "test_log.py" in line["trace"]
     assert "a" * 46 not in json.dumps(line)
+
+
+def test_pipe_that_never_blocks_loses_nothing_for_good() -> None:
+    """Where stderr is shared with a program that made it non-blocking, a full pipe is waited for, not given up."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    log = Log(write_end)
+    sent = 4 * [_line("/" + "a" * 200)] * 512
+    log.write(sent)
+    text = b""
+    while text.count(b"\n") < len(sent):
+        text += os.read(read_end, 65536)
+    log.write([_line("/last")])
+    text += os.read(read_end, 65536)
+    log.close()
+    os.close(read_end)
+    os.close(write_end)
+    assert b'"/last"' in text
+    assert [json.loads(line)["status"] for line in text.splitlines()] == [200] * (len(sent) + 1)
 
 
 def test_reader_that_does_not_read_blocks_nobody() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -10,9 +11,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from techstone.adapters.snapshots import StaticSnapshots
 from techstone.adapters.telemetry.log import Log
 from techstone.adapters.telemetry.meter import Telemetry
+from techstone.app.wiring import Gateway, Outside
+from techstone.core.breaker import FAILURES, Breaker
 from techstone.core.record import RequestRecord
 from techstone.core.snapshot import Snapshot
+from techstone.gateway.connections import Trust
 from techstone.gateway.exchange import Exchange
+from techstone.gateway.front import Front
 from techstone.gateway.head import Head
 
 
@@ -39,17 +44,20 @@ class _Wire:
 class _Bench:
     """Telemetry that writes its log nowhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: int | None = None) -> None:
         self.loop = asyncio.get_running_loop()
-        self.number = os.open(os.devnull, os.O_WRONLY)
+        self.number = number or os.open(os.devnull, os.O_WRONLY)
         self.log = Log(self.number)
         self.telemetry = Telemetry(self.loop, StaticSnapshots(Snapshot(7)), self.log)
 
-    def answer(self, status: int, record: RequestRecord | None = None) -> None:
+    def answer(self, status: int, record: RequestRecord | None = None, path: bytes = b"/") -> Exchange:
         exchange = Exchange(_Wire(self.loop), Head(), b"req_1", self.loop.time())
+        exchange.path = path
+        exchange.body = b"body"
         exchange.status = status
         exchange.record = record
         self.telemetry.answered(exchange)
+        return exchange
 
     def read(self) -> dict[str, float]:
         """Return every sample by its name and labels."""
@@ -66,8 +74,11 @@ class _Bench:
         os.close(self.number)
 
 
-def _record(error: str | None = None, status: int = 200) -> RequestRecord:
-    return RequestRecord("a1", "k1", "gpt-4o", "up", "gpt-4o", status, True, 21, 150, 10.0, 10.03, 12.0, error, 1)
+def _record(error: str | None = None, status: int = 200, *, delivered: bool = True) -> RequestRecord:
+    prompt, completion, first_byte = (21, 150, 10.03) if delivered else (0, 0, 0.0)
+    return RequestRecord(
+        "a1", "k1", "gpt-4o", "up", "gpt-4o", status, True, prompt, completion, 10.0, first_byte, 12.0, error, 1
+    )
 
 
 async def test_answers_are_counted_by_status() -> None:
@@ -89,7 +100,7 @@ async def test_chat_is_measured_under_the_conventions_names() -> None:
     """Duration, time to the first byte and tokens, by model and provider, in cumulative buckets."""
     bench = _Bench()
     bench.answer(200, _record())
-    bench.answer(503, _record("upstream_unavailable", 503))
+    bench.answer(503, _record("upstream_unavailable", 503, delivered=False))
     found = bench.read()
     bench.close()
     labels = " gen_ai_operation_name=chat gen_ai_provider_name=up gen_ai_request_model=gpt-4o"
@@ -101,6 +112,88 @@ async def test_chat_is_measured_under_the_conventions_names() -> None:
     assert found[f"gen_ai_server_time_to_first_token_seconds_count{labels}"] == 1
     assert found[f"gen_ai_client_token_usage_sum{labels} gen_ai_token_type=input"] == 21
     assert found[f"gen_ai_client_token_usage_sum{labels} gen_ai_token_type=output"] == 150
+
+
+async def test_answer_that_broke_off_counts_its_tokens() -> None:
+    """What was delivered was used; the conventions know no error for tokens, so all results are one series."""
+    bench = _Bench()
+    bench.answer(200, _record())
+    bench.answer(499, _record("client_closed", 499))
+    found = bench.read()
+    bench.close()
+    labels = " gen_ai_operation_name=chat gen_ai_provider_name=up gen_ai_request_model=gpt-4o"
+    assert found[f"gen_ai_client_token_usage_sum{labels} gen_ai_token_type=output"] == 300
+    assert found[f"gen_ai_server_time_to_first_token_seconds_count{labels}"] == 2
+
+
+async def test_upstream_cannot_fill_the_metrics() -> None:
+    """Error codes that an upstream makes up are told apart up to a bound, and only where they are names."""
+    bench = _Bench()
+    for number in range(500):
+        bench.answer(400, _record(f"code_{number}", 400))
+    bench.answer(400, _record('a"}\n' + "x" * 1000, 400))
+    text = bench.telemetry.render().decode()
+    found = bench.read()
+    bench.close()
+    assert len({name for name in found if "request_duration_seconds_count" in name}) <= 65
+    labels = "gen_ai_operation_name=chat gen_ai_provider_name=up gen_ai_request_model=gpt-4o"
+    assert found[f"gen_ai_server_request_duration_seconds_count error_type=_OTHER {labels}"] >= 401
+    assert "xxx" not in text
+
+
+async def test_key_in_a_path_is_not_logged() -> None:
+    """A key pasted into a URL is taken out, and a very long path is cut."""
+    read_end, write_end = os.pipe()
+    bench = _Bench(write_end)
+    bench.answer(404, path=b"/v1/models/ts_live_" + b"a" * 46)
+    bench.answer(404, path=b"/" + b"b" * 30_000)
+    bench.close()
+    lines = os.read(read_end, 65536).splitlines()
+    os.close(read_end)
+    assert json.loads(lines[0])["path"] == "/v1/models/[redacted]"
+    assert len(lines[1]) < 500
+
+
+async def test_answer_that_waits_to_be_counted_keeps_no_body() -> None:
+    """Up to 512 requests wait for half a second; with 20 MB each they would be 10 GB."""
+    bench = _Bench()
+    exchange = bench.answer(400)
+    bench.close()
+    assert exchange.body == b""
+
+
+async def test_streams_are_told_from_other_answers() -> None:
+    """How many connections, running answers and streams there are, and which routes are not to be used."""
+    bench = _Bench()
+    gateway = Gateway(
+        bench.loop,
+        Outside(
+            snapshots=StaticSnapshots(Snapshot(7)),
+            journalist=bench.telemetry,
+            render_metrics=bench.telemetry.render,
+            environment={},
+            control_socket="",
+            trust=Trust(),
+        ),
+    )
+    bench.telemetry.watch(gateway.connections, gateway.dispatch)
+    for exchange in (None, "whole", "stream"):
+        front = Front(gateway.connections)
+        gateway.connections.fronts.add(front)
+        if exchange is not None:
+            front.exchange = Exchange(_Wire(bench.loop), Head(), b"req_1", bench.loop.time())
+            front.exchange.sse = exchange == "stream"
+    breakers = gateway.dispatch.breakers
+    breakers["m", "up", "x"], breakers["m", "down", "y"] = Breaker(), Breaker()
+    for _ in range(FAILURES):
+        breakers["m", "down", "y"].fail(bench.loop.time() - 3600.0)
+    found = bench.read()
+    gateway.upstreams.close()
+    bench.close()
+    names = ("connections", "requests_running", "streams_running")
+    assert [found[f"techstone_{name}"] for name in names] == [3, 2, 1]
+    assert found["techstone_route_open model=m provider=up upstream_model=x"] == 0
+    assert found["techstone_route_open model=m provider=down upstream_model=y"] == 1, "half-open is not closed"
 
 
 async def test_defects_and_insecure_requests_are_counted() -> None:
