@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import csv
 import os
 import shutil
 from typing import TYPE_CHECKING
@@ -23,7 +24,8 @@ _NGINX = """
 worker_processes 1; daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;
 events {{ worker_connections 1000; }}
 http {{
-  access_log off; client_max_body_size 30m; large_client_header_buffers 8 64k;
+  log_format forwarded "$upstream_addr"; access_log {folder}/access.log forwarded;
+  client_max_body_size 30m; large_client_header_buffers 8 64k;
   client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
   uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
   upstream house {{ server 127.0.0.1:{behind}; keepalive 16; }}
@@ -40,6 +42,7 @@ _HAPROXY = """
 global
   maxconn 500
   tune.maxrewrite 1024
+  stats socket {folder}/s level user
 defaults
   mode http
   timeout connect 5s
@@ -55,27 +58,54 @@ backend house
 """
 
 
+class Proxy:
+    """A proxy in front of the house."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.port = free_port()
+        self._folder = folder
+
+    async def start(self, behind: int) -> asyncio.subprocess.Process:
+        text = (_NGINX if self.name == "nginx" else _HAPROXY).format(folder=self._folder, port=self.port, behind=behind)
+        (self._folder / "conf").write_text(text)
+        program = shutil.which(self.name, path=_SEARCH)
+        assert program is not None
+        options = ["-e", f"{self._folder}/error.log", "-c"] if self.name == "nginx" else ["-db", "-f"]
+        quiet = asyncio.subprocess.DEVNULL
+        return await asyncio.create_subprocess_exec(
+            program, *options, f"{self._folder}/conf", stdout=quiet, stderr=quiet
+        )
+
+    async def forwarded(self) -> int:
+        """Return how many requests it has handed on, by its own count."""
+        if self.name == "nginx":
+            lines = (self._folder / "access.log").read_text().splitlines()
+            return sum(line != "-" for line in lines)
+        reader, writer = await asyncio.open_unix_connection(f"{self._folder}/s")
+        writer.write(b"show stat\n")
+        table = (await reader.read()).decode().removeprefix("# ")
+        writer.close()
+        rows = csv.DictReader(table.splitlines())
+        return next(int(row["stot"]) for row in rows if (row["pxname"], row["svname"]) == ("house", "house"))
+
+
 @pytest.fixture(params=["nginx", "haproxy"])
-async def proxy(request: pytest.FixtureRequest, house: House, tmp_path: Path) -> AsyncIterator[int]:
-    """Run the proxy in front of the house; give its port."""
-    port = free_port()
-    text = (_NGINX if request.param == "nginx" else _HAPROXY).format(folder=tmp_path, port=port, behind=house.port)
-    (tmp_path / "conf").write_text(text)
-    program = shutil.which(request.param, path=_SEARCH)
-    assert program is not None
-    options = ["-e", f"{tmp_path}/error.log", "-c"] if request.param == "nginx" else ["-db", "-f"]
-    process = await asyncio.create_subprocess_exec(
-        program, *options, f"{tmp_path}/conf", stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
-    )
+async def proxy(
+    request: pytest.FixtureRequest, house: House, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Proxy]:
+    """Run the proxy."""
+    running = Proxy(request.param, tmp_path_factory.mktemp("p"))  # short: a socket's path has 108 bytes
+    process = await running.start(house.port)
     while True:
         with contextlib.suppress(OSError):
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            _, writer = await asyncio.open_connection("127.0.0.1", running.port)
             writer.close()
             break
         assert process.returncode is None
         await asyncio.sleep(0.02)
     try:
-        yield port
+        yield running
     finally:
         process.terminate()
         await process.wait()
@@ -99,18 +129,23 @@ def _mark(number: int) -> bytes:
     return b"GET /v1/models/smuggled-%d HTTP/1.1\r\nHost: x\r\n\r\n" % number
 
 
-async def test_nothing_is_smuggled_past_a_proxy(house: House, proxy: int) -> None:
-    """Of every raw request with another one behind it we ran only what the proxy forwarded, and answered no 5xx."""
+async def test_nothing_is_smuggled_past_a_proxy(house: House, proxy: Proxy) -> None:
+    """Of every raw request with another one behind it we saw only what the proxy forwarded, and answered no 5xx."""
     assert len(REFUSED) + len(KEPT) >= 120
     raws = [*REFUSED.values(), *(raw for raw, _ in KEPT.values())]
     gate = asyncio.Semaphore(8)
 
     async def run(number: int, raw: bytes) -> bytes:
         async with gate:
-            return await _send(proxy, raw + _mark(number))
+            return await _send(proxy.port, raw + _mark(number))
 
     answers = await asyncio.gather(*(run(number, raw) for number, raw in enumerate(raws)))
     seen = b"".join(house.books.paths)
+    await asyncio.sleep(0.1)  # until the last log line is written
+    forwarded = await proxy.forwarded()
+    print(f"{proxy.name}: {len(raws)} raw requests, {forwarded} forwarded, {len(house.books.paths)} seen")
+    assert forwarded >= len(KEPT)
+    assert len(house.books.paths) <= forwarded
     for number, (raw, answer) in enumerate(zip(raws, answers, strict=True)):
         heads = [part.partition(b"\r\n\r\n")[0] for part in answer.split(b"HTTP/1.1 ")[1:]]
         ours = [head for head in heads if b"x-request-id: req_" in head]
@@ -120,9 +155,9 @@ async def test_nothing_is_smuggled_past_a_proxy(house: House, proxy: int) -> Non
     assert not house.upstream.received
 
 
-async def test_proxied_requests_are_served(house: House, proxy: int) -> None:
+async def test_proxied_requests_are_served(house: House, proxy: Proxy) -> None:
     """An ordinary chat request works through the proxy, several on one connection."""
     raw = house.request(CHAT)
-    answer = await _send(proxy, raw * 3)
+    answer = await _send(proxy.port, raw * 3)
     assert answer.count(b"HTTP/1.1 200") == 3
     assert answer.count(b'"content":"Hello."') == 3
