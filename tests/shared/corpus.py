@@ -157,7 +157,58 @@ REFUSED |= {
     "upgrade to TLS": b"OPTIONS * HTTP/1.1\r\n%bConnection: Upgrade\r\nUpgrade: TLS/1.0\r\n\r\n" % H,
 }
 
+# The classic pairs with the bytes of a second request inside: what one parser takes for a body is the other's request.
+_INNER = b"GET /v1/models/inner HTTP/1.1\r\nHost: x\r\n\r\n"
+_POST = b"POST /v1/chat/completions HTTP/1.1\r\n" + H
+REFUSED |= {
+    "CL.TE": b"%bContent-Length: %d\r\n%b\r\n0\r\n\r\n%b" % (_POST, 5 + len(_INNER), T, _INNER),
+    "TE.CL": b"%bContent-Length: 4\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (_POST, T, len(_INNER), _INNER),
+    "TE.TE, second unknown": b"%b%bTransfer-Encoding: cow\r\n\r\n0\r\n\r\n%b" % (_POST, T, _INNER),
+    "TE.TE, first unknown": b"%bTransfer-Encoding: cow\r\n%b\r\n0\r\n\r\n%b" % (_POST, T, _INNER),
+    "TE.TE, other case": b"%b%btransfer-encoding: identity\r\n\r\n0\r\n\r\n%b" % (_POST, T, _INNER),
+    "TE folded": b"%bTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n%b" % (_POST, _INNER),
+    "TE after a bare LF": b"%bX-A: b\n%b\r\n0\r\n\r\n%b" % (_POST, T, _INNER),
+    "TE after a bare CR": b"%bX-A: b\r%b\r\n0\r\n\r\n%b" % (_POST, T, _INNER),
+    "TE named with a tab": b"%bTransfer-Encoding\t: chunked\r\n\r\n0\r\n\r\n%b" % (_POST, _INNER),
+    "CL named with a blank": b"%bContent-Length : %d\r\n\r\n%b" % (_POST, len(_INNER), _INNER),
+    "CL twice, first short": b"%bContent-Length: 0\r\nContent-Length: %d\r\n\r\n%b" % (_POST, len(_INNER), _INNER),
+    "CL twice, first long": b"%bContent-Length: %d\r\nContent-Length: 0\r\n\r\n%b" % (_POST, len(_INNER), _INNER),
+    "CL in a folded line": b"%bX-A: b\r\n Content-Length: %d\r\n\r\n%b" % (_POST, len(_INNER), _INNER),
+    "TE in the Connection": b"%bConnection: Transfer-Encoding\r\nContent-Length: 0\r\n%b\r\n%b" % (_POST, T, _INNER),
+    "host named with a blank": b"GET / HTTP/1.1\r\nHost : x\r\n\r\n",
+    "second host folded": b"GET / HTTP/1.1\r\nHost: x\r\n Host: y\r\n\r\n",
+    "upgrade with prior settings": b"GET / HTTP/1.1\r\n%bConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+    b"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n" % H,
+    "body over 20 MB, in chunks": b"%b%b\r\n1400001\r\n" % (_POST, T),
+    "a fetch by way of us": b"GET gopher://x/_ HTTP/1.1\r\n%b\r\n" % H,
+}
+
 KEPT = {
+    "authority that is not the host": (b"GET http://y/healthz HTTP/1.1\r\n%b\r\n" % H, 200),
+    "absolute form of a page": (b"GET http://x/v1/frob HTTP/1.1\r\n%b\r\n" % H, 404),
+    "encoded path": (b"GET /v1/%%6dodels HTTP/1.1\r\n%b\r\n" % H, 404),
+    "path with dots": (b"GET /v1/../healthz HTTP/1.1\r\n%b\r\n" % H, 404),
+    "path with two slashes": (b"GET /v1//models HTTP/1.1\r\n%b\r\n" % H, 404),
+    "model with dots": (b"GET /v1/models/..%%2f..%%2fhealthz HTTP/1.1\r\n%b\r\n" % H, 401),
+    "control bytes, encoded": (b"GET /v1/%%0d%%0aSet-Cookie:a=b HTTP/1.1\r\n%b\r\n" % H, 404),
+    "query": (b"GET /healthz?a=%%00&b=http://y/ HTTP/1.1\r\n%b\r\n" % H, 200),
+    "put": (b"PUT /healthz HTTP/1.1\r\n%bContent-Length: 2\r\n\r\n{}" % H, 405),
+    "obs-text in a value": (b"GET /healthz HTTP/1.1\r\n%bX-A: \xe9\xff\r\n\r\n" % H, 200),
+    "empty value": (b"GET /healthz HTTP/1.1\r\n%bX-A:\r\n\r\n" % H, 200),
+    "no blank after the colon": (b"GET /healthz HTTP/1.1\r\nHost:x\r\n\r\n", 200),
+    "empty host": (b"GET /healthz HTTP/1.1\r\nHost:\r\n\r\n", 200),
+    "host with a port": (b"GET /healthz HTTP/1.1\r\nHost: [::1]:8000\r\n\r\n", 200),
+    "length in the Connection": (
+        b"GET /healthz HTTP/1.1\r\n%bConnection: Content-Length\r\nContent-Length: 2\r\n\r\n{}" % H,
+        200,
+    ),
+    "length with zeros before it": (b"GET /healthz HTTP/1.1\r\n%bContent-Length: 0002\r\n\r\n{}" % H, 200),
+    "TE of a client": (b"GET /healthz HTTP/1.1\r\n%bTE: trailers\r\nConnection: TE\r\n\r\n" % H, 200),
+    "99 headers": (b"GET /healthz HTTP/1.1\r\n%b%b\r\n" % (H, b"A: b\r\n" * 99), 200),
+    "coding in another case": (
+        b"PATCH /page HTTP/1.1\r\n%bTransfer-Encoding: Chunked\r\n\r\n1;a=b\r\n{\r\n0\r\nA: b\r\n\r\n" % H,
+        200,
+    ),
     "no key": (b"GET /v1/models HTTP/1.1\r\n%b\r\n" % H, 401),
     "unknown url": (b"GET /v1/frob HTTP/1.1\r\n%b\r\n" % H, 404),
     "wrong method": (b"GET /v1/chat/completions HTTP/1.1\r\n%b\r\n" % H, 405),
