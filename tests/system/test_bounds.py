@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,41 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def _resident(service: Service) -> int:
     pages = Path(f"/proc/{service.children()['gateway']}/statm").read_text().split()[1]
     return int(pages) * 4096
+
+
+def _worked(service: Service) -> float:
+    """Return the CPU seconds that the gateway has taken."""
+    fields = Path(f"/proc/{service.children()['gateway']}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n"
+CHUNKED = (
+    b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+FLOODS = {
+    "a header of 1 MB": (GET + b"A: ", b"b" * MEGABYTE, 431),
+    "5,000 headers": (GET, b"A: b\r\n" * 5000 + b"\r\n", 431),
+    "20,000 trailers": (CHUNKED + b"0\r\n", b"A: b\r\n" * 20_000, 431),
+    "a chunk extension of 200 KB": (CHUNKED + b"1;", b"x" * 200_000, 400),
+    "a million chunks of a byte": (CHUNKED, b"1\r\na\r\n" * 1_000_000, 400),
+}
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_flood_costs_little(service: Service, name: str) -> None:
+    """Refused as soon as it can be: at most 1 MB and 50 ms of CPU for a connection (row O-6)."""
+    beginning, flood, status = FLOODS[name]
+    before, began = _resident(service), _worked(service)
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as sock:
+        with contextlib.suppress(OSError):
+            sock.sendall(beginning.replace(b"KEY", service.key.encode()) + flood)
+        answer = sock.recv(4096)
+    grown, took = _resident(service) - before, _worked(service) - began
+    print(f"{name}: {answer[9:12].decode()}, {grown / MEGABYTE:+.2f} MB, {took * 1000:.0f} ms of CPU")
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert grown <= MEGABYTE
+    assert took <= 0.05
 
 
 def _flood(service: Service, megabytes: int) -> bytes:
