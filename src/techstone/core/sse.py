@@ -54,7 +54,7 @@ class Splitter:
                 self._end_event(payloads)
             elif line.startswith(b"data:"):
                 value = line[6:] if line[5:6] == b" " else line[5:]
-                self._held += len(value)
+                self._held += len(value) + 1  # and its line end, or empty lines would have no bound
                 if self._held > LINE_LIMIT:
                     raise StreamError("an event of more than 1 MiB")
                 self._data.append(value)

@@ -59,8 +59,23 @@ def test_resting_means_between_events() -> None:
     assert seen == [True, False, True]
 
 
-@pytest.mark.parametrize("text", [b"data: " + b"x" * LINE_LIMIT, b"data: " + b"x" * 1000 + b"\n"])
-def test_event_without_end_is_given_up(text: bytes) -> None:
+@pytest.mark.parametrize("bom", [b"\xef\xbb\xbf", b"\xef\xbb", b"\xef"])
+def test_byte_order_mark_may_come_in_pieces(bom: bytes) -> None:
+    """One at the begin of the stream is skipped, whole; anywhere else it is data."""
+    splitter = Splitter()
+    rest = b"\xef\xbb\xbfdata: a\n\n"[len(bom) :] + b"data: \xef\xbb\xbf\n\n"
+    assert [*splitter.feed(bom), *splitter.feed(rest)] == [b"a", b"\xef\xbb\xbf"]
+
+
+ENDLESS = {
+    "line": b"data: " + b"x" * LINE_LIMIT,
+    "event": (b"data: " + b"x" * 1000 + b"\n") * 1100,
+    "event of empty lines": b"data:\n" * (LINE_LIMIT + 1),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_event_without_end_is_given_up(name: str) -> None:
     """A line, or the lines of one event, over 1 MiB end the stream."""
     with pytest.raises(StreamError):
-        Splitter().feed(text * 2000)
+        Splitter().feed(ENDLESS[name])
