@@ -45,3 +45,11 @@ def test_abandoned_probe_leaves_room_for_the_next() -> None:
     breaker.allows(OPEN_SECONDS)
     breaker.abandon()
     assert breaker.allows(OPEN_SECONDS)
+
+
+def test_state_is_told_in_words() -> None:
+    """For people and metrics; and how long until a call may be made."""
+    closed, found = Breaker(), opened()
+    assert (closed.closed, closed.state(0.0), closed.wait(0.0)) == (True, "closed", 0.0)
+    assert (found.closed, found.state(OPEN_SECONDS - 0.1), found.wait(4.0)) == (False, "open", OPEN_SECONDS - 4.0)
+    assert (found.state(OPEN_SECONDS), found.wait(OPEN_SECONDS + 5.0)) == ("half-open", 0.0)

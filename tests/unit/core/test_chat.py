@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from techstone.core import chat
+from techstone.core import chat, tokens
 from techstone.core.errors import InvalidRequest
 
 GOOD: dict[str, object] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello!"}]}
@@ -110,6 +110,23 @@ def test_what_is_no_json_object_is_refused(body: bytes) -> None:
     """A body that is no JSON object is a 400, however broken or deep it is."""
     with pytest.raises(InvalidRequest):
         chat.read(body)
+
+
+def test_prompt_is_estimated_by_all_that_it_holds() -> None:
+    """Texts and text parts, the arguments of tools, a price for an image; some tokens for each message."""
+    empty = read(messages=[{"role": "user", "content": ""}]).estimate()
+    text = read(messages=[{"role": "user", "content": "Hello there, how are you?"}]).estimate()
+    part = {"type": "text", "text": "Hello there, how are you?"}
+    image = {"type": "image_url", "image_url": {"url": "https://x.example/" + "a" * 5000}}
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "Hello there, how are you?"}}
+    other = {"id": "2", "type": "custom", "custom": {}}
+    assert text > empty > 0
+    assert read(messages=[{"role": "user", "content": [part]}]).estimate() == text
+    with_image = read(messages=[{"role": "user", "content": [part, image]}]).estimate()
+    assert with_image == text + tokens.PER_IMAGE
+    assert read(messages=[{"role": "assistant", "content": None, "tool_calls": [call, other]}]).estimate() == text
+    audio = {"type": "input_audio", "input_audio": {"data": "a" * 5000, "format": "wav"}}
+    assert read(messages=[{"role": "user", "content": [part, audio]}]).estimate() == text
 
 
 def test_null_is_taken_for_absent() -> None:

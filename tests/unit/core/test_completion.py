@@ -73,6 +73,38 @@ def test_tool_calls_have_null_content() -> None:
     assert out["choices"][0]["message"] == {"role": "assistant", "content": None, "refusal": None, "tool_calls": [call]}
 
 
+def test_full_answer_of_the_right_name_is_not_touched() -> None:
+    """The very bytes, whatever their spacing."""
+    raw = json.dumps({**FULL, "model": "gpt-4o"}, indent=1).encode()
+    assert completion.rewrite(raw, "gpt-4o", lambda: ("x", 1), Tally(lambda: 0)) == raw
+
+
+def test_name_that_stands_elsewhere_too_is_changed_once() -> None:
+    """`"model":"up"` as a field of a tool's arguments object is the tool's."""
+    out, _ = _rewrite({**FULL, "metadata": {"model": "up"}})
+    assert (out["model"], out["metadata"]) == ("gpt-4o", {"model": "up"})
+
+
+def test_every_text_is_counted_where_usage_is_missing() -> None:
+    """Content, reasoning, and the names and arguments of tools."""
+    call = {"function": {"name": "weather", "arguments": '{"city": "Paris"}'}}
+    plain = {"index": 0, "message": {"content": "Hello."}, "finish_reason": "eos"}
+    counts = []
+    for more in ({}, {"reasoning": "So."}, {"tool_calls": [call, 3, {"function": {"name": None}}]}):
+        message = {"content": "Hello.", **more}
+        out, tally = _rewrite({"id": 3, "created": "now", "choices": [{**plain, "message": message}]})
+        counts.append(tally.settled().completion_tokens)
+        assert (out["id"], out["created"], out["choices"][0]["finish_reason"]) == ("fallback", 77, "stop")
+    assert counts[0] < counts[1] < counts[2]
+
+
+def test_own_fields_of_the_document_stay() -> None:
+    """`service_tier` and the like, unless they are null."""
+    out, _ = _rewrite({**FULL, "usage": None, "service_tier": "flex", "system_fingerprint": None, "timings": {}})
+    assert out["service_tier"] == "flex"
+    assert not {"system_fingerprint", "timings"} & out.keys()
+
+
 @pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": -1, "completion_tokens": 0, "total_tokens": -1}])
 def test_absurd_usage_is_counted_anew(usage: object) -> None:
     """The client sees what is counted, never what an upstream made up."""

@@ -100,3 +100,26 @@ def test_error_under_200_counts_by_its_own_code() -> None:
     """llama.cpp sends errors as events of a stream that began with 200."""
     assert failure.judge_event(b'{"error":{"code":400,"message":"x"}}').blame == "client"
     assert failure.judge_event(b'{"error":{"message":"x"}}').blame == "broken"
+
+
+def test_words_of_the_upstream_are_cut() -> None:
+    """Its message may be a page long; ours is not."""
+    body = json.dumps({"error": {"message": "x" * 50_000}}).encode()
+    assert len(failure.explain("m", [failure.judge_status(400, None, body)], 0.0).message) <= 2000
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [(b'{"error":{"message":"image input is not supported"}}', 400), (b"oops", 500)]
+)
+def test_what_the_model_cannot_take_is_the_clients(body: bytes, status: int) -> None:
+    """llama.cpp answers 500 to an image for a model of text; five of them must not open the breaker."""
+    assert failure.judge_status(500, None, body).status == status
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"\xff", b"[]", b'{"error":3}', b'{"message":null}'])
+def test_wordless_refusal_has_words_of_ours(body: bytes) -> None:
+    """Whatever came, the client is told something."""
+    for status in (400, 413):
+        error = failure.explain("m", [failure.judge_status(status, None, body)], 0.0)
+        assert error.status == status
+        assert len(error.message) > 20

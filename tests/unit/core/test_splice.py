@@ -147,3 +147,43 @@ def test_missing_usage_is_counted() -> None:
     """Where the upstream gives no usage, the text that went by is counted."""
     _, stream = relay([write(CHUNKS[:4])])
     assert stream.tally.settled().completion_tokens > 3
+
+
+PLAIN = [chunk({"role": "assistant", "content": ""}), *[chunk({"content": f"{number} "}) for number in range(5)]]
+
+
+@pytest.mark.parametrize("odd", [b": comment\n\n", b"event: x\ndata: [1]\n\n", b"\n", b"data:[1]\n\n"])
+def test_odd_event_in_the_middle_takes_the_slow_way_from_there(odd: bytes) -> None:
+    """What came before is out already; what comes after is read by the general splitter."""
+    parts = [b"data: %b\n\n" % json.dumps(one, separators=(",", ":")).encode() for one in PLAIN]
+    out, stream = relay([*parts[:3], odd, *parts[3:], write([chunk({}, "stop")])])
+    if b"[1]" in odd:
+        assert (out, stream.broken) == (b"".join(parts[:3]), "an event that is not JSON")
+        return
+    assert out == b"".join(parts) + write([chunk({}, "stop")])[: -len(b"data: [DONE]\n\n")]
+    assert stream.done
+
+
+def test_endless_event_after_an_odd_one_is_given_up() -> None:
+    """The general splitter has the same bound."""
+    _, stream = relay([b": comment\n\ndata: " + b"x" * (1024 * 1024 + 10)])
+    assert stream.broken is not None
+    assert stream.over
+
+
+def test_nothing_after_the_end_is_relayed() -> None:
+    """Bytes behind [DONE] are nobody's."""
+    out, stream = relay([OPENAI + OPENAI])
+    assert out == relay([OPENAI])[0]
+    assert stream.done
+
+
+def test_invalid_text_in_the_learned_form_is_refused() -> None:
+    """A chunk that would be copied is looked at for its encoding first."""
+    parts = [b"data: %b\n\n" % json.dumps(one, separators=(",", ":")).encode() for one in PLAIN]
+    bad = parts[3].replace(b"2 ", b"\xc0\xaf")
+    out, stream = relay([*parts[:3], bad, *parts[4:]])
+    assert out == b"".join(parts[:3])
+    assert stream.broken is not None
+    joined, other = relay([b"".join([*parts[:3], bad, *parts[4:]])])
+    assert (joined, other.broken) == (out, stream.broken)

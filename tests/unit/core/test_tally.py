@@ -79,3 +79,12 @@ def test_usage_settles_before_our_count() -> None:
     tally.take("Hello", 0, "content")
     tally.usage = read_usage(json.dumps(GOOD).encode())
     assert tally.settled().total_tokens == 11
+
+
+def test_much_text_is_counted_on_the_way() -> None:
+    """Pieces are held for a while only; the count is that of the whole."""
+    tally, piece = Tally(lambda: 0), b"Hello, world. " * 100
+    for _ in range(200):
+        tally.take_escaped(piece)
+    assert sum(map(len, tally._pieces)) < len(piece) * 200
+    assert tally.counted().completion_tokens == tokens.count(piece.decode() * 200)
