@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
+from techstone.core.pricing import Price
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -35,16 +37,34 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     billing: Literal["prepaid", "postpaid"]
 
 
-class Account(msgspec.Struct, frozen=True):
-    """Who pays."""
+class Limits(msgspec.Struct, frozen=True):
+    """Requests and tokens in any 60 s, requests at a time."""
+
+    rpm: int
+    tpm: int
+    concurrent: int
+
+
+class Account(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who pays. Money is in nano-dollars; `granted` and `spent` count from the beginning, `spent_month` this month's.
+
+    `rpm`, `tpm` and `concurrent` are custom numbers; None: the plan's.
+    """
 
     id: str
     email: str
     plan: str
     suspended: bool = False
+    rpm: int | None = None
+    tpm: int | None = None
+    concurrent: int | None = None
+    granted: int = 0
+    spent: int = 0
+    spent_month: int = 0
+    monthly_cap: int | None = None
 
 
-class Key(msgspec.Struct, frozen=True):
+class Key(msgspec.Struct, frozen=True, omit_defaults=True):
     """An API key as the gateway knows it: never the key, only the SHA-256 digest of the whole of it (64 hex digits)."""
 
     id: str
@@ -57,6 +77,10 @@ class Key(msgspec.Struct, frozen=True):
     rpm: int | None = None
     tpm: int | None = None
     concurrent: int | None = None
+    daily_cap: int | None = None  # nano-dollars, as the next three
+    monthly_cap: int | None = None
+    spent_day: int = 0
+    spent_month: int = 0
 
 
 class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,10 +121,15 @@ class Model(msgspec.Struct, frozen=True):
     owned_by: str = "techstone"
     context_window: int | None = None
     max_output_tokens: int | None = None
+    prices: tuple[Price, ...] = ()  # versions by `valid_from`, oldest first; one is in force
 
 
 class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
-    """Everything, at one revision."""
+    """Everything, at one revision.
+
+    `applied` is how far the ledger had followed each journal when `spent` and its like were read, `as_of_day` the UTC
+    day (since 1970-01-01) that they are of.
+    """
 
     revision: int
     plans: tuple[Plan, ...] = ()
@@ -108,11 +137,13 @@ class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
     keys: tuple[Key, ...] = ()
     models: tuple[Model, ...] = ()
     providers: tuple[Provider, ...] = ()
+    applied: dict[str, int] = {}
+    as_of_day: int = 0
     format: int = FORMAT
 
 
 class Delta(msgspec.Struct, frozen=True, tag="delta"):
-    """The way from revision `base` to `revision`: records put (new or changed, by id) and ids gone."""
+    """The way from revision `base` to `revision`: records put (new or changed, by id or name) and ids gone."""
 
     base: int
     revision: int
@@ -120,6 +151,7 @@ class Delta(msgspec.Struct, frozen=True, tag="delta"):
     keys: tuple[Key, ...] = ()
     gone_accounts: tuple[str, ...] = ()
     gone_keys: tuple[str, ...] = ()
+    models: tuple[Model, ...] = ()
     format: int = FORMAT
 
 
@@ -171,7 +203,16 @@ def advance(current: Snapshot | None, frame: Frame) -> Snapshot:
         revision=frame.revision,
         keys=_put(current.keys, frame.keys, frame.gone_keys),
         accounts=_put(current.accounts, frame.accounts, frame.gone_accounts),
+        models=_put_models(current.models, frame.models),
     )
+
+
+def _put_models(current: tuple[Model, ...], changed: tuple[Model, ...]) -> tuple[Model, ...]:
+    if not changed:
+        return current
+    models = {model.name: model for model in current}
+    models.update((model.name, model) for model in changed)
+    return tuple(models.values())
 
 
 def _put(current: tuple[_Record, ...], changed: tuple[_Record, ...], gone: tuple[str, ...]) -> tuple[_Record, ...]:
@@ -186,11 +227,16 @@ def _put(current: tuple[_Record, ...], changed: tuple[_Record, ...], gone: tuple
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who asks: the key, its account and the account's plan."""
+    """Who asks: the key, its account, the account's plan and what limits it.
+
+    `key_limited`: the key has limits of its own, which stand in it.
+    """
 
     key: Key
     account: Account
     plan: Plan
+    limits: Limits
+    key_limited: bool
 
 
 class View:
@@ -216,7 +262,7 @@ class View:
         accounts = {account.id for account in delta.accounts} | set(delta.gone_accounts)
         view = View.__new__(View)
         view.snapshot = following
-        view.models = self.models
+        view.models = self.models if not delta.models else {model.name: model for model in following.models}
         view.providers = self.providers
         view.principals = self.principals.copy()
         for key in self.snapshot.keys:
@@ -235,4 +281,15 @@ def _admit(principals: dict[bytes, Principal], snapshot: Snapshot, keys: Iterabl
         account = accounts.get(key.account)
         plan = plans.get(account.plan) if account else None
         if account and plan:
-            principals[bytes.fromhex(key.digest)] = Principal(key, account, plan)
+            principals[bytes.fromhex(key.digest)] = make_principal(key, account, plan)
+
+
+def make_principal(key: Key, account: Account, plan: Plan) -> Principal:
+    """Return who asks by a key; an account's custom numbers go before its plan's."""
+    limits = Limits(
+        plan.rpm if account.rpm is None else account.rpm,
+        plan.tpm if account.tpm is None else account.tpm,
+        plan.concurrent if account.concurrent is None else account.concurrent,
+    )
+    limited = key.rpm is not None or key.tpm is not None or key.concurrent is not None
+    return Principal(key, account, plan, limits, limited)

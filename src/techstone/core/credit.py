@@ -1,0 +1,64 @@
+"""Money that may be spent: an account's credit and the caps of accounts and keys, each with what is held against it.
+
+Held before a request, settled after; all amounts are whole nano-dollars. Periods are UTC days and months, as numbers
+that only compare equal or not.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+_DAY_SECONDS = 86_400
+
+Span = Literal["day", "month"]
+
+
+class Period(msgspec.Struct, frozen=True, gc=False):
+    """The UTC day (days since 1970-01-01) and the month that it lies in (months since year 0)."""
+
+    day: int
+    month: int
+
+
+def period_of(seconds: float) -> Period:
+    """Return the period of a unix time.
+
+    Days to civil date by Howard Hinnant's algorithm (howardhinnant.github.io/date_algorithms.html, civil_from_days).
+    """
+    day = int(seconds // _DAY_SECONDS)
+    shifted = day + 719_468
+    era, of_era = divmod(shifted, 146_097)
+    year_of_era = (of_era - of_era // 1460 + of_era // 36_524 - of_era // 146_096) // 365
+    day_of_year = of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    march_based = (5 * day_of_year + 2) // 153
+    month = march_based + 3 if march_based < 10 else march_based - 9
+    year = year_of_era + era * 400 + (1 if month <= 2 else 0)
+    return Period(day, year * 12 + month - 1)
+
+
+class Spending:
+    """What was spent in one period, and what is held besides. A new period begins at nothing; holds go on."""
+
+    __slots__ = ("held", "period", "spent")
+
+    def __init__(self, period: int, spent: int = 0) -> None:
+        self.period = period
+        self.spent = spent
+        self.held = 0
+
+    def turn(self, period: int) -> None:
+        """Go on to a period."""
+        if period > self.period:
+            self.period = period
+            self.spent = 0
+
+    def room(self, cap: int) -> int:
+        """Return what is left of a cap; below zero where the cap was lowered."""
+        return cap - self.spent - self.held
+
+    def settle(self, held: int, cost: int) -> None:
+        """Give a hold back and book what it came to."""
+        self.held -= held
+        self.spent += cost

@@ -1,0 +1,276 @@
+"""Admission in one decision: all that an account and a key may, all or nothing.
+
+Requests and tokens in any 60 s, requests at a time, credit and caps: a request that is refused on one axis consumes
+nothing on the others.
+
+The books are the state, `admit` is the rule; the clock (monotonic seconds) and the UTC period come in. Whoever holds
+the books (`adapters/limits`) calls it; the numbers that the client is told are read right after, from the same books.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from techstone.core.flood import Flood
+from techstone.core.leases import Leases
+from techstone.core.snapshot import Principal
+from techstone.core.window import Window
+
+if TYPE_CHECKING:
+    from techstone.core.credit import Period, Spending
+    from techstone.core.window import Entry
+
+Axis = Literal["requests", "tokens", "concurrency", "credit", "monthly_cap", "daily_cap"]
+Scope = Literal["account", "key"]
+
+# A slot has no natural end; this is the shortest honest hint.
+CONCURRENCY_WAIT = 1.0
+
+
+class AccountBooks:
+    """What is counted of an account. `spent` is its charges ever, nano-dollars; `held` is what is held besides."""
+
+    __slots__ = ("flood", "held", "leases", "month", "spent", "window")
+
+    def __init__(self, spent: int, month: Spending) -> None:
+        self.window = Window()
+        self.leases = Leases()
+        self.flood = Flood()
+        self.spent = spent
+        self.held = 0
+        self.month = month
+
+
+class KeyBooks:
+    """What is counted of a key."""
+
+    __slots__ = ("day", "leases", "month", "window")
+
+    def __init__(self, day: Spending, month: Spending) -> None:
+        self.window = Window()
+        self.leases = Leases()
+        self.day = day
+        self.month = month
+
+
+class Claim(msgspec.Struct, gc=False):
+    """What a request asks for: tokens to reserve, and nano-dollars to hold (0: free of charge)."""
+
+    request: bytes
+    principal: Principal
+    tokens: int
+    nano: int
+
+
+class Refusal(msgspec.Struct, frozen=True, gc=False):
+    """Why not: which limit of whom. `wait` is in seconds, None where waiting does not help."""
+
+    axis: Axis
+    scope: Scope
+    limit: int
+    needed: int
+    wait: float | None
+
+
+class Grant:
+    """What an admitted request holds, until it is settled."""
+
+    __slots__ = ("account", "claim", "entries", "key", "key_entries", "settled")
+
+    def __init__(self, claim: Claim, account: AccountBooks, key: KeyBooks) -> None:
+        self.claim = claim
+        self.account = account
+        self.key = key
+        self.entries: list[Entry] = []
+        self.key_entries: list[Entry] = []
+        self.settled = False
+
+
+def admit(claim: Claim, account: AccountBooks, key: KeyBooks, now: float, period: Period) -> Grant | Refusal:
+    """Decide on a request and, if it may, take everything that it asks for."""
+    principal = claim.principal
+    limits = principal.limits
+    tokens = claim.tokens
+    window = account.window
+    window.expire(now)
+    # The common case first, without a call: everything fits, the key has no limits of its own, and it costs nothing.
+    if window.requests >= limits.rpm:
+        return Refusal("requests", "account", limits.rpm, 1, window.wait_for_request(now, limits.rpm))
+    if window.tokens + tokens > limits.tpm:
+        return Refusal("tokens", "account", limits.tpm, tokens, window.wait_for_tokens(now, limits.tpm, tokens))
+    if not account.leases.room(now, limits.concurrent):
+        return Refusal("concurrency", "account", limits.concurrent, 1, CONCURRENCY_WAIT)
+    if principal.key_limited:
+        refusal = _refuse_key(claim, key, now)
+        if refusal is not None:
+            return refusal
+    if claim.nano:
+        refusal = _refuse_money(claim.nano, principal, account, key, period)
+        if refusal is not None:
+            return refusal
+    grant = Grant(claim, account, key)
+    _take_tokens(grant, now, 1, tokens)
+    account.leases.take(claim.request, now)
+    if principal.key_limited:
+        key.leases.take(claim.request, now)
+    if claim.nano:
+        _hold(grant, claim.nano)
+    return grant
+
+
+def _refuse_key(claim: Claim, key: KeyBooks, now: float) -> Refusal | None:
+    limits = claim.principal.key
+    window = key.window
+    window.expire(now)
+    if limits.rpm is not None and window.requests >= limits.rpm:
+        return Refusal("requests", "key", limits.rpm, 1, window.wait_for_request(now, limits.rpm))
+    if limits.tpm is not None and window.tokens + claim.tokens > limits.tpm:
+        wait = window.wait_for_tokens(now, limits.tpm, claim.tokens)
+        return Refusal("tokens", "key", limits.tpm, claim.tokens, wait)
+    if limits.concurrent is not None and not key.leases.room(now, limits.concurrent):
+        return Refusal("concurrency", "key", limits.concurrent, 1, CONCURRENCY_WAIT)
+    return None
+
+
+def _refuse_money(
+    nano: int, principal: Principal, account: AccountBooks, key: KeyBooks, period: Period
+) -> Refusal | None:
+    """Refuse what credit or a cap does not cover; waiting for it is not promised."""
+    account.month.turn(period.month)
+    key.day.turn(period.day)
+    key.month.turn(period.month)
+    who = principal.account
+    if principal.plan.billing == "prepaid":
+        left = who.granted - account.spent - account.held
+        if left < nano:
+            return Refusal("credit", "account", left, nano, None)
+    for axis, scope, cap, spending in (
+        ("monthly_cap", "account", who.monthly_cap, account.month),
+        ("daily_cap", "key", principal.key.daily_cap, key.day),
+        ("monthly_cap", "key", principal.key.monthly_cap, key.month),
+    ):
+        if cap is not None and spending.room(cap) < nano:
+            return Refusal(axis, scope, cap, nano, None)  # type: ignore[arg-type]  # a tuple of literals is a tuple of str
+    return None
+
+
+def _take_tokens(grant: Grant, now: float, requests: int, tokens: int) -> None:
+    principal = grant.claim.principal
+    grant.entries.append(grant.account.window.add(now, requests, tokens, principal.limits.rpm))
+    if principal.key_limited:
+        grant.key_entries.append(grant.key.window.add(now, requests, tokens, principal.key.rpm or 0))
+
+
+def _hold(grant: Grant, nano: int) -> None:
+    grant.account.held += nano
+    grant.account.month.held += nano
+    grant.key.day.held += nano
+    grant.key.month.held += nano
+
+
+def top_up(grant: Grant, tokens: int, nano: int, now: float, period: Period) -> Refusal | None:
+    """Reserve and hold more for a request that runs, or say why not; all or nothing again."""
+    claim = grant.claim
+    principal = claim.principal
+    window, limits = grant.account.window, principal.limits
+    window.expire(now)
+    if window.tokens + tokens > limits.tpm:
+        return Refusal("tokens", "account", limits.tpm, tokens, window.wait_for_tokens(now, limits.tpm, tokens))
+    if principal.key_limited and principal.key.tpm is not None:
+        grant.key.window.expire(now)
+        if grant.key.window.tokens + tokens > principal.key.tpm:
+            wait = grant.key.window.wait_for_tokens(now, principal.key.tpm, tokens)
+            return Refusal("tokens", "key", principal.key.tpm, tokens, wait)
+    if nano:
+        refusal = _refuse_money(nano, principal, grant.account, grant.key, period)
+        if refusal is not None:
+            return refusal
+        _hold(grant, nano)
+    _take_tokens(grant, now, 0, tokens)
+    claim.tokens += tokens
+    claim.nano += nano
+    return None
+
+
+def affordable(grant: Grant, cost: int) -> int:
+    """Return what of a cost may be charged: a prepaid account never goes below zero, whatever an upstream reports.
+
+    An upstream may count more than was held (hidden reasoning, another tokenizer); what credit does not cover is ours
+    to bear.
+    """
+    principal = grant.claim.principal
+    excess = cost - grant.claim.nano
+    if excess <= 0 or principal.plan.billing != "prepaid":
+        return cost
+    left = principal.account.granted - grant.account.spent - grant.account.held
+    return cost - max(0, excess - max(0, left))
+
+
+def settle(grant: Grant, tokens: int, cost: int, now: float, period: Period) -> None:
+    """Give everything back but what it came to; nothing the second time."""
+    if grant.settled:
+        return
+    grant.settled = True
+    claim, account, key = grant.claim, grant.account, grant.key
+    account.leases.give(claim.request)
+    key.leases.give(claim.request)
+    _correct(account.window, grant.entries, tokens - claim.tokens, now)
+    if grant.key_entries:
+        _correct(key.window, grant.key_entries, tokens - claim.tokens, now)
+    held = claim.nano
+    if held or cost:
+        account.month.turn(period.month)
+        key.day.turn(period.day)
+        key.month.turn(period.month)
+        account.held -= held
+        account.spent += cost
+        account.month.settle(held, cost)
+        key.day.settle(held, cost)
+        key.month.settle(held, cost)
+
+
+def _correct(window: Window, entries: list[Entry], change: int, now: float) -> None:
+    """Lower the reservation to the true figure, the newest first; where more came than was reserved, count that too.
+
+    More cannot be refused any more, but what follows must wait for it: the window tells the truth.
+    """
+    if change > 0:
+        window.add(now, 0, change)
+        return
+    for entry in reversed(entries):
+        if change == 0:
+            return
+        lowered = max(change, -entry.tokens) if len(entries) > 1 else change
+        window.change(entry, lowered)
+        change -= lowered
+
+
+class Standing(msgspec.Struct, frozen=True, gc=False):
+    """What a client is told on every answer: of requests and of tokens the limit, what is left, seconds to full."""
+
+    limit_requests: int
+    remaining_requests: int
+    limit_tokens: int
+    remaining_tokens: int
+    reset: float
+
+
+def describe(principal: Principal, account: AccountBooks, key: KeyBooks | None, now: float) -> Standing:
+    """Return where account and key stand; on each axis the tighter of the two."""
+    limits = principal.limits
+    window = account.window
+    window.expire(now)
+    requests, left = limits.rpm, limits.rpm - window.requests
+    tokens, tokens_left = limits.tpm, limits.tpm - window.tokens
+    reset = window.reset(now)
+    if key is not None and principal.key_limited:
+        own = principal.key
+        key.window.expire(now)
+        reset = max(reset, key.window.reset(now))
+        if own.rpm is not None and own.rpm - key.window.requests < left:
+            requests, left = own.rpm, own.rpm - key.window.requests
+        if own.tpm is not None and own.tpm - key.window.tokens < tokens_left:
+            tokens, tokens_left = own.tpm, own.tpm - key.window.tokens
+    return Standing(requests, max(0, left), tokens, max(0, tokens_left), reset)
