@@ -184,9 +184,14 @@ def techstone(folder: Path, core: int, upstream: int, *, engine: bool = False) -
     port = free_port()
     (folder / "techstone.toml").write_text(
         f"[engine]\nenabled = {str(engine).lower()}\n"
+        # The first account's plan, with limits that are decided for every request and never reached.
+        "[plans.enterprise]\nrpm = 1_000_000_000\ntpm = 2_000_000_000\nconcurrent = 100_000\n"
         f'[[providers]]\nname = "up"\nbase_url = "http://127.0.0.1:{upstream}/v1"\n'
-        '[[models]]\nname = "gpt-4o"\nroutes = [{ provider = "up", model = "gpt-4o" }]\n'
-        '[[models]]\nname = "idle"\nroutes = [{ provider = "up", model = "idle" }]\n'
+        + "".join(
+            f'[[models]]\nname = "{name}"\nroutes = [{{ provider = "up", model = "{name}" }}]\n'
+            'price = { input = "2.50", output = "10.00", cached_input = "1.25" }\n'
+            for name in ("gpt-4o", "idle")
+        )
     )
     command = [sys.executable, "-m", "techstone", "serve", "--port", str(port)]
     with running(pin(core, command), folder) as process:

@@ -29,7 +29,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     names = ("endless-line", "endless-head")
     with providing() as (url, _):
         text = f'[[providers]]\nname = "up"\nbase_url = "{url}"\n' + "".join(
-            f'[[models]]\nname = "{name}"\nroutes = [{{ provider = "up", model = "{name}" }}]\n' for name in names
+            f'[[models]]\nname = "{name}"\nroutes = [{{ provider = "up", model = "{name}" }}]\n'
+            'price = { input = "0", output = "0" }\n'
+            for name in names
         )
         with serving(tmp_path_factory.mktemp("bounds"), text) as running:
             yield running

@@ -39,7 +39,9 @@ class Deployment:
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     with providing() as (url, received):
         text = f'[[providers]]\nname = "up"\nbase_url = "{url}"\n' + "".join(
-            f'[[models]]\nname = "{name}"\nroutes = [{{ provider = "up", model = "{name}" }}]\n' for name in MODELS
+            f'[[models]]\nname = "{name}"\nroutes = [{{ provider = "up", model = "{name}" }}]\n'
+            'price = { input = "0", output = "0" }\n'
+            for name in MODELS
         )
         with serving(tmp_path_factory.mktemp("sdks"), text) as service:
             yield Deployment(service, received)

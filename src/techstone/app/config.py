@@ -68,11 +68,15 @@ class ProviderEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """USD per million tokens, as strings: a price is exact, a float is not."""
+    """USD per million tokens, as strings: a price is exact, a float is not.
+
+    Without `cached_input` cached tokens cost as input, without `reasoning` reasoning tokens as output.
+    """
 
     input: str
     output: str
     cached_input: str | None = None
+    reasoning: str | None = None
 
 
 class RouteEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -165,6 +169,11 @@ def check(config: Config) -> None:
         raise ConfigError('data.database: only "sqlite" is available in this version')
     if config.data.limits != "memory":
         raise ConfigError('data.limits: only "memory" is available in this version')
+    if config.server.workers > 1:
+        raise ConfigError(
+            "server.workers: limits kept in memory belong to one process; set server.workers = 1 (one process serves "
+            "thousands of requests a second)"
+        )
     _check_range("engine.parallel", config.engine.parallel, 1, 256)
     _check_range("engine.context", config.engine.context, 256, 10_000_000)
     if config.engine.threads is not None:
@@ -228,7 +237,7 @@ def _check_model(path: str, model: ModelEntry) -> None:
         if tokens is not None:
             _check_range(f"{path}.{field}", tokens, 1, 2**31 - 1)
     if model.price is not None:
-        for field in ("input", "output", "cached_input"):
+        for field in model.price.__struct_fields__:
             price = getattr(model.price, field)
             try:
                 if price is not None:

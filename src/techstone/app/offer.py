@@ -1,7 +1,9 @@
 """From the configuration and the environment to the catalog: which plans, models and providers are on offer.
 
 The rule of the first start: a provider counts as configured when it stands in the file or its key is in the
-environment; without any, every well-known model name is answered by the built-in engine, and says so.
+environment; without any, every well-known model name is answered by the built-in engine, and says so. Every model has
+a price: the file's, else that of our table, else that of the list which comes with us; what only the engine answers is
+free, unless the file says otherwise; what nobody has a price for is refused.
 """
 
 from __future__ import annotations
@@ -10,9 +12,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from techstone.app import presets
+from techstone.app import presets, pricelist
 from techstone.app.config import Config, ConfigError
+from techstone.app.config import Price as PriceEntry
 from techstone.control.catalog.records import Catalog
+from techstone.core import pricing
+from techstone.core.pricing import FREE
 from techstone.core.snapshot import Model, Plan, Provider, Route, Timeouts
 from techstone.engine.options import BUILT_IN, name_model
 
@@ -43,9 +48,10 @@ def locate_engine(config: Config, environment: Mapping[str, str]) -> EngineAddre
 
 
 def compose(config: Config, environment: Mapping[str, str], engine: EngineAddress | None) -> Catalog:
-    """Return what is on offer; raise ConfigError where a route leads nowhere or there is nothing to offer."""
+    """Return what is on offer; raise ConfigError for a route to nowhere, an unknown price, no model at all."""
     providers = _list_providers(config, environment)
     models = _configured(config, {provider.name for provider in providers}, engine)
+    models = _price(models, config, {provider.name: provider.base_url for provider in providers})
     if not models:
         models = _well_known(providers, engine)
     if engine is not None:
@@ -53,7 +59,15 @@ def compose(config: Config, environment: Mapping[str, str], engine: EngineAddres
         providers.append(Provider(ENGINE, "engine", engine.base_url, ENGINE_KEY_ENV, {}, timeouts))
         models.setdefault(
             engine.model,
-            Model(engine.model, (Route(ENGINE, engine.model),), _CREATED, "techstone", engine.context, engine.context),
+            Model(
+                engine.model,
+                (Route(ENGINE, engine.model),),
+                _CREATED,
+                "techstone",
+                engine.context,
+                engine.context,
+                (FREE,),
+            ),
         )
     if not models:
         raise ConfigError("nothing to offer: enable [engine], or add a [[providers]] and its [[models]]")
@@ -109,14 +123,65 @@ def _configured(config: Config, providers: set[str], engine: EngineAddress | Non
                     f"models[{place}].routes[{number}].provider: there is no provider `{route.provider}`; "
                     f"configured: {names}"
                 )
+        prices: tuple[pricing.Price, ...] = ()
         if not routes and engine is not None and not providers:
-            routes = [Route(ENGINE, engine.model)]
+            # The file's price is that of the provider, who does not answer here.
+            routes, prices = [Route(ENGINE, engine.model)], (FREE,)
         if routes:
             owner = routes[0].provider if routes[0].provider != ENGINE else "techstone"
             models[entry.name] = Model(
-                entry.name, tuple(routes), _CREATED, owner, entry.context_window, entry.max_output_tokens
+                entry.name, tuple(routes), _CREATED, owner, entry.context_window, entry.max_output_tokens, prices
             )
     return models
+
+
+def _price(models: dict[str, Model], config: Config, urls: Mapping[str, str]) -> dict[str, Model]:
+    """Return the models with their prices; `urls` are the providers', by name. Raise ConfigError."""
+    entries = {entry.name: (place, entry.price) for place, entry in enumerate(config.models)}
+    found: dict[str, pricing.Price | None] = {}
+    unknown: dict[str, Route] = {}
+    for name, model in models.items():
+        route = min(model.routes, key=lambda route: route.priority)
+        written = entries[name][1]
+        if model.prices:
+            found[name] = model.prices[0]
+        elif written is not None:
+            found[name] = _read_price(written, "config")
+        elif all(route.provider == ENGINE for route in model.routes):
+            found[name] = FREE
+        elif (preset := _PRESETS.get((route.provider, route.model))) is not None:
+            found[name] = _read_price(preset, "preset")
+        else:
+            unknown[name] = route
+    questions = [
+        pricelist.Question(route.provider, urls.get(route.provider, ""), route.model) for route in unknown.values()
+    ]
+    found |= zip(unknown, pricelist.ask(questions), strict=True)
+    for name, price in found.items():
+        if price is None:
+            raise ConfigError(
+                f"models[{entries[name][0]}].name: no price is known for `{name}` of provider "
+                f'`{unknown[name].provider}`; write price = {{ input = "…", output = "…" }} (USD per million tokens; '
+                '"0" is a price)'
+            )
+    return {name: msgspec.structs.replace(model, prices=(found[name],)) for name, model in models.items()}
+
+
+def _read_price(written: PriceEntry | presets.ModelPreset, source: str) -> pricing.Price:
+    """Return a price that is written in USD; it was checked when it was read."""
+    cached, thought = written.cached_input, written.reasoning
+    return pricing.Price(
+        version=0,
+        valid_from=0,
+        input=pricing.parse(written.input),
+        output=pricing.parse(written.output),
+        cached_input=None if cached is None else pricing.parse(cached),
+        reasoning=None if thought is None else pricing.parse(thought),
+        source=source,
+    )
+
+
+_PRESETS = {(preset.provider, preset.name): preset for preset in presets.MODELS}
 
 
 def _well_known(providers: list[Provider], engine: EngineAddress | None) -> dict[str, Model]:
@@ -127,13 +192,15 @@ def _well_known(providers: list[Provider], engine: EngineAddress | None) -> dict
         if preset.provider in enabled:
             route = Route(preset.provider, preset.name)
             window, longest = preset.context_window, preset.max_output_tokens
+            price = _read_price(preset, "preset")
         elif engine is not None and not enabled:
             route = Route(ENGINE, engine.model)
             window = longest = engine.context
+            price = FREE
         else:
             continue
         owner = preset.provider if route.provider != ENGINE else "techstone"
-        models[preset.name] = Model(preset.name, (route,), _CREATED, owner, window, longest)
+        models[preset.name] = Model(preset.name, (route,), _CREATED, owner, window, longest, (price,))
     return models
 
 

@@ -49,6 +49,7 @@ class ModelPreset(msgspec.Struct, frozen=True):
     input: str
     output: str
     cached_input: str
+    reasoning: str | None = None  # None: as output, with every provider here
 
 
 MODELS = (

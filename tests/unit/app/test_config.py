@@ -65,6 +65,9 @@ def test_example_models_are_the_presets() -> None:
     assert [
         (m.name, m.routes[0].provider, m.context_window, m.max_output_tokens, m.price and m.price.input) for m in shown
     ] == [(m.name, m.provider, m.context_window, m.max_output_tokens, m.input) for m in presets.MODELS]
+    assert [(m.price and m.price.output, m.price and m.price.cached_input) for m in shown] == [
+        (m.output, m.cached_input) for m in presets.MODELS
+    ]
 
 
 PROVIDER = '[[providers]]\nname="p"\nbase_url="http://p/v1"\n'
@@ -79,6 +82,7 @@ MODEL = '[[models]]\nname="m"\n'
         ("[server]\nport = '1'", "server.port: expected `int`, got `str`"),
         ("[server]\nport = 65536", "server.port: expected 0 to 65535, found 65536"),
         ("[server]\nworkers = 0", "server.workers: expected 1 to 256"),
+        ("[server]\nworkers = 2", "server.workers: limits kept in memory belong to one process; "),
         ("[server]\ntls_cert = 'a'", "server.tls_cert and server.tls_key: give both or neither"),
         ("[server]\ntrusted_proxies = ['x']", "server.trusted_proxies[0]: "),
         ("[server]\npublic_url = 'api.example.com'", "server.public_url: expected a URL"),
@@ -104,6 +108,10 @@ MODEL = '[[models]]\nname="m"\n'
         (MODEL + "context_window = 0\nroutes = [{provider='p', model='m'}]", "models[0].context_window: expected 1"),
         (MODEL + "routes = [{provider='p', model='m'}]\nprice = {input='x', output='1'}", "models[0].price.input: "),
         (MODEL + "routes = [{provider='p', model='m'}]\nprice = {input=1.5, output='1'}", "models[0].price.input: "),
+        (
+            MODEL + "routes = [{provider='p', model='m'}]\nprice = {input='1', output='1', reasoning='0.0000000001'}",
+            "models[0].price.reasoning: an amount in USD",
+        ),
         ("[plans.gold]\nrpm = 0", "plans.gold.rpm: expected 1"),
         ("= 1", "not TOML: "),
     ],

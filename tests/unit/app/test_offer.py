@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from techstone.app import config, offer, presets
+from techstone.app import config, offer, presets, pricelist
 from techstone.app.config import Config, ConfigError
+from techstone.core.pricing import FREE, Price
 
 ENGINE = offer.EngineAddress("http://127.0.0.1:1/v1", "techstone-nano", 2048)
 
@@ -41,7 +42,8 @@ def test_secret_never_enters_the_catalog() -> None:
 def test_configured_models_are_the_offer() -> None:
     """With [[models]] in the file those are on offer, and the engine's own."""
     found = config.parse(
-        '[[providers]]\nname="p"\nbase_url="http://p/v1"\n[[models]]\nname="m"\nroutes=[{provider="p",model="x"}]'
+        '[[providers]]\nname="p"\nbase_url="http://p/v1"\n[[models]]\nname="m"\nroutes=[{provider="p",model="x"}]\n'
+        'price={input="1",output="2"}'
     )
     assert [model.name for model in offer.compose(found, {}, ENGINE).models] == ["m", "techstone-nano"]
     assert [model.name for model in offer.compose(found, {}, None).models] == ["m"]
@@ -98,3 +100,69 @@ def test_missing_secret_is_told_before_the_start() -> None:
     assert offer.missing_secrets(found, {}) == [
         "providers[0].api_key_env: the environment has no P_KEY; export it before the start"
     ]
+
+
+PROVIDER = '[[providers]]\nname="{name}"\nbase_url="http://p/v1"\n[[models]]\nname="m"\nroutes=[{routes}]\n'
+PRICED = 'price={input="1", output="2.5", cached_input="0.5", reasoning="3"}\n'
+
+
+def _find_price(text: str, environment: dict[str, str] | None = None) -> Price:
+    (price,) = offer.compose(config.parse(text), environment or {}, ENGINE).models[0].prices
+    return price
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[pricelist.Question]:
+    """Answer here in place of the list that comes with us, and return what was asked."""
+    asked: list[pricelist.Question] = []
+
+    def ask(questions: list[pricelist.Question]) -> list[Price | None]:
+        asked.extend(questions)
+        return [Price(0, 0, 7, 8, source="genai-prices") if q.model == "listed" else None for q in questions]
+
+    monkeypatch.setattr(pricelist, "ask", ask)
+    return asked
+
+
+def test_price_of_the_file_goes_first(asked: list[pricelist.Question]) -> None:
+    """Over the table's and the list's, also for a model that only the engine answers."""
+    wanted = Price(0, 0, 10**9, 2_500_000_000, 500_000_000, 3 * 10**9, "config")
+    route = '{provider="openai", model="gpt-4o"}'
+    assert _find_price(PROVIDER.format(name="openai", routes=route) + PRICED) == wanted
+    assert _find_price(PROVIDER.format(name="p", routes='{provider="engine", model="x"}') + PRICED) == wanted
+    assert asked == []
+
+
+def test_price_of_the_table_goes_before_the_list(asked: list[pricelist.Question]) -> None:
+    """A well-known provider's model needs no price, whatever name it is offered by."""
+    text = PROVIDER.format(name="openai", routes='{provider="openai", model="gpt-4o"}')
+    assert _find_price(text) == Price(0, 0, 2_500_000_000, 10**10, 1_250_000_000, None, "preset")
+    assert _find_price("", {"OPENAI_API_KEY": "k"}).source == "preset"
+    assert asked == []
+
+
+def test_price_of_the_list_is_that_of_the_route_tried_first(asked: list[pricelist.Question]) -> None:
+    """By priority, not by place in the file."""
+    routes = '{provider="openai", model="gpt-4o", priority=1}, {provider="openai", model="listed"}'
+    assert _find_price(PROVIDER.format(name="openai", routes=routes)).source == "genai-prices"
+    assert asked == [pricelist.Question("openai", "http://p/v1", "listed")]
+
+
+def test_what_only_the_engine_answers_is_free() -> None:
+    """Its own model, and well-known names while no provider is configured, whatever the file lists for these."""
+    assert {model.prices for model in offer.compose(Config(), {}, ENGINE).models} == {(FREE,)}
+    text = '[[models]]\nname="gpt-4o"\nroutes=[{provider="openai",model="gpt-4o"}]\n' + PRICED
+    assert _find_price(text) is FREE
+    assert _find_price(text, {"OPENAI_API_KEY": "k"}).source == "config"
+
+
+@pytest.mark.parametrize(
+    "routes", ['{provider="p", model="x"}', '{provider="engine", model="x"}, {provider="p", model="x", priority=1}']
+)
+def test_model_without_any_price_is_refused(asked: list[pricelist.Question], routes: str) -> None:
+    """The line names the model, its provider and what to write."""
+    with pytest.raises(ConfigError) as caught:
+        _find_price(PROVIDER.format(name="p", routes=routes))
+    assert str(caught.value).startswith("models[0].name: no price is known for `m` of provider `")
+    assert 'write price = { input = "…", output = "…" }' in str(caught.value)
+    assert len(asked) == 1
