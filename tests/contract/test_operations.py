@@ -14,7 +14,7 @@ import uvicorn
 
 from techstone.adapters.internal import InternalClient, answers
 from techstone.adapters.storage.memory import MemoryStore
-from techstone.control.accounts.records import NewAccount
+from techstone.control.accounts.records import NewAccount, PlanChange
 from techstone.control.asgi import build_internal
 from techstone.control.catalog.records import Catalog
 from techstone.control.keys.records import NewKey
@@ -84,7 +84,7 @@ async def test_account_changes(operations: Operations) -> None:
     """Plan, credit and suspension; an email with reserved characters travels whole."""
     who = "a+b&c=d%25@example.com"
     await operations.accounts.create(NewAccount(who))
-    assert (await operations.accounts.set_plan(who, "pro")).plan == "pro"
+    assert (await operations.accounts.set_plan(who, PlanChange("pro"))).plan == "pro"
     assert (await operations.accounts.add_credit(who, "1.5")).credit == "1.50"
     assert (await operations.accounts.suspend(who)).suspended
     assert not (await operations.accounts.suspend(who, suspended=False)).suspended

@@ -18,7 +18,7 @@ from techstone.adapters.storage import migrate
 from techstone.adapters.storage.memory import MemoryStore
 from techstone.adapters.storage.schema import METADATA
 from techstone.adapters.storage.sqlite import open_store
-from techstone.control.accounts.records import Account
+from techstone.control.accounts.records import Account, Terms
 from techstone.control.keys.records import Key, KeySettings
 from techstone.control.ports import StoreError, Taken
 
@@ -63,10 +63,13 @@ async def test_account_changes_are_kept(store: Store) -> None:
     """Plan, suspension and credit change alone."""
     await store.add_account(ACCOUNT)
     await store.add_account(OTHER)
-    await store.set_plan("acct_1", "enterprise")
+    await store.set_terms("acct_1", Terms("enterprise", rpm=7, monthly_cap=9))
     await store.set_suspended("acct_1", suspended=True)
-    await store.add_credit("acct_1", 2**62)
-    changed = msgspec.structs.replace(ACCOUNT, plan="enterprise", suspended=True, credit_nano=2**62 + 5)
+    assert await store.ledger.grant("acct_1", 2**62, "test")
+    assert not await store.ledger.grant("acct_1", 2**62, "more than an account holds")
+    changed = msgspec.structs.replace(
+        ACCOUNT, plan="enterprise", rpm=7, monthly_cap=9, suspended=True, granted_nano=2**62 + 5
+    )
     assert await store.list_accounts() == (changed, OTHER)
 
 
@@ -121,7 +124,7 @@ async def test_changes_are_exactly_those_after_a_revision(store: Store) -> None:
     await store.add_key(KEY)
     assert await store.read_revision() == 2
     assert await store.read_changes(2) == msgspec.structs.replace(await store.read_changes(2), accounts=(), keys=())
-    await store.set_plan("acct_1", "pro")
+    await store.set_terms("acct_1", Terms("pro"))
     changes = await store.read_changes(2)
     assert (changes.revision, len(changes.accounts), changes.keys) == (3, 1, ())
 
@@ -153,7 +156,7 @@ async def test_two_processes_see_each_other(tmp_path: Path) -> None:
     """What one store commits, another on the same file reads; concurrent writers all get through."""
     first, second = await open_store(tmp_path / "t.db"), await open_store(tmp_path / "t.db")
     await first.add_account(ACCOUNT)
-    await asyncio.gather(*(store.set_plan("acct_1", "pro") for store in (first, second) for _ in range(20)))
+    await asyncio.gather(*(store.set_terms("acct_1", Terms("pro")) for store in (first, second) for _ in range(20)))
     assert await second.read_revision() == await first.read_revision() == 41
     assert (await second.read_facts()).durable
     await first.close()

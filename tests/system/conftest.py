@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from techstone.adapters.journal.segments import recover
+from techstone.adapters.journal.writer import JournalWriter
+from techstone.adapters.limits.memory import MemoryLimits
 from techstone.adapters.upstreams.http import HttpUpstreams
 from techstone.app.wiring import Gateway, Outside
 from techstone.core import keys
@@ -18,7 +23,7 @@ from techstone.gateway.front import Front
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from techstone.core.record import RequestRecord
+    from techstone.core.usage import UsageRecord
     from techstone.gateway.exchange import Exchange
 
     Behaviour = Callable[["Upstream", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -72,7 +77,7 @@ class Books:
     """Keeps what the gateway reports."""
 
     def __init__(self) -> None:
-        self.records: list[RequestRecord] = []
+        self.records: list[UsageRecord] = []
         self.defects: list[Exception] = []
         self.insecures = 0
         self.paths: list[bytes] = []
@@ -105,8 +110,16 @@ class House:
         upstream = await asyncio.start_server(self.upstream.serve, "127.0.0.1", 0)
         control = await asyncio.start_unix_server(self._control, f"{folder}/c")
         self.upstream.port = upstream.sockets[0].getsockname()[1]
+        view = View(self._snapshot())
+        journal = Path(folder, "journal")
+        journal.mkdir()
+        self.limits = MemoryLimits(time.monotonic, time.time)
+        self.journal = JournalWriter(loop, journal, recover(journal, lambda: "0" * 16))
+        self.limits.anchor(view, self.journal.journal)
         outside = Outside(
-            snapshots=_Snapshots(View(self._snapshot())),
+            snapshots=_Snapshots(view),
+            limits=self.limits,
+            journal=self.journal,
             journalist=self.books,
             render_metrics=lambda: b"# none\n",
             environment={"UP_KEY": "sk-upstream"},
@@ -114,7 +127,7 @@ class House:
             trust=Trust(),
         )
         self.gateway = Gateway(loop, outside)
-        self.gateway.connections.start()
+        self.gateway.start()
         server = await loop.create_server(lambda: Front(self.gateway.connections), "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         return [upstream, control, server]
@@ -131,7 +144,7 @@ class House:
         url = f"http://127.0.0.1:{self.upstream.port}/v1"
         return Snapshot(
             1,
-            plans=(Plan("pro", 500, 2_000_000, 50, "postpaid"),),
+            plans=(Plan("pro", 100_000, 200_000_000, 500, "postpaid"),),
             accounts=(Account("a1", "a@example.com", "pro"),),
             keys=(
                 Key("k1", keys.digest(self.key.encode()).hex(), "a1", "all", "ts_live_…"),
@@ -179,6 +192,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
     servers = await house.start(str(tmp_path_factory.mktemp("h")))
     yield house
     house.gateway.close()
+    house.journal.close()
     assert isinstance(house.gateway.upstreams, HttpUpstreams)
     for server in servers:
         server.close()

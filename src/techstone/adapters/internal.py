@@ -16,6 +16,7 @@ import msgspec
 from techstone.control.accounts.records import AccountShown, CreditAdded, NewAccount, PlanChange, Suspension
 from techstone.control.catalog.records import ModelShown
 from techstone.control.keys.records import CreatedKey, KeyChosen, KeyShown, NewKey, Rotation
+from techstone.control.ledger.records import Grouping, RequestShown, UsageShown, Violation
 from techstone.control.operations import Facts
 from techstone.control.ports import StoreError
 from techstone.core.errors import AccountNotFound, ApiError, InvalidRequest, KeyNotFound, NotFound, ServerError
@@ -103,6 +104,7 @@ class InternalClient:
         self.accounts = _Accounts(caller)
         self.keys = _Keys(caller)
         self.catalog = _Catalog(caller)
+        self.ledger = _Ledger(caller)
 
     async def doctor(self) -> Facts:
         """Return facts for `doctor`."""
@@ -127,8 +129,8 @@ class _Accounts:
     async def show(self, who: str) -> AccountShown:
         return await self._caller.call("GET", "/accounts/one?" + urlencode({"who": who}), AccountShown)
 
-    async def set_plan(self, who: str, plan: str) -> AccountShown:
-        return await self._change("plan", who, PlanChange(plan))
+    async def set_plan(self, who: str, change: PlanChange) -> AccountShown:
+        return await self._change("plan", who, change)
 
     async def add_credit(self, who: str, usd: str) -> AccountShown:
         return await self._change("credit", who, CreditAdded(usd))
@@ -168,3 +170,24 @@ class _Catalog:
 
     async def list_models(self) -> tuple[ModelShown, ...]:
         return await self._caller.call("GET", "/models", tuple[ModelShown, ...])
+
+
+class _Ledger:
+    """Usage and the ledger's soundness."""
+
+    def __init__(self, caller: _Caller) -> None:
+        self._caller = caller
+
+    async def list_requests(self, account: str | None, since: int) -> tuple[RequestShown, ...]:
+        return await self._caller.call("GET", _query("/usage/requests", account, since), tuple[RequestShown, ...])
+
+    async def sum_usage(self, account: str | None, since: int, by: Grouping) -> tuple[UsageShown, ...]:
+        return await self._caller.call("GET", _query("/usage", account, since, by=by), tuple[UsageShown, ...])
+
+    async def check(self) -> tuple[Violation, ...]:
+        return await self._caller.call("GET", "/ledger/violations", tuple[Violation, ...])
+
+
+def _query(path: str, account: str | None, since: int, **more: str) -> str:
+    named = {} if account is None else {"account": account}
+    return f"{path}?" + urlencode({"since": since, **named, **more})

@@ -17,6 +17,7 @@ from techstone.core import snapshot as seam
 from techstone.core.snapshot import Delta, Snapshot, SnapshotError, View
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _CONNECT_SECONDS = 2.0
@@ -49,6 +50,8 @@ class SnapshotFollower:
         self._socket = socket
         self._copy = copy
         self._arrived = asyncio.Event()
+        self.heard: Callable[[View], None] | None = None
+        """Called with the view of every whole snapshot of the control plane, before any change to it."""
         self.followed = asyncio.Event()
         """Set once the control plane itself was heard."""
 
@@ -111,6 +114,8 @@ class SnapshotFollower:
             snapshot = seam.advance(None if current is None else current.snapshot, frame)
             following = current if current is not None and snapshot is current.snapshot else View(snapshot)
         if following is not current:
+            if self.heard is not None and isinstance(frame, Snapshot):
+                self.heard(following)
             self.view = following
             self._arrived.set()
         self.problem = None

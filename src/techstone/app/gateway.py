@@ -7,13 +7,19 @@ import contextlib
 import gc
 import ipaddress
 import os
+import secrets
 import signal
 import socket
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import uvloop
 
+from techstone.adapters.journal.segments import JournalDamaged, JournalInUse, Lock, recover
+from techstone.adapters.journal.shipping import Shipping
+from techstone.adapters.journal.writer import JournalWriter
+from techstone.adapters.limits.memory import MemoryLimits
 from techstone.adapters.snapshots import SnapshotFollower
 from techstone.adapters.telemetry.log import Log
 from techstone.adapters.telemetry.meter import Telemetry
@@ -28,7 +34,9 @@ if TYPE_CHECKING:
 
     from techstone.app.config import ServerSection
     from techstone.app.place import Place
+    from techstone.core.snapshot import View
     from techstone.gateway.connections import Connections
+    from techstone.gateway.ports import Upstreams
 
 LISTEN_FD = "TECHSTONE_LISTEN_FD"
 # A gateway whose control plane is down serves by the snapshot on disk, after having waited so long.
@@ -106,8 +114,11 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
     log = Log(sys.stderr.fileno())
     follower = SnapshotFollower(place.internal_socket, place.snapshot)
     telemetry = Telemetry(loop, follower, log)
+    books = Books(loop, place, follower)
     outside = Outside(
         snapshots=follower,
+        limits=books.limits,
+        journal=books.writer,
         journalist=telemetry,
         render_metrics=telemetry.render,
         environment=os.environ,
@@ -120,17 +131,64 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
     follower.load()
     following = loop.create_task(follower.run())
     await listener.start()
-    gateway.connections.start()
+    gateway.start()
+    books.start(gateway.upstreams)
     announcing = loop.create_task(_announce(follower))
     try:
         await serve(listener, gateway.connections, server.drain)
     finally:
         gateway.close()
+        books.close()
         telemetry.close()
         log.close()
         for task in (following, announcing):
             task.cancel()
         await asyncio.gather(following, announcing, return_exceptions=True)
+
+
+class Books:
+    """The gateway's limits and its journal: what it must remember; raise ConfigError for a journal that is no use."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, place: Place, follower: SnapshotFollower) -> None:
+        place.prepare()
+        self._loop = loop
+        self._socket = place.internal_socket
+        try:
+            self._lock = Lock(place.journal)
+            recovered = recover(place.journal, lambda: secrets.token_hex(8))
+            self.limits = MemoryLimits(time.monotonic, time.time)
+            last = recovered.records[-1][0] if recovered.records else 0
+            closed = list(enumerate(recovered.unfinished, last + 1))  # the writer appends them as its first
+            self.limits.recover([*recovered.records, *closed])
+            self.writer = JournalWriter(loop, place.journal, recovered)
+        except (JournalDamaged, JournalInUse) as error:
+            raise ConfigError(str(error)) from error
+        except OSError as error:
+            raise ConfigError(f"journal {place.journal}: {error.strerror or error}") from error
+        follower.heard = self._hear
+        self._shipping: Shipping | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def _hear(self, view: View) -> None:
+        self.limits.anchor(view, self.writer.journal)
+
+    def start(self, upstreams: Upstreams) -> None:
+        """Begin to ship, and to renew what is held."""
+        self._shipping = Shipping(self.writer, upstreams, self._socket, time.time)
+        self._shipping.start()
+        self._sweep()
+
+    def _sweep(self) -> None:
+        self._timer = self._loop.call_later(self.limits.sweep(), self._sweep)
+
+    def close(self) -> None:
+        """Write what waits, and let go."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._shipping is not None:
+            self._shipping.stop()
+        self.writer.close()
+        self._lock.release()
 
 
 async def _announce(follower: SnapshotFollower) -> None:

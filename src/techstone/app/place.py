@@ -35,6 +35,11 @@ class Place(msgspec.Struct, frozen=True):
         return self.data / "snapshot.json"
 
     @property
+    def journal(self) -> Path:
+        """The folder of the journal."""
+        return self.data / "journal"
+
+    @property
     def run(self) -> Path:
         """The folder of the sockets; outside of the data folder only where its path is too long for a socket."""
         folder = self.data / "run"
@@ -55,7 +60,7 @@ class Place(msgspec.Struct, frozen=True):
 
     def prepare(self) -> None:
         """Create the folders, readable for nobody else; raise ConfigError."""
-        for folder in (self.data, self.run):
+        for folder in (self.data, self.run, self.journal):
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 owner = folder.stat().st_uid

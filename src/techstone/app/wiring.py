@@ -13,13 +13,14 @@ import msgspec
 from techstone.adapters.upstreams.http import HttpUpstreams
 from techstone.gateway.admission import Doorkeeper
 from techstone.gateway.catalog import Catalog
-from techstone.gateway.chat import ChatCompletions
+from techstone.gateway.chat import ChatCompletions, Desk
 from techstone.gateway.connections import Connections, Journalist, Trust
 from techstone.gateway.directory import Directory, Route
 from techstone.gateway.dispatch import Dispatch
 from techstone.gateway.forward import Forward
 from techstone.gateway.health import Health
-from techstone.gateway.ports import Snapshots
+from techstone.gateway.ports import Journal, LimitStore, Snapshots
+from techstone.gateway.quota import Quota
 from techstone.gateway.settlement import Settlement
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class Outside(msgspec.Struct):
     """What the gateway is given of the world: ports filled with adapters, and the environment."""
 
     snapshots: Snapshots
+    limits: LimitStore
+    journal: Journal
     journalist: Journalist
     render_metrics: Callable[[], bytes]
     environment: Mapping[str, str]
@@ -41,20 +44,41 @@ class Gateway:
     """A wired gateway: its connections for the listener, and what the metrics look at."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, outside: Outside) -> None:
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
         self.upstreams = HttpUpstreams(loop, outside.environment)
         # Weighted choice among routes, not a secret.
         self.dispatch = Dispatch(self.upstreams, loop.time, random.random, outside.environment)
-        doorkeeper = Doorkeeper(outside.snapshots, time.time)
-        chat = ChatCompletions(doorkeeper, self.dispatch, Settlement(loop.time), time.time)
+        quota = Quota(outside.limits, time.monotonic)
+        doorkeeper = Doorkeeper(outside.snapshots, outside.limits, quota, time.time)
+        self.settlement = Settlement(loop.time, outside.limits, outside.journal)
+        chat = ChatCompletions(Desk(doorkeeper, outside.limits, self.dispatch, self.settlement, time.time))
         catalog = Catalog(outside.snapshots)
         health = Health(outside.snapshots, outside.render_metrics, lambda: self.connections.draining)
         forward = Forward(self.upstreams, outside.control_socket)
         directory = _list_endpoints(doorkeeper, chat, catalog, health, forward)
-        self.connections = Connections(loop, directory, outside.journalist, seed=os.urandom(8), trust=outside.trust)
+        self.connections = Connections(
+            loop,
+            directory,
+            outside.journalist,
+            describe_limits=quota.describe,
+            seed=os.urandom(8),
+            trust=outside.trust,
+        )
+
+    def start(self) -> None:
+        """Begin to keep time: for the connections' deadlines, for streams that run."""
+        self.connections.start()
+        self._tick()
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(self.settlement.checkpoint(), self._tick)
 
     def close(self) -> None:
         """Give every connection up."""
         self.connections.stop()
+        if self._timer is not None:
+            self._timer.cancel()
         self.upstreams.close()
 
 
@@ -63,7 +87,7 @@ def _list_endpoints(
 ) -> Directory:
     """Return the API: every URL with and without /v1, since SDKs append to the base URL that they are given."""
     get = (b"GET", b"HEAD")
-    completions = Route((b"POST",), chat.create, check=doorkeeper.check, json=True)
+    completions = Route((b"POST",), chat.create, check=doorkeeper.check_completion, json=True)
     models = Route(get, catalog.list, check=doorkeeper.check, json=False)
     model = Route(get, catalog.show, check=doorkeeper.check, json=False)
     exact = {

@@ -17,6 +17,7 @@ from litestar.response import Stream
 from techstone.control.accounts.api import route_accounts
 from techstone.control.catalog.api import route_catalog
 from techstone.control.keys.api import route_keys
+from techstone.control.ledger.api import route_ledger
 from techstone.control.operations import Facts
 from techstone.control.pages.guide import Guide, route_guide
 from techstone.core.errors import ApiError, InvalidRequest, MethodNotAllowed, ServerError, UrlNotFound
@@ -59,7 +60,8 @@ def build_internal(services: Services, publisher: Publisher) -> Litestar:
             publisher.nudge()
 
     rooms = [route_accounts(services.accounts), route_keys(services.keys), route_catalog(services.catalog)]
-    return _build([Router("/internal", route_handlers=[follow, doctor, *rooms], after_response=nudge)])
+    commands = Router("/internal", route_handlers=[follow, doctor, *rooms], after_response=nudge)
+    return _build([commands, Router("/internal", route_handlers=[route_ledger(services.ledger)])])
 
 
 def build_public(guide: Guide) -> Litestar:

@@ -13,9 +13,10 @@ import msgspec
 from techstone.control.ports import StoreFacts
 
 if TYPE_CHECKING:
-    from techstone.control.accounts.records import AccountShown, NewAccount
+    from techstone.control.accounts.records import AccountShown, NewAccount, PlanChange
     from techstone.control.catalog.records import ModelShown
     from techstone.control.keys.records import CreatedKey, KeyShown, NewKey
+    from techstone.control.ledger.records import Grouping, RequestShown, UsageShown, Violation
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -42,8 +43,8 @@ class AccountOperations(Protocol):
     async def show(self, who: str) -> AccountShown:
         """Return one; NotFound."""
 
-    async def set_plan(self, who: str, plan: str) -> AccountShown:
-        """Change its plan."""
+    async def set_plan(self, who: str, change: PlanChange) -> AccountShown:
+        """Change its plan, with custom numbers and a cap where there are any."""
 
     async def add_credit(self, who: str, usd: str) -> AccountShown:
         """Add credit, in USD."""
@@ -75,6 +76,19 @@ class CatalogOperations(Protocol):
         """Return every model."""
 
 
+class LedgerOperations(Protocol):
+    """Usage and the ledger's soundness."""
+
+    async def list_requests(self, account: str | None, since: int) -> tuple[RequestShown, ...]:
+        """Return the requests of an account (email or id; None: all) since a unix time, oldest first."""
+
+    async def sum_usage(self, account: str | None, since: int, by: Grouping) -> tuple[UsageShown, ...]:
+        """Return sums of whole hours since a unix time."""
+
+    async def check(self) -> tuple[Violation, ...]:
+        """Return every invariant that does not hold."""
+
+
 class Operations(Protocol):
     """Everything together; `close` it when done."""
 
@@ -89,6 +103,10 @@ class Operations(Protocol):
     @property
     def catalog(self) -> CatalogOperations:
         """Catalog."""
+
+    @property
+    def ledger(self) -> LedgerOperations:
+        """Ledger."""
 
     async def doctor(self) -> Facts:
         """Return facts for `doctor`."""

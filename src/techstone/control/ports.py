@@ -13,11 +13,15 @@ import msgspec
 
 from techstone.control.accounts.records import Account
 from techstone.control.keys.records import Key
+from techstone.control.ledger.records import Spending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from techstone.control.accounts.records import Terms
+    from techstone.control.ledger.records import Grouping, Sums, Violation
     from techstone.core.snapshot import Plan
+    from techstone.core.usage import UsageRecord
 
     Clock = Callable[[], int]
     """Unix seconds."""
@@ -64,6 +68,7 @@ class Records(msgspec.Struct, frozen=True):
     revision: int
     accounts: tuple[Account, ...] = ()
     keys: tuple[Key, ...] = ()
+    spending: Spending = Spending(0, {}, {}, {}, {})
 
 
 class StoreFacts(msgspec.Struct, frozen=True):
@@ -74,6 +79,27 @@ class StoreFacts(msgspec.Struct, frozen=True):
     schema: str
     durable: bool
     size: int  # bytes
+
+
+class LedgerStore(Protocol):
+    """The ledger: what the gateways' journals say, booked once."""
+
+    async def apply(self, journal: str, first: int, records: Sequence[UsageRecord]) -> int:
+        """Book what is new of a journal's records from number `first` on; return the number of the last one booked."""
+
+    async def grant(self, account: str, nano: int, note: str) -> bool:
+        """Add credit; say whether the account can hold so much."""
+
+    async def list_requests(
+        self, account: str | None, since: int, limit: int | None = None
+    ) -> tuple[tuple[UsageRecord, str], ...]:
+        """Return requests since a unix time in milliseconds, oldest first, each with its account's email."""
+
+    async def sum_usage(self, account: str | None, since: int, by: Grouping) -> tuple[Sums, ...]:
+        """Return sums of whole hours (of whole days by day) since a unix time in seconds."""
+
+    async def check(self, prepaid: Sequence[str]) -> tuple[Violation, ...]:
+        """Return every invariant that does not hold; `prepaid` are the names of prepaid plans."""
 
 
 class AccountStore(Protocol):
@@ -88,14 +114,15 @@ class AccountStore(Protocol):
     async def list_accounts(self) -> tuple[Account, ...]:
         """Return all, oldest first."""
 
-    async def set_plan(self, account_id: str, plan: str) -> None:
-        """Change the plan."""
+    @property
+    def ledger(self) -> LedgerStore:
+        """What was granted, used and spent."""
+
+    async def set_terms(self, account_id: str, terms: Terms) -> None:
+        """Change plan, custom limits and cap, together."""
 
     async def set_suspended(self, account_id: str, *, suspended: bool) -> None:
         """Suspend the account or let it in again."""
-
-    async def add_credit(self, account_id: str, nano: int) -> None:
-        """Add so many nano-dollars to the credit."""
 
 
 class KeyStore(Protocol):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from techstone.control.accounts.records import Account
     from techstone.control.catalog.records import Catalog
     from techstone.control.keys.records import Key
+    from techstone.control.ledger.records import Spending
     from techstone.control.ports import Records, Store
 
 # So many frames may wait for one subscriber: some minutes of a busy day.
@@ -38,6 +39,7 @@ class Publisher:
         self._report = report
         self._current = seam.Snapshot(0)
         self._changed = asyncio.Event()
+        self._turn = asyncio.Lock()
         self._followers: set[asyncio.Queue[bytes | None]] = set()
 
     @property
@@ -51,15 +53,28 @@ class Publisher:
 
     async def load(self) -> None:
         """Read the whole; must be done before `run` and `subscribe`."""
+        self._current = await self._read()
+
+    async def _read(self) -> seam.Snapshot:
         records = await self._store.read_all()
-        self._current = seam.Snapshot(
+        return seam.Snapshot(
             records.revision,
             plans=self._catalog.plans,
-            accounts=tuple(map(_tell_account, records.accounts)),
-            keys=tuple(map(_tell_key, records.keys)),
+            accounts=tuple(_tell_account(account, records.spending) for account in records.accounts),
+            keys=tuple(_tell_key(key, records.spending) for key in records.keys),
             models=self._catalog.models,
             providers=self._catalog.providers,
+            applied=records.spending.applied,
+            as_of_day=records.spending.day,
         )
+
+    async def _refresh(self) -> seam.Snapshot:
+        """Return the whole as it is now: what was spent changes all the time, without a revision of its own."""
+        while True:
+            await self._advance()
+            fresh = await self._read()
+            if fresh.revision == self._current.revision:
+                return fresh
 
     async def run(self) -> None:
         """Publish what changes, until cancelled."""
@@ -79,6 +94,10 @@ class Publisher:
                 told = True
 
     async def _advance(self) -> None:
+        async with self._turn:
+            await self._follow()
+
+    async def _follow(self) -> None:
         base = self._current.revision
         if await self._store.read_revision() == base:
             return
@@ -100,9 +119,10 @@ class Publisher:
     async def subscribe(self) -> AsyncIterator[bytes]:
         """Yield frames as lines: the whole snapshot, then what changes; ends when the subscriber is let go."""
         queue: asyncio.Queue[bytes | None] = asyncio.Queue(_LONGEST_QUEUE)
+        whole = await self._refresh()
         self._followers.add(queue)
         try:
-            yield seam.encode(self._current)
+            yield seam.encode(whole)
             while True:
                 try:
                     async with asyncio.timeout(self._heartbeat):
@@ -128,17 +148,29 @@ def _tell_changes(base: int, records: Records) -> seam.Delta:
     return seam.Delta(
         base,
         records.revision,
-        accounts=tuple(map(_tell_account, records.accounts)),
-        keys=tuple(_tell_key(key) for key in records.keys if key.revoked_at is None),
+        accounts=tuple(_tell_account(account, records.spending) for account in records.accounts),
+        keys=tuple(_tell_key(key, records.spending) for key in records.keys if key.revoked_at is None),
         gone_keys=tuple(key.id for key in records.keys if key.revoked_at is not None),
     )
 
 
-def _tell_account(account: Account) -> seam.Account:
-    return seam.Account(account.id, account.email, account.plan, account.suspended)
+def _tell_account(account: Account, spending: Spending) -> seam.Account:
+    return seam.Account(
+        id=account.id,
+        email=account.email,
+        plan=account.plan,
+        suspended=account.suspended,
+        rpm=account.rpm,
+        tpm=account.tpm,
+        concurrent=account.concurrent,
+        granted=account.granted_nano,
+        spent=account.spent_nano,
+        spent_month=spending.accounts_month.get(account.id, 0),
+        monthly_cap=account.monthly_cap,
+    )
 
 
-def _tell_key(key: Key) -> seam.Key:
+def _tell_key(key: Key, spending: Spending) -> seam.Key:
     settings = key.settings
     return seam.Key(
         id=key.id,
@@ -151,4 +183,8 @@ def _tell_key(key: Key) -> seam.Key:
         rpm=settings.rpm,
         tpm=settings.tpm,
         concurrent=settings.concurrent,
+        daily_cap=settings.daily_cap,
+        monthly_cap=settings.monthly_cap,
+        spent_day=spending.keys_day.get(key.id, 0),
+        spent_month=spending.keys_month.get(key.id, 0),
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from techstone.control.accounts.service import Accounts
 from techstone.control.catalog.service import Offers
 from techstone.control.keys.service import Keys
+from techstone.control.ledger.service import Ledger
 from techstone.control.operations import Facts
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ class Services:
         self.store = store
         self.catalog = Offers(catalog)
         self.accounts = Accounts(store, self.catalog, clock, randomness)
+        self.ledger = Ledger(
+            store.ledger, self.accounts, [plan.name for plan in catalog.plans if plan.billing == "prepaid"]
+        )
         self.keys = Keys(store, self.accounts, self.catalog, clock, randomness)
 
     async def doctor(self) -> Facts:

@@ -6,6 +6,7 @@ An answer that has the full form already is copied, with the model's name exchan
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -15,6 +16,8 @@ from techstone.wire.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from techstone.wire.usage import BilledUsage
 
 _FINISHES = frozenset(("stop", "length", "tool_calls", "content_filter", "function_call"))
 _KEPT = ("service_tier", "system_fingerprint", "metadata", "moderation")
@@ -63,6 +66,8 @@ class _Choice(msgspec.Struct):
     logprobs: object = None
 
 
+# Unescaped quotes: never inside a string, so a member of some object; if it is the only one, the answer's own.
+_USAGE = re.compile(rb'"usage": ?\{(?=")')
 _FULL = msgspec.json.Decoder(_Full)
 _CHOICES = msgspec.json.Decoder(list[_Choice])
 
@@ -92,6 +97,17 @@ def rewrite(body: bytes, model: str, fallback: Callable[[], tuple[str, int]], ta
         return body.replace(found, b'"model":' + asked)
     fields = _FIELDS.decode(body)
     fields["model"] = msgspec.Raw(asked)
+    return _ENCODER.encode(fields)
+
+
+def put_usage(body: bytes, usage: BilledUsage) -> bytes:
+    """Return the answer with its cost in its usage; what is written already stays as it is, where it may."""
+    found = _USAGE.search(body)
+    if found is not None and b'"cost"' not in body and _USAGE.search(body, found.end()) is None:
+        end = found.end()
+        return b'%b"cost":"%b",%b' % (body[:end], (usage.cost or "").encode(), body[end:])
+    fields = _FIELDS.decode(body)
+    fields["usage"] = msgspec.Raw(_ENCODER.encode(usage))
     return _ENCODER.encode(fields)
 
 

@@ -12,7 +12,7 @@
     ├── HeadTooLarge 431
     ├── RateLimited 429            QuotaExceeded
     ├── ServerError 500            UpstreamFailed
-    └── ServiceUnavailable 503     UpstreamUnavailable · Draining · NotReady
+    └── ServiceUnavailable 503     UpstreamUnavailable · Draining · NotReady · LedgerUnavailable · JournalUnwritable
 
 Raised anywhere with the fact, printed once (`gateway/exchange`): before the first byte as status and JSON, after it as
 an SSE error event. Statuses: product spec, "Error Codes"; types and codes: conformance of OpenAI's SDKs, which map the
@@ -260,7 +260,7 @@ class RateLimited(ApiError):
     type = "rate_limit_error"
     code = "rate_limit_exceeded"
 
-    def __init__(self, message: str, retry_after: float) -> None:
+    def __init__(self, message: str, retry_after: float | None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
 
@@ -326,3 +326,23 @@ class NotReady(ServiceUnavailable):
 
     def __init__(self) -> None:
         super().__init__("The service is starting. Try again in a moment.")
+
+
+class LedgerUnavailable(ServiceUnavailable):
+    """503: what costs money must wait until it is known who has credit (this gateway has not heard of it yet)."""
+
+    code = "ledger_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("The credit of accounts is not known yet. Try again in a moment.")
+
+
+class JournalUnwritable(ServiceUnavailable):
+    """503: usage cannot be recorded durably now (disk full, or too much of it waits), so nothing new is served."""
+
+    code = "journal_unwritable"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Usage cannot be recorded at the moment, so that no requests are served. Try again later.", 5.0
+        )

@@ -194,18 +194,23 @@ def top_up(grant: Grant, tokens: int, nano: int, now: float, period: Period) -> 
     return None
 
 
-def affordable(grant: Grant, cost: int) -> int:
-    """Return what of a cost may be charged: a prepaid account never goes below zero, whatever an upstream reports.
+def cover(grant: Grant, cost: int) -> int:
+    """Return what of a cost may be charged, and hold it: a prepaid account never goes below zero.
 
     An upstream may count more than was held (hidden reasoning, another tokenizer); what credit does not cover is ours
     to bear.
     """
     principal = grant.claim.principal
     excess = cost - grant.claim.nano
-    if excess <= 0 or principal.plan.billing != "prepaid":
+    if excess <= 0:
         return cost
-    left = principal.account.granted - grant.account.spent - grant.account.held
-    return cost - max(0, excess - max(0, left))
+    if principal.plan.billing == "prepaid":
+        left = principal.account.granted - grant.account.spent - grant.account.held
+        excess = min(excess, max(0, left))
+        cost = grant.claim.nano + excess
+    _hold(grant, excess)
+    grant.claim.nano += excess
+    return cost
 
 
 def settle(grant: Grant, tokens: int, cost: int, now: float, period: Period) -> None:

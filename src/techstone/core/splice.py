@@ -20,7 +20,7 @@ from techstone.core.tally import read_usage
 
 if TYPE_CHECKING:
     from techstone.core.tally import Tally
-    from techstone.wire.usage import Usage
+    from techstone.wire.usage import BilledUsage
 
 _CHOICES = b'"choices":['
 # One choice with text, in the order of OpenAI's and vLLM's servers. Escapes are checked here, so that the text need not
@@ -191,7 +191,7 @@ class ChatStream:
             if self._splitter is None:
                 self._line = b"data: " + head
 
-    def last_chunk(self, usage: Usage) -> bytes:
+    def last_chunk(self, usage: BilledUsage) -> bytes:
         """Return the usage chunk if the client asked for it."""
         if not self._asked:
             return b""

@@ -43,11 +43,12 @@ class Tally:
     them, counts like a whole answer.
     """
 
-    __slots__ = ("_counters", "_estimate", "_held", "_pieces", "usage")
+    __slots__ = ("_counters", "_estimate", "_held", "_pieces", "size", "usage")
 
     def __init__(self, estimate: Callable[[], int]) -> None:
         self._estimate = estimate
         self.usage: Usage | None = None
+        self.size = 0  # of the texts so far, in bytes or characters: never less than their tokens
         self._counters: dict[tuple[int, str], tokens.Counter] = {}
         self._pieces: list[bytes] = []
         self._held = 0
@@ -55,7 +56,9 @@ class Tally:
     def take_escaped(self, piece: bytes) -> None:
         """Take content of choice 0 as it stands between the quotes of a JSON string, checked before."""
         self._pieces.append(piece)
-        self._held += len(piece)
+        size = len(piece)
+        self.size += size
+        self._held += size
         if self._held > _HELD:
             self._flush()
 
@@ -63,6 +66,7 @@ class Tally:
         """Take text of a choice; `part` says which of its texts."""
         if text:
             self._flush()
+            self.size += len(text)
             self._count(text, (choice, part))
 
     def _flush(self) -> None:

@@ -1,7 +1,7 @@
-"""Who may: from the head of a request to a principal, from the principal and the model to an admission.
+"""Who may: from the head of a request to a principal, from the principal and the request to what it is granted.
 
-Order of the checks: key (401) before body, model exists (404) before permission (403). One function decides who asks;
-a key anywhere but in `Authorization: Bearer` is no key (row A-5).
+Order of the checks: key (401) before body, model exists (404) before permission (403), then limits (429). One
+function decides who asks; a key anywhere but in `Authorization: Bearer` is no key (row A-5).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from techstone.core import keys
+from techstone.core import keys, pricing, refusals
 from techstone.core.errors import (
     AccountSuspended,
     ApiError,
@@ -20,32 +20,42 @@ from techstone.core.errors import (
     ModelNotFound,
     NotReady,
 )
+from techstone.core.limits import Claim, Refusal
+from techstone.core.pricing import Price
+from techstone.core.reservation import Reservation, reserve
 from techstone.core.snapshot import Model, Principal, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from techstone.core.chat import ChatRequest
+    from techstone.core.limits import Grant
     from techstone.gateway.exchange import Exchange
-    from techstone.gateway.ports import Snapshots
+    from techstone.gateway.ports import LimitStore, Snapshots
+    from techstone.gateway.quota import Quota
 
 
 # Headers with good keys only, so that nobody can fill it: as many as a process sees accounts in a day.
 _REMEMBERED = 10_000
 
 
-class Admission(msgspec.Struct, gc=False):
-    """What was admitted: who, which model, by which view of the snapshot."""
+class Candidate(msgspec.Struct, gc=False):
+    """Who asks for which model, by which view of the snapshot, at which price and with what to reserve."""
 
     principal: Principal
     model: Model
     view: View
+    price: Price
+    reservation: Reservation
 
 
 class Doorkeeper:
-    """Knows the snapshot and the time of day (unix seconds, for keys that expire)."""
+    """Knows the snapshot, the limits and the time of day (unix seconds, for keys that expire and prices)."""
 
-    def __init__(self, snapshots: Snapshots, wall_clock: Callable[[], float]) -> None:
+    def __init__(self, snapshots: Snapshots, limits: LimitStore, quota: Quota, wall_clock: Callable[[], float]) -> None:
         self._snapshots = snapshots
+        self._limits = limits
+        self._quota = quota
         self._wall_clock = wall_clock
         self._view: View | None = None
         self._known: dict[bytes, Principal] = {}
@@ -60,9 +70,18 @@ class Doorkeeper:
                 exchange.principal = known
             else:
                 exchange.principal = self._remember(authorization, self.identify(authorization))
+        except KeyInvalid as error:
+            return self._quota.fail(exchange) or error
         except ApiError as error:
             return error
         return None
+
+    def check_completion(self, exchange: Exchange) -> ApiError | None:
+        """Do as `check`, and refuse who floods before the body is read."""
+        refusal = self.check(exchange)
+        if refusal is None and exchange.principal is not None:
+            return self._quota.flood(exchange, exchange.principal)
+        return refusal
 
     def _remember(self, authorization: bytes | None, principal: Principal) -> Principal:
         if self._view is not self._snapshots.view or len(self._known) >= _REMEMBERED:
@@ -91,8 +110,9 @@ class Doorkeeper:
             raise AccountSuspended
         return principal
 
-    def admit(self, exchange: Exchange, name: str) -> Admission:
-        """Return the admission to a model; raise ModelNotFound or ModelForbidden."""
+    def judge(self, exchange: Exchange, request: ChatRequest) -> Candidate:
+        """Return what the request would be admitted to; raise ModelNotFound or ModelForbidden."""
+        name = request.model
         view = self._snapshots.view
         principal = exchange.principal
         if view is None or principal is None:
@@ -103,7 +123,24 @@ class Doorkeeper:
         allowed = principal.key.models
         if allowed is not None and name not in allowed:
             raise ModelForbidden(name)
-        return Admission(principal, model, view)
+        prices = model.prices
+        price = prices[0] if len(prices) == 1 else pricing.in_force(prices, self._wall_clock())
+        return Candidate(principal, model, view, price, reserve(request, model, price, principal.limits))
+
+    async def admit(self, exchange: Exchange, candidate: Candidate) -> Grant:
+        """Take what the request reserves; raise RateLimited, QuotaExceeded or LedgerUnavailable.
+
+        The limits' headers are of this very decision.
+        """
+        reservation, principal = candidate.reservation, candidate.principal
+        claim = Claim(exchange.request_id, principal, reservation.tokens, reservation.nano)
+        decision = await self._limits.admit(claim)
+        if isinstance(decision, Refusal):
+            error = refusals.explain(decision)
+            exchange.limits = self._quota.write(principal, error.retry_after)
+            raise error
+        exchange.limits = self._quota.write(principal)
+        return decision
 
 
 def _shown(key: bytes) -> str:

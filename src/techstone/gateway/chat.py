@@ -2,108 +2,134 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import msgspec
 
-from techstone.core import chat
+from techstone.core import chat, completion, pricing, refusals
 from techstone.core.dialects import engine
-from techstone.core.errors import ApiError
+from techstone.core.errors import ApiError, JournalUnwritable
+from techstone.core.reservation import STEP
 from techstone.core.splice import Options
 from techstone.core.tally import Tally
 from techstone.gateway import relay
-from techstone.gateway.dispatch import Attempt
+from techstone.gateway.admission import Doorkeeper
+from techstone.gateway.dispatch import Attempt, Dispatch
+from techstone.gateway.ports import LimitStore
 from techstone.gateway.relay import StreamRelay
-from techstone.gateway.settlement import Outcome
+from techstone.gateway.settlement import Account, Settlement
 from techstone.gateway.translation import Restored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from techstone.core.chat import ChatRequest
+    from techstone.core.limits import Grant
     from techstone.core.snapshot import Provider
-    from techstone.gateway.admission import Admission, Doorkeeper
-    from techstone.gateway.dispatch import Dispatch
+    from techstone.gateway.admission import Candidate
     from techstone.gateway.exchange import Exchange
     from techstone.gateway.ports import Answer
-    from techstone.gateway.settlement import Settlement
 
 _TRUE = msgspec.Raw(b"true")
+_BOUNDLESS = 1 << 62
+# So many tokens before what is reserved is used up, more is asked for.
+_MARGIN = 128
+
+
+class Desk(msgspec.Struct, frozen=True):
+    """Whom a chat request passes on its way. `wall_clock` is in unix seconds."""
+
+    doorkeeper: Doorkeeper
+    limits: LimitStore
+    dispatch: Dispatch
+    settlement: Settlement
+    wall_clock: Callable[[], float]
 
 
 class ChatCompletions:
-    """The endpoint and its collaborators. `wall_clock` is in unix seconds."""
+    """The endpoint."""
 
-    def __init__(
-        self, doorkeeper: Doorkeeper, dispatch: Dispatch, settlement: Settlement, wall_clock: Callable[[], float]
-    ) -> None:
-        self._doorkeeper = doorkeeper
-        self._dispatch = dispatch
-        self._settlement = settlement
-        self._wall_clock = wall_clock
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
 
     async def create(self, exchange: Exchange) -> None:
         """Answer a chat request, whole or as a stream."""
+        desk = self._desk
         request = chat.read(exchange.body)  # 400
         exchange.body = b""
-        admission = self._doorkeeper.admit(exchange, request.model)  # 404 403
-        call = _ChatCall(exchange, request, self._wall_clock)
+        candidate = desk.doorkeeper.judge(exchange, request)  # 404 403
+        if not desk.settlement.open:
+            raise JournalUnwritable
+        grant = await desk.doorkeeper.admit(exchange, candidate)  # 429
+        call = _ChatCall(exchange, request, candidate, grant, desk)
         try:
-            if request.stream:
-                await self._stream(call, admission)
-            else:
-                whole = await self._dispatch.open(admission, call, call.attempt)
-                now = exchange.wire.loop.time()
-                call.outcome.succeed(now)
-                self._settle(call)
-                exchange.send_json(200, whole, call.headers(now))
+            await (self._stream(call, candidate) if request.stream else self._answer(call, candidate))
         except ApiError as error:
-            call.outcome.status = error.status
-            call.outcome.error_code = error.code or error.type
+            call.account.fail(error.status, error.code or error.type)
             raise
         except Exception:
-            call.outcome.status = 500
-            call.outcome.error_code = "internal_error"
+            call.account.fail(500, "internal_error")
             raise
         finally:
-            if exchange.record is None:
-                self._settle(call)
+            desk.settlement.close(call.account)
 
-    async def _stream(self, call: _ChatCall, admission: Admission) -> None:
+    async def _answer(self, call: _ChatCall, candidate: Candidate) -> None:
+        """Answer whole; nothing of it leaves before it is settled."""
+        settlement = self._desk.settlement
+        whole = await self._desk.dispatch.open(candidate, call, call.account.attempt)
+        now = call.account.first_byte = call.exchange.wire.loop.time()
+        bill = settlement.price(call.account)
+        await settlement.settle(call.account, bill)
+        shown = bill.shown
+        cost = b"x-techstone-cost: %b\r\n" % (shown.cost or "").encode()
+        call.exchange.send_json(200, completion.put_usage(whole, shown), call.headers(now) + cost)
+
+    async def _stream(self, call: _ChatCall, candidate: Candidate) -> None:
         """Relay a stream; its end is held back until it is settled."""
+        settlement, account = self._desk.settlement, call.account
         try:
-            await self._dispatch.open(admission, call, call.attempt)
+            await self._desk.dispatch.open(candidate, call, account.attempt)
         finally:
             stream = call.relay
             if stream is not None and stream.first_byte:
-                call.outcome.first_byte = stream.first_byte
-                call.outcome.delivered = True
+                account.first_byte = stream.first_byte
         if stream is None or not stream.complete:
-            call.attempt.fail(call.exchange.wire.loop.time())
+            if stream is not None and stream.refused is not None:
+                raise stream.refused
+            account.attempt.fail(call.exchange.wire.loop.time())
             raise relay.explain(stream)
         stream.start()
-        call.outcome.succeed(stream.first_byte)
-        self._settle(call)
-        stream.finish()
-
-    def _settle(self, call: _ChatCall) -> None:
-        self._settlement.settle(call.exchange, call.request.model, call.tally, call.attempt, call.outcome)
+        account.first_byte = stream.first_byte
+        settlement.end(account)
+        bill = settlement.price(account)
+        await settlement.settle(account, bill)
+        stream.finish(bill.shown)
 
 
 class _ChatCall:
     """One chat request on its way: what dispatch sends to an upstream, and makes of its answer."""
 
-    __slots__ = ("_adapted", "_wall_clock", "attempt", "exchange", "outcome", "relay", "request", "tally")
+    __slots__ = ("_adapted", "_desk", "_reservation", "account", "exchange", "relay", "request")
 
-    def __init__(self, exchange: Exchange, request: ChatRequest, wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self, exchange: Exchange, request: ChatRequest, candidate: Candidate, grant: Grant, desk: Desk
+    ) -> None:
         self.exchange = exchange
         self.request = request
-        self.attempt = Attempt()
-        self.outcome = Outcome(request.stream)
-        self.tally = Tally(request.estimate)
+        self.account = Account(
+            exchange,
+            request.model,
+            request.stream,
+            grant,
+            candidate.price,
+            Tally(request.estimate),
+            Attempt(),
+            int(desk.wall_clock() * 1000),
+        )
         self.relay: StreamRelay | None = None
+        self._reservation = candidate.reservation
         self._adapted: engine.Request | None = None
-        self._wall_clock = wall_clock
+        self._desk = desk
 
     @property
     def request_id(self) -> bytes:
@@ -113,6 +139,9 @@ class _ChatCall:
     def encode(self, provider: Provider, model: str) -> bytes:
         """Return the body for a provider that knows the model by that name."""
         request = self.request
+        if self._reservation.enforced:
+            request.max_tokens = self._reservation.output
+            request.limited_by = _name_limit(provider)
         if provider.kind == "engine":
             self._adapted = adapted = engine.adapt(request.fields, request.n)
             return chat.encode_adapted(request, adapted.fields, model, stream=request.stream and not adapted.whole)
@@ -123,9 +152,10 @@ class _ChatCall:
         """Return the whole answer for the client, or relay the stream to its end (then nothing is left to return)."""
         exchange, request = self.exchange, self.request
         if not request.stream:
-            return await relay.read_whole(self._translate(answer), request.model, self._name_answer, self.tally)
+            return await relay.read_whole(self._translate(answer), request.model, self._name_answer, self.account.tally)
         options = Options(request.model, request.include_usage, *self._name_answer())
-        self.relay = current = StreamRelay(exchange, options, self.tally, self._begin)
+        self.relay = current = StreamRelay(exchange, options, self.account.tally, self._begin)
+        current.ration(self._room(), self._stretch)
         try:
             await current.prepare(self._translate(answer))
         finally:
@@ -142,16 +172,48 @@ class _ChatCall:
 
     def _begin(self) -> bytes:
         # The route works: a stream that began need not end before its breaker closes.
-        self.attempt.succeed()
+        self.account.attempt.succeed()
+        self._desk.settlement.begin(self.account)
         return self.headers(self.exchange.wire.loop.time())
+
+    def _room(self) -> int:
+        """Return how large the stream's texts may become before it is looked at: a token has at least one byte."""
+        reservation = self._reservation
+        if reservation.whole and (
+            reservation.nano == 0 or reservation.covered >= reservation.tokens - reservation.prompt
+        ):
+            return _BOUNDLESS
+        return reservation.covered
+
+    def _stretch(self) -> int | ApiError:
+        """Return how large the texts may become now, more being reserved if they need it, or why they may not."""
+        reservation, tally = self._reservation, self.account.tally
+        counted = tally.counted().completion_tokens
+        if counted + _MARGIN >= reservation.covered:
+            step = STEP * self.request.n
+            tokens = 0 if reservation.whole else step
+            nano = pricing.highest(self.account.price, 0, step)
+            refusal = self._desk.limits.top_up(self.account.grant, tokens, nano)
+            if refusal is not None:
+                if counted < reservation.covered:
+                    return tally.size + reservation.covered - counted
+                return refusals.explain(refusal)
+            reservation.covered += step
+        return tally.size + reservation.covered - counted
 
     def _name_answer(self) -> tuple[str, int]:
         """Return the id and creation time for an upstream that gives none."""
-        return "chatcmpl-" + self.exchange.request_id[4:].decode(), int(self._wall_clock())
+        return "chatcmpl-" + self.exchange.request_id[4:].decode(), int(self._desk.wall_clock())
 
     def headers(self, now: float) -> bytes:
         """Return the header lines of a chat answer."""
         return b"%bopenai-processing-ms: %d\r\n" % (
-            self.attempt.served_by,
+            self.account.attempt.served_by,
             int((now - self.exchange.started) * 1000),
         )
+
+
+def _name_limit(provider: Provider) -> str:
+    """Return the field by which a provider is told a bound: OpenAI's reasoning models refuse the old one."""
+    host = urlsplit(provider.base_url).hostname or ""
+    return "max_completion_tokens" if host.endswith((".openai.com", ".azure.com")) else "max_tokens"

@@ -18,6 +18,7 @@ from techstone.gateway.outbox import Outbox
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from techstone.gateway.directory import Directory
     from techstone.gateway.exchange import Exchange
@@ -53,12 +54,13 @@ class Trust(msgspec.Struct, frozen=True):
 class Connections:
     """The fronts of one process and what they share. `seed` (8 random bytes) makes request ids unique."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the house's one wiring of a front; two are for tests
         self,
         loop: asyncio.AbstractEventLoop,
         directory: Directory,
         journalist: Journalist,
         *,
+        describe_limits: Callable[[Exchange], bytes],
         seed: bytes,
         bounds: Bounds | None = None,
         trust: Trust | None = None,
@@ -71,6 +73,7 @@ class Connections:
         self.fronts: set[Front] = set()
         self.outbox = Outbox(loop)
         self.stamp = b""
+        self.describe_limits = describe_limits
         self._journalist = journalist
         self.finished = journalist.answered
         """Hears that an answer is whole, or cut, or that its client hung up; a chat request is settled by then."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from techstone.core.failure import Failure
     from techstone.core.snapshot import Provider, Route, View
-    from techstone.gateway.admission import Admission
+    from techstone.gateway.admission import Candidate
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -127,17 +127,17 @@ class Dispatch:
         self._view: View | None = None
         self.breakers: dict[tuple[str, str, str], Breaker] = {}
 
-    def _find(self, admission: Admission, route: Route) -> Way:
+    def _find(self, candidate: Candidate, route: Route) -> Way:
         """Return the route made ready; made anew when a snapshot brought others."""
-        if admission.view is not self._view:
-            self._view = admission.view
+        if candidate.view is not self._view:
+            self._view = candidate.view
             self._ways = {}
         way = self._ways.get(id(route))  # the view holds the route, so its id is its own
         if way is None:
             name = f"{route.provider}/{route.model}".encode("ascii", "replace")
-            key = (admission.model.name, route.provider, route.model)
+            key = (candidate.model.name, route.provider, route.model)
             breaker = self.breakers.setdefault(key, Breaker())
-            target = self._target(admission.view, route.provider)
+            target = self._target(candidate.view, route.provider)
             way = self._ways[id(route)] = Way(target, route.model, breaker, _NAMING % name)
         return way
 
@@ -148,18 +148,18 @@ class Dispatch:
             target = self._targets[name] = Target(provider, self._environment)
         return target
 
-    async def open(self, admission: Admission, sendable: Sendable[T_co], attempt: Attempt) -> T_co:
+    async def open(self, candidate: Candidate, sendable: Sendable[T_co], attempt: Attempt) -> T_co:
         """Return what was prepared of the first answer that can be used; raise the ApiError that fits if none is left.
 
         `attempt` is filled in as it goes.
         """
-        routes = admission.model.routes
+        routes = candidate.model.routes
         if len(routes) > 1:
             routes = tuple(routing.plan(routes, [self._chance() for _ in routes]))
         failures: list[Failure] = []
         shortest_wait = 0.0
         for route in routes:
-            way = self._find(admission, route)
+            way = self._find(candidate, route)
             breaker = way.breaker
             if not breaker.closed and not breaker.allows(self.clock()):
                 wait = breaker.wait(self.clock())
@@ -199,7 +199,7 @@ class Dispatch:
                 breaker.fail(self.clock())
             else:
                 breaker.abandon()
-        raise failure.explain(admission.model.name, failures, shortest_wait)
+        raise failure.explain(candidate.model.name, failures, shortest_wait)
 
     @staticmethod
     async def _read_refusal(answer: Answer) -> Failure:

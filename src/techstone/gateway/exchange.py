@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterable
 
-    from techstone.core.record import RequestRecord
     from techstone.core.snapshot import Principal
+    from techstone.core.usage import UsageRecord
     from techstone.gateway.head import Head
 
 Field = tuple[bytes, bytes]
@@ -76,6 +76,9 @@ class Wire(Protocol):
     def stamp(self) -> bytes:
         """Return the `date` and `server` lines."""
 
+    def describe_limits(self, exchange: Exchange) -> bytes:
+        """Return the rate-limit header lines of an answer that no decision was made for."""
+
 
 class Flow(Protocol):
     """Where a piped answer comes from, for back-pressure."""
@@ -99,6 +102,7 @@ class Exchange:
         "keep_alive",
         "last_write",
         "legacy",
+        "limits",
         "method",
         "path",
         "principal",
@@ -127,7 +131,8 @@ class Exchange:
         self.keep_alive = head.kept
         self.request_id = request_id
         self.principal: Principal | None = None
-        self.record: RequestRecord | None = None  # of a chat request, once it is settled
+        self.limits = b""  # rate-limit header lines of the decision on this request; empty: none was made
+        self.record: UsageRecord | None = None  # of a chat request, once it is recorded
         self.started = started
         self.last_write = 0.0
         self.status = 0  # 0: nothing was sent yet
@@ -138,10 +143,11 @@ class Exchange:
     def send_json(self, status: int, body: bytes, extra: bytes = b"") -> None:
         """Send a whole JSON answer; `extra` are header lines, each with its line end."""
         self.status = status
-        head = b"%bcontent-type: application/json\r\nx-request-id: %b\r\n%b%b%bcontent-length: %d\r\n\r\n" % (
+        head = b"%bcontent-type: application/json\r\nx-request-id: %b\r\n%b%b%b%bcontent-length: %d\r\n\r\n" % (
             STATUS_LINES[status],
             self.request_id,
             self.wire.stamp,
+            self.limits or self.wire.describe_limits(self),
             extra,
             b"" if self.keep_alive else b"connection: close\r\n",
             len(body),
@@ -170,6 +176,7 @@ class Exchange:
         lines = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
         lines += [b"%b: %b\r\n" % field for field in fields]
         lines += (b"x-request-id: ", self.request_id, b"\r\n", self.wire.stamp)
+        lines.append(self.limits or self.wire.describe_limits(self))
         if length is not None:
             lines.append(b"content-length: %d\r\n" % length)
         elif chunked and not self.legacy:
@@ -186,10 +193,11 @@ class Exchange:
         self.last_write = self.wire.loop.time()
         self.wire.write(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
-            b"x-accel-buffering: no\r\nx-request-id: %b\r\n%b%b%b%b\r\n"
+            b"x-accel-buffering: no\r\nx-request-id: %b\r\n%b%b%b%b%b\r\n"
             % (
                 self.request_id,
                 self.wire.stamp,
+                self.limits or self.wire.describe_limits(self),
                 extra,
                 b"" if self.legacy else b"transfer-encoding: chunked\r\n",
                 b"" if self.keep_alive else b"connection: close\r\n",

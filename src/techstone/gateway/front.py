@@ -266,6 +266,10 @@ class Front(asyncio.Protocol):
         """Return the `date` and `server` lines."""
         return self._house.stamp
 
+    def describe_limits(self, exchange: Exchange) -> bytes:
+        """Return the rate-limit header lines of an answer that no decision was made for."""
+        return self._house.describe_limits(exchange)
+
     def write(self, data: bytes) -> None:
         """Send bytes; after a hang-up they are dropped."""
         if self._transport is not None:

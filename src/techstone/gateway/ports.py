@@ -9,7 +9,9 @@ import msgspec
 from techstone.core.snapshot import Timeouts
 
 if TYPE_CHECKING:
-    from techstone.core.snapshot import View
+    from techstone.core.limits import Claim, Grant, Refusal, Standing
+    from techstone.core.snapshot import Principal, View
+    from techstone.core.usage import UsageRecord
 
 
 ProblemKind = Literal[
@@ -110,3 +112,56 @@ class Upstreams(Protocol):
 
     async def open(self, call: Call) -> Answer:
         """Send the request and return the answer once its head has come; raise UpstreamProblem."""
+
+
+class LimitStore(Protocol):
+    """The books of all accounts and keys: who may do how much now."""
+
+    async def admit(self, claim: Claim) -> Grant | Refusal:
+        """Decide, all or nothing; raise LedgerUnavailable where credit counts and is not known."""
+
+    def top_up(self, grant: Grant, tokens: int, nano: int) -> Refusal | None:
+        """Reserve and hold more for a request that runs, or say why not."""
+
+    def cover(self, grant: Grant, cost: int) -> int:
+        """Return what of a cost can be charged, and hold it."""
+
+    def settle(self, grant: Grant, tokens: int, cost: int) -> None:
+        """Give back what was reserved and held, but what it came to; nothing the second time."""
+
+    def standing(self, principal: Principal) -> Standing:
+        """Return where the account and the key stand."""
+
+    def flood(self, principal: Principal) -> float:
+        """Let a request through to its body and return 0.0, or return the seconds until the next one would be."""
+
+
+class SettlementFailed(Exception):
+    """A record could not be made durable: the disk is full or broken."""
+
+
+class StoredAnswer(msgspec.Struct, array_like=True, gc=False):
+    """A whole answer, kept under the client's Idempotency-Key. `at` is in unix milliseconds."""
+
+    account: str
+    key: str  # the Idempotency-Key
+    digest: bytes  # SHA-256 of the request's body
+    request_id: str
+    stream: bool
+    at: int
+    cost: int  # nano-dollars
+    payload: bytes  # the JSON body, or all events of the stream
+
+
+class Journal(Protocol):
+    """Where usage is recorded before the client has the last byte of its answer."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing new may be admitted (disk full, too much waits to be shipped); None while all is well."""
+
+    def append(self, record: UsageRecord) -> None:
+        """Record without waiting, as of a stream that runs or a request that failed."""
+
+    async def commit(self, record: UsageRecord, answer: StoredAnswer | None = None) -> None:
+        """Record, and return once it would survive a power cut; raise SettlementFailed."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from techstone.core import completion, failure
-from techstone.core.errors import ServerError, UpstreamFailed
+from techstone.core.errors import ApiError, ServerError, UpstreamFailed
 from techstone.core.splice import DONE, ChatStream, Options
 from techstone.gateway.dispatch import RefusedInStream
 from techstone.gateway.ports import Answer, UpstreamProblem
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
     from techstone.core.tally import Tally
     from techstone.gateway.exchange import Exchange
+    from techstone.wire.usage import BilledUsage
 
 # The longest output on the market, 128,000 tokens, is 0.5 MB; thirty choices of it stay below. More is a defect or an
 # attack, and must not take more memory than this (row M-3: 16 MB).
 WHOLE_LIMIT = 15 * 1024 * 1024
 # If the first chunk is not there by then, the head goes out with a comment, so that proxies and clients keep waiting.
 FIRST_COMMENT_SECONDS = 15.0
+_BOUNDLESS = 1 << 62
 # After [DONE] only the end of the chunked body may follow.
 _TAIL_LIMIT = 16 * 1024
 
@@ -47,7 +49,19 @@ class StreamRelay:
     The first events start the client's answer; until then every failure may still go to another route.
     """
 
-    __slots__ = ("_ended", "_exchange", "_head", "_timer", "answer", "first_byte", "problem", "stream")
+    __slots__ = (
+        "_ended",
+        "_exchange",
+        "_head",
+        "_room",
+        "_stretch",
+        "_timer",
+        "answer",
+        "first_byte",
+        "problem",
+        "refused",
+        "stream",
+    )
 
     def __init__(self, exchange: Exchange, options: Options, tally: Tally, head: Callable[[], bytes]) -> None:
         self._exchange = exchange
@@ -56,6 +70,9 @@ class StreamRelay:
         self._timer: asyncio.TimerHandle | None = None
         self.stream = ChatStream(options, tally)
         self.answer: Answer | None = None
+        self._room = _BOUNDLESS
+        self._stretch: Callable[[], int | ApiError] | None = None
+        self.refused: ApiError | None = None  # why it may not go on: a limit or the credit is used up
         self.problem: UpstreamProblem | None = None
         self.first_byte = 0.0
 
@@ -106,6 +123,23 @@ class StreamRelay:
             exchange.send_events(events)
         if stream.over:
             self._end()
+        elif stream.tally.size > self._room:
+            self._ask_for_room()
+
+    def ration(self, room: int, stretch: Callable[[], int | ApiError]) -> None:
+        """Set how large the texts may become; beyond, `stretch` says how much further they may, or why not."""
+        self._room = room
+        self._stretch = stretch
+
+    def _ask_for_room(self) -> None:
+        further = self._stretch() if self._stretch is not None else _BOUNDLESS
+        if isinstance(further, int):
+            self._room = further
+            return
+        self.refused = further
+        if self.answer is not None:
+            self.answer.close()
+        self._end()
 
     def body_ended(self, problem: UpstreamProblem | None) -> None:
         """Hear that the upstream has nothing more."""
@@ -124,9 +158,9 @@ class StreamRelay:
         """Whether the upstream's stream was whole."""
         return self.stream.done and self.stream.finished
 
-    def finish(self) -> None:
+    def finish(self, usage: BilledUsage) -> None:
         """Send the end of a complete stream; its usage is settled."""
-        self._exchange.finish(self.stream.last_chunk(self.stream.tally.settled()) + DONE)
+        self._exchange.finish(self.stream.last_chunk(usage) + DONE)
 
 
 def explain(stream: StreamRelay | None) -> ServerError:

@@ -31,3 +31,14 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     total_tokens: int
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
+
+
+class BilledUsage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A usage as it is sent: OpenAI's fields, and beside them the `cost` in USD, a decimal string."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptDetails | None = None
+    completion_tokens_details: CompletionDetails | None = None
+    cost: str | None = None

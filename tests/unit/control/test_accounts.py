@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from techstone.control.accounts.records import NewAccount
+from techstone.control.accounts.records import NewAccount, PlanChange
 from techstone.core import money
 from techstone.core.errors import AccountNotFound, InvalidRequest
 
@@ -63,9 +63,9 @@ async def test_credit_adds_up_to_the_nano(house: House, ann: str) -> None:
 
 async def test_plan_must_be_on_offer(house: House, ann: str) -> None:
     """The refusal says which there are."""
-    assert (await house.accounts.set_plan(ann, "pro")).plan == "pro"
+    assert (await house.accounts.set_plan(ann, PlanChange("pro"))).plan == "pro"
     with pytest.raises(InvalidRequest, match="plan must be one of free, pro"):
-        await house.accounts.set_plan(ann, "gold")
+        await house.accounts.set_plan(ann, PlanChange("gold"))
     assert (await house.accounts.show(ann)).plan == "pro"
 
 

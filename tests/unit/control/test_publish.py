@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from techstone.control import publish
-from techstone.control.accounts.records import NewAccount
+from techstone.control.accounts.records import NewAccount, PlanChange
 from techstone.control.keys.records import NewKey
 from techstone.control.ports import StoreError
 from techstone.control.publish import Publisher
@@ -61,7 +61,7 @@ async def test_whole_comes_first_then_what_changes(house: House, ann: str) -> No
         (known,) = View(whole).principals.items()
         assert known[0] == keys.digest(made.key)
         assert (known[1].key.models, known[1].key.expires_at, known[1].key.rpm) == (("m1",), made.expires_at, 1)
-        await house.accounts.set_plan(ann, "pro")
+        await house.accounts.set_plan(ann, PlanChange("pro"))
         publisher.nudge()
         current = advance(whole, await hear(stream))
         assert View(current).principals[known[0]].plan.name == "pro"
@@ -116,7 +116,7 @@ async def test_heartbeats_never_run_ahead_of_changes(house: House, ann: str, ste
     await publisher.load()
     stream = publisher.subscribe()
     current = advance(None, await hear(stream))
-    await house.accounts.set_plan(ann, "pro")
+    await house.accounts.set_plan(ann, PlanChange("pro"))
     coming = asyncio.ensure_future(anext(stream))
     for _ in range(steps):
         await asyncio.sleep(0)
@@ -193,7 +193,7 @@ async def test_failing_store_is_told_once_and_outlived(house: House, ann: str) -
             while faulty.asked < asked + 5:  # noqa: ASYNC110 - counted, there is no event
                 await asyncio.sleep(0.002)
         assert lines == ["database: disk I/O error"]
-        await house.accounts.set_plan(ann, "pro")
+        await house.accounts.set_plan(ann, PlanChange("pro"))
         faulty.fails = False
         change = await hear(stream)
         assert isinstance(change, Delta)

@@ -118,7 +118,9 @@ def _read(pieces: list[bytes]) -> tuple[Desk, Transport]:
     """Let a front read the pieces of one connection."""
     loop, desk, transport = Loop(), Desk(), Transport()
     directory = Directory({}, {}, desk.answer)
-    connections = Connections(cast("asyncio.AbstractEventLoop", loop), directory, desk, seed=b"12345678")
+    connections = Connections(
+        cast("asyncio.AbstractEventLoop", loop), directory, desk, describe_limits=lambda _: b"", seed=b"12345678"
+    )
     front = Front(connections)
     front.connection_made(cast("asyncio.Transport", transport))
     for piece in pieces:
@@ -189,6 +191,7 @@ class House:
             cast("asyncio.AbstractEventLoop", self.loop),
             Directory({}, {}, self._hold),
             self.desk,
+            describe_limits=lambda _: b"",
             seed=b"12345678",
             bounds=bounds,
             trust=trust,

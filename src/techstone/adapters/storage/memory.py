@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from techstone.adapters.storage.memory_ledger import MemoryLedger
 from techstone.control.keys.records import Key
 from techstone.control.ports import Records, StoreFacts, Taken
 
 if TYPE_CHECKING:
-    from techstone.control.accounts.records import Account
+    from techstone.control.accounts.records import Account, Terms
 
 
 class MemoryStore:
@@ -21,6 +23,7 @@ class MemoryStore:
         self._accounts: dict[str, Account] = {}
         self._keys: dict[str, Key] = {}
         self._changed: dict[str, int] = {}
+        self._ledger = MemoryLedger(self._accounts, self._put)
 
     async def add_account(self, account: Account) -> None:
         """Store it; raise Taken("email")."""
@@ -36,18 +39,18 @@ class MemoryStore:
         """Return all, oldest first."""
         return tuple(self._accounts.values())
 
-    async def set_plan(self, account_id: str, plan: str) -> None:
-        """Change the plan."""
-        self._put(msgspec.structs.replace(self._accounts[account_id], plan=plan))
+    @property
+    def ledger(self) -> MemoryLedger:
+        """What was granted, used and spent."""
+        return self._ledger
+
+    async def set_terms(self, account_id: str, terms: Terms) -> None:
+        """Change plan, custom limits and cap, together."""
+        self._put(msgspec.structs.replace(self._accounts[account_id], **msgspec.structs.asdict(terms)))
 
     async def set_suspended(self, account_id: str, *, suspended: bool) -> None:
         """Suspend the account or let it in again."""
         self._put(msgspec.structs.replace(self._accounts[account_id], suspended=suspended))
-
-    async def add_credit(self, account_id: str, nano: int) -> None:
-        """Add to the credit."""
-        account = self._accounts[account_id]
-        self._put(msgspec.structs.replace(account, credit_nano=account.credit_nano + nano))
 
     async def add_key(self, key: Key) -> None:
         """Store it; raise Taken("digest")."""
@@ -96,6 +99,7 @@ class MemoryStore:
             self._revision,
             tuple(self._accounts.values()),
             tuple(key for key in self._keys.values() if key.revoked_at is None),
+            self._ledger.read_spending(int(time.time())),
         )
 
     async def read_changes(self, since: int) -> Records:
@@ -104,6 +108,7 @@ class MemoryStore:
             self._revision,
             tuple(account for account in self._accounts.values() if self._changed[account.id] > since),
             tuple(key for key in self._keys.values() if self._changed[key.id] > since),
+            self._ledger.read_spending(int(time.time())),
         )
 
     async def read_facts(self) -> StoreFacts:

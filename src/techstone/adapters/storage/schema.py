@@ -5,7 +5,22 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 
 METADATA = MetaData(
     naming_convention={
@@ -24,10 +39,13 @@ ACCOUNTS = Table(
     Column("id", String(40), primary_key=True),
     Column("email", String(254), nullable=False, unique=True),
     Column("plan", String(64), nullable=False),
-    Column("credit_nano", BigInteger, nullable=False),
+    Column("granted_nano", BigInteger, nullable=False),
     Column("suspended", Boolean(create_constraint=False), nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("changed", BigInteger, nullable=False),
+    Column("spent_nano", BigInteger, nullable=False, server_default="0"),
+    Column("held_nano", BigInteger, nullable=False, server_default="0"),
+    *(Column(name, BigInteger, nullable=True) for name in ("rpm", "tpm", "concurrent", "monthly_cap")),
     Index("ix_accounts_changed", "changed"),
 )
 
@@ -47,6 +65,106 @@ KEYS = Table(
     Column("expires_at", BigInteger, nullable=True),
     Column("revoked_at", BigInteger, nullable=True),
     Column("changed", BigInteger, nullable=False),
+    Column("daily_cap", BigInteger, nullable=True),
+    Column("monthly_cap", BigInteger, nullable=True),
     Index("ix_keys_account", "account"),
     Index("ix_keys_changed", "changed"),
+)
+
+# SQLite numbers rows by itself only in a column of its own INTEGER.
+_NUMBER = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _counts(*names: str) -> list[Column[int]]:
+    return [Column(name, BigInteger, nullable=False) for name in names]
+
+
+REQUESTS = Table(
+    "requests",
+    METADATA,
+    Column("number", _NUMBER, primary_key=True),
+    Column("id", String(64), nullable=False, unique=True),
+    *(Column(name, String(40), nullable=False) for name in ("account", "key")),
+    *(Column(name, String(200), nullable=False) for name in ("model", "provider", "upstream_model")),
+    Column("state", String(8), nullable=False),
+    Column("stream", Boolean(create_constraint=False), nullable=False),
+    *_counts("status", "at", "first_byte", "duration"),
+    *_counts("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens"),
+    *_counts("cost_nano", "held_nano", "price", "attempts"),
+    Column("error_code", String(64), nullable=True),
+    Column("journal", String(16), nullable=False),
+    Column("rated_nano", BigInteger, nullable=True),
+    Index("ix_requests_account", "account", "at"),
+    Index("ix_requests_open", "at", sqlite_where=text("state = 'open'")),
+)
+
+TRANSFERS = Table(
+    "transfers",
+    METADATA,
+    Column("number", _NUMBER, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    *(Column(name, String(16), nullable=False) for name in ("kind", "debit", "credit")),
+    Column("account", String(40), nullable=False),
+    Column("nano", BigInteger, nullable=False),
+    Column("request", String(64), nullable=True),
+    Column("note", String(200), nullable=True),
+    CheckConstraint("nano > 0", name="ck_transfers_nano"),
+)
+
+
+def _rollup(name: str) -> Table:
+    return Table(
+        name,
+        METADATA,
+        Column("account", String(40), primary_key=True),
+        Column("start", BigInteger, primary_key=True, autoincrement=False),
+        Column("key", String(40), primary_key=True),
+        Column("model", String(200), primary_key=True),
+        *_counts("requests", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "cost_nano"),
+        Index(f"ix_{name}_start", "start"),
+        sqlite_with_rowid=False,
+    )
+
+
+ROLLUPS_HOURLY = _rollup("rollups_hourly")
+ROLLUPS_DAILY = _rollup("rollups_daily")
+
+JOURNALS = Table(
+    "journals", METADATA, Column("id", String(16), primary_key=True), *_counts("applied", "gaps", "heard_at")
+)
+
+PRICES = Table(
+    "prices",
+    METADATA,
+    Column("version", _NUMBER, primary_key=True),
+    Column("model", String(200), nullable=False),
+    *_counts("valid_from", "input", "output"),
+    Column("cached_input", BigInteger, nullable=True),
+    Column("reasoning", BigInteger, nullable=True),
+    Column("source", String(16), nullable=False),
+    *_counts("created_at", "changed"),
+    Index("ix_prices_model", "model", "valid_from"),
+)
+
+CODES = Table(
+    "codes",
+    METADATA,
+    Column("id", String(40), primary_key=True),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    *_counts("nano", "created_at"),
+    Column("expires_at", BigInteger, nullable=True),
+    Column("redeemed_at", BigInteger, nullable=True),
+    Column("redeemed_by", String(40), nullable=True),
+    Column("revoked_at", BigInteger, nullable=True),
+)
+
+ALERTS = Table(
+    "alerts",
+    METADATA,
+    Column("number", _NUMBER, primary_key=True),
+    Column("account", String(40), nullable=False),
+    Column("subject", String(64), nullable=False),
+    Column("period", String(32), nullable=False),
+    *_counts("percent", "at", "spent_nano", "limit_nano"),
+    UniqueConstraint("subject", "period", "percent", name="uq_alerts_subject"),
 )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from techstone.core.record import RequestRecord
+    from techstone.core.usage import UsageRecord
     from techstone.gateway.connections import Connections
     from techstone.gateway.dispatch import Dispatch
     from techstone.gateway.exchange import Exchange
@@ -130,7 +130,7 @@ class Telemetry:
                 lines.append(_describe_request(exchange, status, offset))
             else:
                 self._count(record)
-                lines.append(_describe_chat(exchange, record, offset))
+                lines.append(_describe_chat(exchange, record))
         self._log.write(lines)
 
     def close(self) -> None:
@@ -138,7 +138,7 @@ class Telemetry:
         self._timer.cancel()
         self.flush()
 
-    def _count(self, record: RequestRecord) -> None:
+    def _count(self, record: UsageRecord) -> None:
         key = (record.model, record.provider)
         series = self._series.get(key)
         if series is None:
@@ -147,11 +147,11 @@ class Telemetry:
         duration = series.durations.get(error)
         if duration is None:
             duration = series.durations.setdefault(self._name_error(error), _Histogram(_DURATIONS))
-        started, first_byte = record.started, record.first_byte
+        first_byte = record.first_byte
         # In line, not four calls: this runs once a request.
         for histogram, value in (
-            (duration, record.ended - started),
-            (series.first_byte, first_byte - started if first_byte else None),
+            (duration, record.duration * 1e-6),
+            (series.first_byte, first_byte * 1e-6 if first_byte else None),
             (series.input, record.prompt_tokens or None),
             (series.output, record.completion_tokens or None),
         ):
@@ -229,21 +229,21 @@ class Telemetry:
         yield tokens
 
 
-def _describe_chat(exchange: Exchange, record: RequestRecord, offset: float) -> AccessLine:
+def _describe_chat(exchange: Exchange, record: UsageRecord) -> AccessLine:
     return AccessLine(
-        record.ended + offset,
+        record.at * 1e-3 + record.duration * 1e-6,
         "chat",
         exchange.request_id.decode(),
         "POST",
         exchange.path.decode("latin-1"),
         record.status,
-        record.ended - record.started,
+        record.duration * 1e-6,
         record.account,
         record.key,
         record.model,
         record.provider,
         record.stream,
-        record.first_byte - record.started if record.first_byte else 0.0,
+        record.first_byte * 1e-6,
         record.prompt_tokens,
         record.completion_tokens,
         record.attempts,

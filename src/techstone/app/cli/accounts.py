@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from techstone.app.cli.context import located, perform, printed, show, show_one
-from techstone.control.accounts.records import NewAccount
+from techstone.control.accounts.records import NewAccount, PlanChange
 
 _COLUMNS = ("id", "email", "plan", "credit", "suspended", "created_at")
 
@@ -47,11 +49,24 @@ def show_account(account: str, config: str | None, data: str | None, *, as_json:
 @account.command()
 @click.argument("account")
 @click.argument("plan")
+@click.option("--rpm", type=int, metavar="N", help="Requests a minute, in place of the plan's.")
+@click.option("--tpm", type=int, metavar="N", help="Tokens a minute, in place of the plan's.")
+@click.option("--concurrent", type=int, metavar="N", help="Requests at a time, in place of the plan's.")
+@click.option("--monthly-cap", metavar="USD", help="Most that a UTC month may cost; none: no cap.")
 @located
 @printed
-def set_plan(account: str, plan: str, config: str | None, data: str | None, *, as_json: bool) -> None:
-    """Put an account on another plan, from now on."""
-    changed = perform(config, data, lambda operations: operations.accounts.set_plan(account, plan))
+def set_plan(
+    account: str,
+    plan: str,
+    config: str | None,
+    data: str | None,
+    *,
+    as_json: bool,
+    **custom: Any,  # noqa: ANN401 - click's, by name
+) -> None:
+    """Put an account on another plan, from now on; numbers of its own last until the next change of plan."""
+    change = PlanChange(plan, **custom)
+    changed = perform(config, data, lambda operations: operations.accounts.set_plan(account, change))
     show_one(changed, as_json=as_json)
 
 

@@ -30,7 +30,7 @@ def route_accounts(accounts: Accounts) -> Router:
 
     @post("/plan")
     async def set_plan(who: FromQuery[str], data: JSONBody[PlanChange]) -> AccountShown:
-        return await accounts.set_plan(who, data.plan)
+        return await accounts.set_plan(who, data)
 
     @post("/credit")
     async def add_credit(who: FromQuery[str], data: JSONBody[CreditAdded]) -> AccountShown:

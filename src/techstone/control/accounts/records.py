@@ -9,14 +9,34 @@ import msgspec
 
 
 class Account(msgspec.Struct, frozen=True):
-    """Who pays. `email` is lower-case and unique; times are unix seconds."""
+    """Who pays. `email` is lower-case and unique; times are unix seconds.
+
+    Of all that was granted, `spent_nano` is spent and `held_nano` held for requests that run. `rpm`, `tpm` and
+    `concurrent` are custom numbers in place of the plan's.
+    """
 
     id: str
     email: str
     plan: str
-    credit_nano: int = 0
+    granted_nano: int = 0
     suspended: bool = False
     created_at: int = 0
+    spent_nano: int = 0
+    held_nano: int = 0
+    rpm: int | None = None
+    tpm: int | None = None
+    concurrent: int | None = None
+    monthly_cap: int | None = None
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What an account is served by: its plan, custom numbers in place of the plan's, a cap in nano-dollars a month."""
+
+    plan: str
+    rpm: int | None = None
+    tpm: int | None = None
+    concurrent: int | None = None
+    monthly_cap: int | None = None
 
 
 class NewAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,9 +48,17 @@ class NewAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PlanChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The plan that an account is to have from now on."""
+    """The plan that an account is to have from now on.
+
+    `rpm`, `tpm` and `concurrent` are custom numbers in place of the plan's. `monthly_cap` is in USD a UTC month;
+    "none": no cap, None: as it is.
+    """
 
     plan: str
+    rpm: int | None = None
+    tpm: int | None = None
+    concurrent: int | None = None
+    monthly_cap: str | None = None
 
 
 class CreditAdded(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,11 +74,18 @@ class Suspension(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AccountShown(msgspec.Struct, frozen=True):
-    """An account as people and scripts see it; `credit` is a USD string."""
+    """An account as people and scripts see it; money is in USD. `credit` is net of what was spent and is held."""
 
     id: str
     email: str
     plan: str
     credit: str
+    granted: str
+    spent: str
+    held: str
+    monthly_cap: str | None
+    rpm: int | None
+    tpm: int | None
+    concurrent: int | None
     suspended: bool
     created_at: int

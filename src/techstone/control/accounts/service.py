@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from techstone.control.accounts.records import Account, AccountShown, NewAccount
+from techstone.control.accounts.records import Account, AccountShown, NewAccount, PlanChange, Terms
 from techstone.control.ports import Taken
 from techstone.core import money
 from techstone.core.errors import AccountNotFound, InvalidRequest
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # RFC 5321 section 4.5.3.1.3: a path is at most 256 octets with its angle brackets.
 _LONGEST_EMAIL = 254
+_LARGEST_LIMIT = 2**31 - 1
 # One @, no blanks and no control characters. More than that only a letter to the address can tell.
 _EMAIL = re.compile(r"[^\s@\x00-\x20\x7f]+@[^\s@\x00-\x20\x7f]+")
 
@@ -33,15 +34,12 @@ class Accounts:
         email = wanted.email.strip().lower()
         if len(email) > _LONGEST_EMAIL or not _EMAIL.fullmatch(email):
             raise InvalidRequest("email must be an address such as name@example.com.", param="email")
-        try:
-            credit = money.parse(wanted.credit)
-        except ValueError as error:
-            raise InvalidRequest(f"credit: {error}.", param="credit") from error
+        credit = _parse_usd("credit", wanted.credit)
         return Account(
             id="acct_" + self._randomness(10).hex(),
             email=email,
             plan=self._offer.find_plan(wanted.plan).name,
-            credit_nano=credit,
+            granted_nano=credit,
             created_at=self._clock(),
         )
 
@@ -73,22 +71,25 @@ class Accounts:
         """Return the account of that email or id."""
         return _show(await self.find(who))
 
-    async def set_plan(self, who: str, plan: str) -> AccountShown:
-        """Put the account on another plan."""
+    async def set_plan(self, who: str, change: PlanChange) -> AccountShown:
+        """Put the account on another plan, with custom numbers and a cap where there are any."""
         account = await self.find(who)
-        await self._store.set_plan(account.id, self._offer.find_plan(plan).name)
+        for field, limit in (("rpm", change.rpm), ("tpm", change.tpm), ("concurrent", change.concurrent)):
+            if limit is not None and not 1 <= limit <= _LARGEST_LIMIT:
+                raise InvalidRequest(f"{field} must be a whole number from 1 to {_LARGEST_LIMIT}.", param=field)
+        cap = account.monthly_cap
+        if change.monthly_cap is not None:
+            cap = None if change.monthly_cap == "none" else _parse_usd("monthly_cap", change.monthly_cap)
+        plan = self._offer.find_plan(change.plan).name
+        await self._store.set_terms(account.id, Terms(plan, change.rpm, change.tpm, change.concurrent, cap))
         return await self.show(account.id)
 
     async def add_credit(self, who: str, usd: str) -> AccountShown:
         """Add credit, in USD."""
         account = await self.find(who)
-        try:
-            nano = money.parse(usd)
-        except ValueError as error:
-            raise InvalidRequest(f"usd: {error}.", param="usd") from error
-        if not 0 < nano <= money.LARGEST - account.credit_nano:
+        nano = _parse_usd("usd", usd)
+        if not nano or not await self._store.ledger.grant(account.id, nano, "by an operator"):
             raise InvalidRequest("usd must be more than 0, and an account holds at most 9 billion.", param="usd")
-        await self._store.add_credit(account.id, nano)
         return await self.show(account.id)
 
     async def suspend(self, who: str, *, suspended: bool = True) -> AccountShown:
@@ -98,12 +99,26 @@ class Accounts:
         return await self.show(account.id)
 
 
+def _parse_usd(field: str, usd: str) -> int:
+    try:
+        return money.parse(usd)
+    except ValueError as error:
+        raise InvalidRequest(f"{field}: {error}.", param=field) from error
+
+
 def _show(account: Account) -> AccountShown:
     return AccountShown(
         id=account.id,
         email=account.email,
         plan=account.plan,
-        credit=money.show(account.credit_nano),
+        credit=money.show(account.granted_nano - account.spent_nano - account.held_nano),
+        granted=money.show(account.granted_nano),
+        spent=money.show(account.spent_nano),
+        held=money.show(account.held_nano),
+        monthly_cap=None if account.monthly_cap is None else money.show(account.monthly_cap),
+        rpm=account.rpm,
+        tpm=account.tpm,
+        concurrent=account.concurrent,
         suspended=account.suspended,
         created_at=account.created_at,
     )

@@ -19,6 +19,8 @@ class KeySettings(msgspec.Struct, frozen=True):
     rpm: int | None = None
     tpm: int | None = None
     concurrent: int | None = None
+    daily_cap: int | None = None  # nano-dollars a UTC day
+    monthly_cap: int | None = None  # nano-dollars a UTC month
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -36,7 +38,10 @@ class Key(msgspec.Struct, frozen=True):
 
 
 class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A wish for a key. `account` is an email or id, `expires` a lifetime such as `30d`, `12h`, `45s` (None: never)."""
+    """A wish for a key; caps are in USD.
+
+    `account` is an email or id, `expires` a lifetime such as `30d`, `12h`, `45s` (None: never).
+    """
 
     account: str
     name: str = "default"
@@ -46,6 +51,8 @@ class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tpm: int | None = None
     concurrent: int | None = None
     live: bool = True
+    daily_cap: str | None = None
+    monthly_cap: str | None = None
 
 
 class KeyChosen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,6 +80,8 @@ class KeyShown(msgspec.Struct, frozen=True):
     rpm: int | None
     tpm: int | None
     concurrent: int | None
+    daily_cap: str | None
+    monthly_cap: str | None
     created_at: int
     expires_at: int | None
     revoked_at: int | None
@@ -90,6 +99,8 @@ class CreatedKey(msgspec.Struct, frozen=True):
     rpm: int | None
     tpm: int | None
     concurrent: int | None
+    daily_cap: str | None
+    monthly_cap: str | None
     created_at: int
     expires_at: int | None
     replaces: str | None = None

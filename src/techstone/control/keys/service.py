@@ -6,12 +6,12 @@ Knows no HTTP and no database. Every refusal names the field, and no message rep
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from techstone.control.keys.records import CreatedKey, Key, KeySettings, KeyShown, KeyState, NewKey
-from techstone.core import keys
+from techstone.core import keys, money
 from techstone.core.errors import InvalidRequest, KeyNotFound
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Keys:
         """Check the wish and return the record that it asks for, not stored yet, and the key itself."""
         now = self._clock()
         lifetime = None if wanted.expires is None else _read_lifetime(wanted.expires)
-        settings = KeySettings(self._check_models(wanted.models), *_check_limits(wanted))
+        settings = KeySettings(self._check_models(wanted.models), *_check_limits(wanted), *_check_caps(wanted))
         return self._make(
             account_id,
             _check_name(wanted.name),
@@ -137,7 +137,7 @@ class Keys:
             created_at=key.created_at,
             expires_at=key.expires_at,
             revoked_at=key.revoked_at,
-            **msgspec.structs.asdict(key.settings),
+            **_show_settings(key.settings),
         )
 
 
@@ -150,7 +150,7 @@ def _reveal(record: Key, key: str, email: str) -> CreatedKey:
         hint=record.hint,
         created_at=record.created_at,
         expires_at=record.expires_at,
-        **msgspec.structs.asdict(record.settings),
+        **_show_settings(record.settings),
     )
 
 
@@ -174,6 +174,24 @@ def _check_limits(wanted: NewKey) -> tuple[int | None, int | None, int | None]:
         if limit is not None and not 1 <= limit <= _LARGEST_LIMIT:
             raise InvalidRequest(f"{field} must be a whole number from 1 to {_LARGEST_LIMIT}.", param=field)
     return wanted.rpm, wanted.tpm, wanted.concurrent
+
+
+def _check_caps(wanted: NewKey) -> tuple[int | None, int | None]:
+    found: list[int | None] = []
+    for field, usd in (("daily_cap", wanted.daily_cap), ("monthly_cap", wanted.monthly_cap)):
+        try:
+            found.append(None if usd is None else money.parse(usd))
+        except ValueError as error:
+            raise InvalidRequest(f"{field}: {error}.", param=field) from error
+    return found[0], found[1]
+
+
+def _show_settings(settings: KeySettings) -> dict[str, Any]:
+    """Return the settings by name, caps in USD."""
+    shown = msgspec.structs.asdict(settings)
+    for field in ("daily_cap", "monthly_cap"):
+        shown[field] = None if shown[field] is None else money.show(shown[field])
+    return shown
 
 
 def _read_lifetime(text: str) -> int:

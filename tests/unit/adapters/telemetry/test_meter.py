@@ -5,20 +5,28 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
+from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from techstone.adapters.journal.segments import recover
+from techstone.adapters.journal.writer import JournalWriter
+from techstone.adapters.limits.memory import MemoryLimits
 from techstone.adapters.snapshots import StaticSnapshots
 from techstone.adapters.telemetry.log import Log
 from techstone.adapters.telemetry.meter import Telemetry
 from techstone.app.wiring import Gateway, Outside
 from techstone.core.breaker import FAILURES, Breaker
-from techstone.core.record import RequestRecord
 from techstone.core.snapshot import Snapshot
+from techstone.core.usage import UsageRecord
 from techstone.gateway.connections import Trust
 from techstone.gateway.exchange import Exchange
 from techstone.gateway.front import Front
 from techstone.gateway.head import Head
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class _Wire:
@@ -40,6 +48,9 @@ class _Wire:
     def report(self, exchange: Exchange, error: Exception) -> None:
         raise AssertionError(exchange, error)
 
+    def describe_limits(self, exchange: Exchange) -> bytes:
+        raise AssertionError(exchange)
+
 
 class _Bench:
     """Telemetry that writes its log nowhere."""
@@ -50,7 +61,7 @@ class _Bench:
         self.log = Log(self.number)
         self.telemetry = Telemetry(self.loop, StaticSnapshots(Snapshot(7)), self.log)
 
-    def answer(self, status: int, record: RequestRecord | None = None, path: bytes = b"/") -> Exchange:
+    def answer(self, status: int, record: UsageRecord | None = None, path: bytes = b"/") -> Exchange:
         exchange = Exchange(_Wire(self.loop), Head(), b"req_1", self.loop.time())
         exchange.path = path
         exchange.body = b"body"
@@ -74,10 +85,29 @@ class _Bench:
         os.close(self.number)
 
 
-def _record(error: str | None = None, status: int = 200, *, delivered: bool = True) -> RequestRecord:
-    prompt, completion, first_byte = (21, 150, 10.03) if delivered else (0, 0, 0.0)
-    return RequestRecord(
-        "a1", "k1", "gpt-4o", "up", "gpt-4o", status, True, prompt, completion, 10.0, first_byte, 12.0, error, 1
+def _record(error: str | None = None, status: int = 200, *, delivered: bool = True) -> UsageRecord:
+    prompt, completion, first_byte = (21, 150, 30_000) if delivered else (0, 0, 0)
+    return UsageRecord(
+        id="req_1",
+        state="settled" if delivered else "void",
+        account="a1",
+        key="k1",
+        model="gpt-4o",
+        provider="up",
+        upstream_model="gpt-4o",
+        status=status,
+        stream=True,
+        at=1_700_000_000_000,
+        first_byte=first_byte,
+        duration=2_000_000,
+        prompt_tokens=prompt,
+        cached_tokens=0,
+        completion_tokens=completion,
+        reasoning_tokens=0,
+        cost=0,
+        held=0,
+        price=0,
+        error_code=error,
     )
 
 
@@ -162,13 +192,16 @@ async def test_answer_that_waits_to_be_counted_keeps_no_body() -> None:
     assert exchange.body == b""
 
 
-async def test_streams_are_told_from_other_answers() -> None:
+async def test_streams_are_told_from_other_answers(tmp_path: Path) -> None:
     """How many connections, running answers and streams there are, and which routes are not to be used."""
     bench = _Bench()
+    journal = JournalWriter(bench.loop, tmp_path, recover(tmp_path, lambda: "0" * 16))
     gateway = Gateway(
         bench.loop,
         Outside(
             snapshots=StaticSnapshots(Snapshot(7)),
+            limits=MemoryLimits(time.monotonic, time.time),
+            journal=journal,
             journalist=bench.telemetry,
             render_metrics=bench.telemetry.render,
             environment={},
@@ -189,6 +222,7 @@ async def test_streams_are_told_from_other_answers() -> None:
         breakers["m", "down", "y"].fail(bench.loop.time() - 3600.0)
     found = bench.read()
     gateway.upstreams.close()
+    journal.close()
     bench.close()
     names = ("connections", "requests_running", "streams_running")
     assert [found[f"techstone_{name}"] for name in names] == [3, 2, 1]

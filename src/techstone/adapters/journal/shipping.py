@@ -1,0 +1,127 @@
+"""Ships the journal to the control plane: what is durable here, in order, until it is applied there.
+
+At least once; the ledger knows what it has. While control is away the records wait on disk, and are read from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from techstone.core.snapshot import Timeouts
+from techstone.gateway.ports import Call, Origin, UpstreamProblem
+from techstone.gateway.trampoline import Trampoline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from techstone.adapters.journal.writer import Batch, JournalWriter
+    from techstone.gateway.ports import Upstreams
+
+_PACE_SECONDS = 0.1
+_LARGEST = 1024 * 1024
+_AGAIN_SECONDS = (0.1, 0.2, 0.5, 1.0)
+_ANSWER_LIMIT = 64 * 1024
+# The limits of the last minute are made anew from the journal at a start, so that much of it must be there.
+_KEPT_MILLISECONDS = 120_000
+
+
+class Applied(msgspec.Struct):
+    """How far the ledger has followed."""
+
+    applied: int
+
+
+class Shipping:
+    """Ships for as long as the process lives. `wall_clock` is in unix seconds."""
+
+    def __init__(
+        self, writer: JournalWriter, upstreams: Upstreams, socket: str, wall_clock: Callable[[], float]
+    ) -> None:
+        self._writer = writer
+        self._upstreams = upstreams
+        self._origin = Origin("unix", socket, 0)
+        self._wall_clock = wall_clock
+        self._loop = asyncio.get_running_loop()
+        self.problem: str | None = None
+        self.applied = 0
+        self._running = Trampoline(self._run(), self._ended)
+
+    def start(self) -> None:
+        """Begin."""
+        self._running.advance()
+
+    def stop(self) -> None:
+        """End; what is not shipped waits for the next start."""
+        self._running.cancel()
+
+    def _ended(self, error: Exception | None) -> None:
+        # Nothing in here may fail but in ways that are handled; if it does, say so and begin anew.
+        self.problem = f"shipping failed: {error!r}"
+        self._running = Trampoline(self._run(), self._ended)
+        self._loop.call_later(_AGAIN_SECONDS[-1], self._running.advance)
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            await self._wait()
+            try:
+                self.applied = await self._ship(self._gather())
+                self.problem = None
+                failures = 0
+            except UpstreamProblem as problem:
+                self.problem = f"the control plane takes no usage: {problem}"
+                pause = _AGAIN_SECONDS[min(failures, len(_AGAIN_SECONDS) - 1)]
+                failures += 1
+                await asyncio.sleep(pause)
+                continue
+            self._writer.shipped(self.applied)
+            self._writer.retire(self.applied, int(self._wall_clock() * 1000) - _KEPT_MILLISECONDS)
+            if self._writer.spooled < _LARGEST:
+                await asyncio.sleep(_PACE_SECONDS)
+
+    async def _wait(self) -> None:
+        writer = self._writer
+        if not writer.unshipped:
+            writer.arrived = self._loop.create_future()
+            await writer.arrived
+            writer.arrived = None
+
+    def _gather(self) -> list[Batch]:
+        """Return the next batches, one after another in one segment, up to the largest that is sent at once."""
+        found: list[Batch] = []
+        size = 0
+        for batch in self._writer.unshipped:
+            if found and (batch.segment is not found[0].segment or size + batch.end - batch.start > _LARGEST):
+                break
+            found.append(batch)
+            size += batch.end - batch.start
+        return found
+
+    async def _ship(self, batches: list[Batch]) -> int:
+        first, last = batches[0], batches[-1]
+        body = _read(str(first.segment.path), first.start, last.end)
+        head = (
+            b"POST /internal/journal?journal=%b&first=%d HTTP/1.1\r\nhost: control\r\n"
+            b"content-type: application/octet-stream\r\nx-request-id: journal"
+            % (self._writer.journal.encode(), first.first)
+        )
+        timeouts = Timeouts(connect=2.0, first_byte=30.0, between_bytes=30.0, total=60.0)
+        answer = await self._upstreams.open(Call(self._origin, head, body, timeouts))
+        text = await answer.read(_ANSWER_LIMIT)
+        if answer.status >= 300:
+            raise UpstreamProblem("status", f"{answer.status}: {text[:300].decode('utf-8', 'replace')}")
+        try:
+            return msgspec.json.decode(text, type=Applied).applied
+        except msgspec.MsgspecError as error:
+            raise UpstreamProblem("content", "no count in the answer") from error
+
+
+def _read(path: str, start: int, end: int) -> bytes:
+    number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    with contextlib.closing(os.fdopen(number, "rb", buffering=0)):
+        return os.pread(number, end - start, start)

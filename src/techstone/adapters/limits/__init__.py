@@ -1,0 +1,1 @@
+"""Limit stores: who holds the books of accounts and keys."""

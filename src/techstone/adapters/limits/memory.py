@@ -1,0 +1,176 @@
+"""The limit store in memory: for one gateway process, which decides by its own books alone.
+
+What it must not forget comes back at the start: the last minute's admissions and the spending that the ledger had not
+booked yet, from the journal; all earlier spending from the snapshot. Until the control plane was heard, nobody's credit
+is known, so what costs money waits for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from techstone.core import limits
+from techstone.core.credit import Period, Spending, period_of
+from techstone.core.errors import LedgerUnavailable
+from techstone.core.leases import RENEWAL_SECONDS
+from techstone.core.limits import AccountBooks, Claim, Grant, KeyBooks, Refusal, Standing
+from techstone.core.window import SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from techstone.core.snapshot import Account, Key, Principal, View
+    from techstone.core.usage import UsageRecord
+
+_DAY_SECONDS = 86_400
+
+
+class MemoryLimits:
+    """Implements `LimitStore`. `clock` is monotonic and fine-grained, `wall_clock` in unix seconds."""
+
+    def __init__(self, clock: Callable[[], float], wall_clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._accounts: dict[str, AccountBooks] = {}
+        self._keys: dict[str, KeyBooks] = {}
+        self._running: set[Grant] = set()
+        self._view: View | None = None
+        self._anchored = False
+        self._tail: list[tuple[int, UsageRecord]] = []
+        self._period = Period(0, 0)
+        self._period_ends = 0.0
+
+    # At the start
+
+    def recover(self, records: Iterable[tuple[int, UsageRecord]]) -> None:
+        """Take what the journal still holds, each record with its sequence number, oldest first."""
+        now, wall = self._clock(), self._wall_clock()
+        self._tail = [(number, record) for number, record in records if record.state != "open"]
+        # They lie in the order of their ends; a window wants that of their admissions.
+        for _, record in sorted(self._tail, key=lambda entry: entry[1].at):
+            age = max(0.0, wall - record.at / 1000)
+            if age < SECONDS:
+                tokens = record.prompt_tokens + record.completion_tokens
+                self._account(record.account).window.add(now - age, 1, tokens)
+                self._key(record.key).window.add(now - age, 1, tokens)
+
+    def anchor(self, view: View, journal: str) -> None:
+        """Take everybody's spending from the first snapshot that the control plane itself sent."""
+        self._view = view
+        if self._anchored:
+            return
+        applied = view.snapshot.applied.get(journal, 0)
+        accounts = {account.id: account for account in view.snapshot.accounts}
+        keys = {key.id: key for key in view.snapshot.keys}
+        for account_id, books in self._accounts.items():
+            self._base_account(books, accounts.get(account_id))
+        for key_id, key_books in self._keys.items():
+            self._base_key(key_books, keys.get(key_id))
+        self._anchored = True
+        for number, record in self._tail:
+            if number > applied and record.cost:
+                period = period_of(record.at / 1000)
+                account, key = self._account(record.account), self._key(record.key)
+                account.spent += record.cost
+                for spending, current in (
+                    (account.month, period.month),
+                    (key.day, period.day),
+                    (key.month, period.month),
+                ):
+                    if spending.period == current:
+                        spending.spent += record.cost
+        self._tail = []
+
+    def _base_account(self, books: AccountBooks, account: Account | None) -> None:
+        if account is not None and self._view is not None:
+            then = period_of(self._view.snapshot.as_of_day * _DAY_SECONDS)
+            books.spent = account.spent
+            books.month.spent = account.spent_month if then.month == books.month.period else 0
+
+    def _base_key(self, books: KeyBooks, key: Key | None) -> None:
+        if key is not None and self._view is not None:
+            then = period_of(self._view.snapshot.as_of_day * _DAY_SECONDS)
+            books.day.spent = key.spent_day if then.day == books.day.period else 0
+            books.month.spent = key.spent_month if then.month == books.month.period else 0
+
+    # Books
+
+    def _account(self, account_id: str, account: Account | None = None) -> AccountBooks:
+        books = self._accounts.get(account_id)
+        if books is None:
+            period = self._now_period()
+            books = self._accounts[account_id] = AccountBooks(0, Spending(period.month))
+            self._base_account(books, account)
+        return books
+
+    def _key(self, key_id: str, key: Key | None = None) -> KeyBooks:
+        books = self._keys.get(key_id)
+        if books is None:
+            period = self._now_period()
+            books = self._keys[key_id] = KeyBooks(Spending(period.day), Spending(period.month))
+            self._base_key(books, key)
+        return books
+
+    def _now_period(self) -> Period:
+        wall = self._wall_clock()
+        if wall >= self._period_ends or wall < self._period_ends - _DAY_SECONDS:
+            self._period = period_of(wall)
+            self._period_ends = (self._period.day + 1) * _DAY_SECONDS
+        return self._period
+
+    # Requests
+
+    async def admit(self, claim: Claim) -> Grant | Refusal:
+        """Decide; raise LedgerUnavailable where credit or caps count and are not known yet."""
+        principal = claim.principal
+        account = self._accounts.get(principal.account.id) or self._account(principal.account.id, principal.account)
+        key = self._keys.get(principal.key.id) or self._key(principal.key.id, principal.key)
+        if claim.nano and not self._anchored:
+            raise LedgerUnavailable
+        found = limits.admit(claim, account, key, self._clock(), self._now_period())
+        if isinstance(found, Grant):
+            self._running.add(found)
+        return found
+
+    def top_up(self, grant: Grant, tokens: int, nano: int) -> Refusal | None:
+        """Reserve and hold more for a request that runs, or say why not."""
+        return limits.top_up(grant, tokens, nano, self._clock(), self._now_period())
+
+    def cover(self, grant: Grant, cost: int) -> int:
+        """Return what of a cost can be charged, and hold it."""
+        return limits.cover(grant, cost)
+
+    def settle(self, grant: Grant, tokens: int, cost: int) -> None:
+        """Give back what was reserved and held, but what it came to."""
+        self._running.discard(grant)
+        limits.settle(grant, tokens, cost, self._clock(), self._now_period())
+
+    def standing(self, principal: Principal) -> Standing:
+        """Return where the account and the key stand."""
+        account = self._accounts.get(principal.account.id) or self._account(principal.account.id, principal.account)
+        return limits.describe(principal, account, self._keys.get(principal.key.id), self._clock())
+
+    def flood(self, principal: Principal) -> float:
+        """Let a request through to its body and return 0.0, or return the seconds until the next one would be."""
+        account = self._accounts.get(principal.account.id) or self._account(principal.account.id, principal.account)
+        return account.flood.wait(self._clock(), principal.limits.rpm)
+
+    # Time
+
+    def sweep(self) -> float:
+        """Renew the leases of what runs and forget what is over; return the seconds until the next time."""
+        now = self._clock()
+        for grant in self._running:
+            grant.account.leases.take(grant.claim.request, now)
+            if grant.claim.principal.key_limited:
+                grant.key.leases.take(grant.claim.request, now)
+        for books in self._accounts.values():
+            books.window.expire(now)
+        for key_books in self._keys.values():
+            key_books.window.expire(now)
+        return RENEWAL_SECONDS
+
+    @property
+    def running(self) -> int:
+        """How many requests hold a slot."""
+        return len(self._running)

@@ -1,0 +1,115 @@
+"""One SQLite file: its engine, its transactions and its revision. Every room of the store stands on it.
+
+Every change is one `BEGIN IMMEDIATE` transaction that also raises the revision, so that several processes on the file
+see each other's changes in order. `synchronous=FULL`: what was acknowledged survives a power cut (row M-2; measured
+0.3 ms a commit).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import event, select, text, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from techstone.adapters.storage.schema import REVISION
+from techstone.control.ports import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+# Asked for the revision, the database looks at its files first: every commit changes them, and a look costs 5 µs, not
+# 1.5 ms. In case two commits fall into one tick of the file system's clock, it asks anyway so often (seconds).
+_LONGEST_BLIND = 0.5
+# How long a writer waits for another one's lock before it gives up.
+_BUSY_MILLISECONDS = 5000
+
+
+class Database:
+    """The file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._log = path.with_name(path.name + "-wal")
+        self._engine = _open_engine(path)
+        self._seen: object = None
+        self._newest = 0
+
+    @contextlib.asynccontextmanager
+    async def change(self) -> AsyncIterator[AsyncConnection]:
+        """Begin a writing transaction: commits at the end, rolls back on any error."""
+        try:
+            async with self._engine.connect() as connection:
+                await connection.execute(text("BEGIN IMMEDIATE"))
+                yield connection
+                await connection.commit()
+        except IntegrityError:
+            raise
+        except DBAPIError as error:
+            raise StoreError(f"database {self.path}: {error.orig}") from error
+
+    @contextlib.asynccontextmanager
+    async def look(self) -> AsyncIterator[AsyncConnection]:
+        """Begin a reading transaction: everything in it is of one moment."""
+        try:
+            async with self._engine.connect() as connection:
+                await connection.execute(text("BEGIN"))
+                yield connection
+        except DBAPIError as error:
+            raise StoreError(f"database {self.path}: {error.orig}") from error
+
+    async def read_revision(self) -> int:
+        """Return the newest revision."""
+        seen = (_sign(self.path), _sign(self._log), int(time.monotonic() / _LONGEST_BLIND))
+        if seen != self._seen:
+            async with self.look() as connection:
+                self._newest = await number_of(connection)
+            self._seen = seen
+        return self._newest
+
+    async def close(self) -> None:
+        """Give everything up."""
+        await self._engine.dispose()
+
+
+async def number_of(connection: AsyncConnection) -> int:
+    """Return the newest revision, as of a transaction."""
+    return int(await connection.scalar(select(REVISION.c.number)) or 0)
+
+
+async def raise_revision(connection: AsyncConnection) -> int:
+    """Raise the revision and return it."""
+    await connection.execute(update(REVISION).values(number=REVISION.c.number + 1))
+    return await number_of(connection)
+
+
+def _sign(path: Path) -> tuple[int, int] | None:
+    """Return what a commit changes about a file: its time and size."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - half of what Path.stat costs, five times a second
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+def _open_engine(path: Path) -> AsyncEngine:
+    engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def prepare(connection: Any, _: object) -> None:  # noqa: ANN401 - SQLAlchemy's own type of it is Any
+        # The driver begins no transactions by itself: ours say BEGIN IMMEDIATE where they write.
+        connection.isolation_level = None
+        for pragma in (
+            f"busy_timeout = {_BUSY_MILLISECONDS}",
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "foreign_keys = ON",
+        ):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    return engine

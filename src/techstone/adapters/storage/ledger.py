@@ -1,0 +1,278 @@
+"""The ledger in SQLite: a batch of records is one transaction, with everything that follows from them.
+
+Statements of the driver with many rows at once: SQLAlchemy's own way costs three times as much, and every request of
+every gateway comes through here.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+from sqlalchemy import func, insert, select, update
+
+from techstone.adapters.storage import invariants
+from techstone.adapters.storage.database import raise_revision
+from techstone.adapters.storage.schema import ACCOUNTS, JOURNALS, REQUESTS, ROLLUPS_DAILY, ROLLUPS_HOURLY, TRANSFERS
+from techstone.control.ledger.records import Spending, Sums, Violation
+from techstone.core import ledger, money
+from techstone.core.credit import period_of
+from techstone.core.ledger import BOOKS, Standing
+from techstone.core.usage import UsageRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Row
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from techstone.adapters.storage.database import Database
+    from techstone.control.ledger.records import Grouping
+
+HOUR = 3600
+DAY = 86_400
+
+_FIND = "SELECT id, state, held_nano FROM requests WHERE id IN (SELECT value FROM json_each(?))"
+_COLUMNS = (
+    "state, account, key, model, provider, upstream_model, status, stream, at, first_byte, duration, prompt_tokens, "
+    "cached_tokens, completion_tokens, reasoning_tokens, cost_nano, held_nano, price, error_code, attempts, journal, id"
+)
+_PUT = (
+    f"INSERT INTO requests ({_COLUMNS}) VALUES ({', '.join('?' * 22)}) ON CONFLICT (id) DO UPDATE SET "  # noqa: S608 - constants
+    "state = excluded.state, provider = excluded.provider, upstream_model = excluded.upstream_model, "
+    "status = excluded.status, first_byte = excluded.first_byte, duration = excluded.duration, "
+    "prompt_tokens = excluded.prompt_tokens, cached_tokens = excluded.cached_tokens, "
+    "completion_tokens = excluded.completion_tokens, reasoning_tokens = excluded.reasoning_tokens, "
+    "cost_nano = excluded.cost_nano, held_nano = excluded.held_nano, price = excluded.price, "
+    "error_code = excluded.error_code, attempts = excluded.attempts WHERE requests.state = 'open'"
+)
+_MOVE = "INSERT INTO transfers (at, kind, debit, credit, account, nano, request) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_SPEND = "UPDATE accounts SET spent_nano = spent_nano + ?, held_nano = held_nano + ? WHERE id = ?"
+_ROLL = (
+    "INSERT INTO {} (account, key, model, start, requests, prompt_tokens, cached_tokens, completion_tokens, "
+    "reasoning_tokens, cost_nano) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (account, start, key, model) "
+    "DO UPDATE SET requests = requests + excluded.requests, prompt_tokens = prompt_tokens + excluded.prompt_tokens, "
+    "cached_tokens = cached_tokens + excluded.cached_tokens, "
+    "completion_tokens = completion_tokens + excluded.completion_tokens, "
+    "reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens, cost_nano = cost_nano + excluded.cost_nano"
+)
+_FOLLOW = (
+    "INSERT INTO journals (id, applied, gaps, heard_at) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+    "applied = excluded.applied, gaps = gaps + excluded.gaps, heard_at = excluded.heard_at"
+)
+
+_Rollup = tuple[str, str, str, int]
+
+
+class SqliteLedger:
+    """Implements `LedgerStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def apply(self, journal: str, first: int, records: Sequence[UsageRecord]) -> int:
+        """Book what is new of a journal's records from number `first` on; return the number of the last one booked."""
+        async with self._database.change() as connection:
+            applied = int(await connection.scalar(select(JOURNALS.c.applied).where(JOURNALS.c.id == journal)) or 0)
+            gap = max(0, first - applied - 1)
+            fresh = records[max(0, applied + 1 - first) :]
+            last = max(applied, first + len(records) - 1)
+            if fresh:
+                await self._book(connection, journal, fresh)
+            await connection.exec_driver_sql(_FOLLOW, (journal, last, gap, int(time.time())))
+        return last
+
+    async def _book(self, connection: AsyncConnection, journal: str, records: Sequence[UsageRecord]) -> None:
+        names = msgspec.json.encode([record.id for record in records]).decode()
+        found = await connection.exec_driver_sql(_FIND, (names,))
+        known = {row.id: Standing(row.state, row.held_nano) for row in found.all()}
+        batch = _Batch(journal, known)
+        for record in records:
+            batch.take(record)
+        if batch.rows:
+            await connection.exec_driver_sql(_PUT, list(batch.rows.values()))
+        if batch.moves:
+            await connection.exec_driver_sql(_MOVE, batch.moves)
+            sums = [(spent, held, account) for account, (spent, held) in batch.sums.items()]
+            await connection.exec_driver_sql(_SPEND, sums)
+        for table, size in (("rollups_hourly", HOUR), ("rollups_daily", DAY)):
+            rolled = batch.roll(size)
+            if rolled:
+                await connection.exec_driver_sql(_ROLL.format(table), rolled)
+
+    async def grant(self, account: str, nano: int, note: str) -> bool:
+        """Add credit; say whether the account can hold so much."""
+        async with self._database.change() as connection:
+            return await give(connection, account, nano, note)
+
+    async def list_requests(
+        self, account: str | None, since: int, limit: int | None = None
+    ) -> tuple[tuple[UsageRecord, str], ...]:
+        """Return requests since a unix time in milliseconds, oldest first, each with its account's email."""
+        wanted = (
+            select(REQUESTS, ACCOUNTS.c.email)
+            .join(ACCOUNTS, ACCOUNTS.c.id == REQUESTS.c.account, isouter=True)
+            .where(REQUESTS.c.at >= since)
+            .order_by(REQUESTS.c.number)
+            .limit(limit)
+        )
+        if account is not None:
+            wanted = wanted.where(REQUESTS.c.account == account)
+        async with self._database.look() as connection:
+            rows = (await connection.execute(wanted)).all()
+        return tuple((_read(row), row.email or row.account) for row in rows)
+
+    async def sum_usage(self, account: str | None, since: int, by: Grouping) -> tuple[Sums, ...]:
+        """Return sums of whole hours since a unix time in seconds; days from the days' own rollups."""
+        table, start = (ROLLUPS_DAILY, since // DAY * DAY) if by == "day" else (ROLLUPS_HOURLY, since // HOUR * HOUR)
+        group = table.c.start if by in {"day", "hour"} else table.c[by]
+        sums = [
+            func.sum(table.c[name])
+            for name in (
+                "requests",
+                "prompt_tokens",
+                "cached_tokens",
+                "completion_tokens",
+                "reasoning_tokens",
+                "cost_nano",
+            )
+        ]
+        wanted = select(group, *sums).where(table.c.start >= start).group_by(group).order_by(group)
+        if account is not None:
+            wanted = wanted.where(table.c.account == account)
+        async with self._database.look() as connection:
+            rows = (await connection.execute(wanted)).all()
+        return tuple(Sums(str(row[0]), *map(int, row[1:])) for row in rows)
+
+    async def read_spending(self, connection: AsyncConnection, now: int) -> Spending:
+        """Return what the snapshot tells of spending, within its transaction."""
+        period = period_of(now)
+        month = _month_start(now)
+        rows = await connection.execute(
+            select(
+                ROLLUPS_DAILY.c.account, ROLLUPS_DAILY.c.key, ROLLUPS_DAILY.c.start, func.sum(ROLLUPS_DAILY.c.cost_nano)
+            )
+            .where(ROLLUPS_DAILY.c.start >= month)
+            .group_by(ROLLUPS_DAILY.c.account, ROLLUPS_DAILY.c.key, ROLLUPS_DAILY.c.start)
+        )
+        spending = Spending(period.day, {}, {}, {}, {})
+        for account, key, start, nano in rows.all():
+            spending.accounts_month[account] = spending.accounts_month.get(account, 0) + nano
+            spending.keys_month[key] = spending.keys_month.get(key, 0) + nano
+            if start == period.day * DAY:
+                spending.keys_day[key] = spending.keys_day.get(key, 0) + nano
+        for name, applied in (await connection.execute(select(JOURNALS.c.id, JOURNALS.c.applied))).all():
+            spending.applied[name] = applied
+        return spending
+
+    async def check(self, prepaid: Sequence[str]) -> tuple[Violation, ...]:
+        """Return every invariant that does not hold; `prepaid` are the names of prepaid plans."""
+        async with self._database.look() as connection:
+            return await invariants.check(connection, prepaid)
+
+
+class _Batch:
+    """What a batch of records comes to, gathered before anything is written."""
+
+    def __init__(self, journal: str, known: dict[str, Standing]) -> None:
+        self._journal = journal
+        self._known = known
+        self._rollups: dict[_Rollup, list[int]] = {}
+        self.rows: dict[str, tuple[object, ...]] = {}
+        self.moves: list[tuple[object, ...]] = []
+        self.sums: dict[str, tuple[int, int]] = {}
+
+    def take(self, record: UsageRecord) -> None:
+        """Take the next record, if it changes anything."""
+        going = ledger.advance(self._known.get(record.id), record)
+        if going is None:
+            return
+        self._known[record.id], transfers = going
+        (name, state, account, key, model, provider, upstream_model, status, stream, at, *rest) = _fields(record)
+        first_byte, duration, prompt, cached, completion, reasoning, cost, held, price, error, attempts = rest
+        self.rows[record.id] = (
+            *(state, account, key, model, provider, upstream_model, status, stream, at, first_byte, duration),
+            *(prompt, cached, completion, reasoning, cost, held, price, error, attempts, self._journal, name),
+        )
+        for transfer in transfers:
+            debit, credit = BOOKS[transfer.kind]
+            self.moves.append((at, transfer.kind, debit, credit, account, transfer.nano, name))
+            spent, kept = self.sums.get(account, (0, 0))
+            nano = transfer.nano
+            self.sums[account] = (
+                spent + (nano if credit == "revenue" else 0),
+                kept + (nano if credit == "held" else -nano if debit == "held" else 0),
+            )
+        if state == "settled":
+            bucket = (account, key, model, at // 1000 // HOUR * HOUR)
+            sums = self._rollups.get(bucket)
+            if sums is None:
+                sums = self._rollups[bucket] = [0, 0, 0, 0, 0, 0]
+            for place, count in enumerate((1, prompt, cached, completion, reasoning, cost)):
+                sums[place] += count
+
+    def roll(self, size: int) -> list[tuple[object, ...]]:
+        """Return the rows of the rollups by buckets of so many seconds."""
+        rolled: dict[_Rollup, list[int]] = {}
+        for (account, key, model, hour), counts in self._rollups.items():
+            sums = rolled.setdefault((account, key, model, hour // size * size), [0] * 6)
+            for place, count in enumerate(counts):
+                sums[place] += count
+        return [(*bucket, *sums) for bucket, sums in rolled.items()]
+
+
+_fields = msgspec.structs.astuple
+
+
+async def give(connection: AsyncConnection, account: str, nano: int, note: str) -> bool:
+    """Add credit within a transaction; say whether the account can hold so much."""
+    granted = int(await connection.scalar(select(ACCOUNTS.c.granted_nano).where(ACCOUNTS.c.id == account)) or 0)
+    if granted + nano > money.LARGEST:
+        return False
+    changed = await raise_revision(connection)
+    await connection.execute(
+        update(ACCOUNTS).where(ACCOUNTS.c.id == account).values(granted_nano=granted + nano, changed=changed)
+    )
+    await note_grant(connection, account, nano, note)
+    return True
+
+
+async def note_grant(connection: AsyncConnection, account: str, nano: int, note: str) -> None:
+    """Write the transfer of a grant."""
+    debit, credit = BOOKS["grant"]
+    row = {"at": int(time.time() * 1000), "kind": "grant", "debit": debit, "credit": credit}
+    await connection.execute(insert(TRANSFERS).values({**row, "account": account, "nano": nano, "note": note}))
+
+
+def _read(row: Row[tuple[object, ...]]) -> UsageRecord:
+    found = row._mapping  # noqa: SLF001 - SQLAlchemy's documented way to columns by name
+    return UsageRecord(
+        found["id"],
+        found["state"],
+        found["account"],
+        found["key"],
+        found["model"],
+        found["provider"],
+        found["upstream_model"],
+        found["status"],
+        bool(found["stream"]),
+        found["at"],
+        found["first_byte"],
+        found["duration"],
+        found["prompt_tokens"],
+        found["cached_tokens"],
+        found["completion_tokens"],
+        found["reasoning_tokens"],
+        found["cost_nano"],
+        found["held_nano"],
+        found["price"],
+        found["error_code"],
+        found["attempts"],
+    )
+
+
+def _month_start(now: int) -> int:
+    """Return the first second of the UTC month that a unix time lies in."""
+    moment = time.gmtime(now)
+    return (now // DAY - moment.tm_mday + 1) * DAY

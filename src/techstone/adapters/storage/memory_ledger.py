@@ -1,0 +1,143 @@
+"""The ledger in memory: the same rules as the database's, with dicts for tables. For tests and trials."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from techstone.control.ledger.records import Spending, Sums, Violation
+from techstone.core import ledger, money
+from techstone.core.credit import period_of
+from techstone.core.ledger import Standing, Transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from techstone.control.accounts.records import Account
+    from techstone.control.ledger.records import Grouping
+    from techstone.core.usage import UsageRecord
+
+_HOUR = 3600
+_DAY = 86_400
+
+
+class MemoryLedger:
+    """Implements `LedgerStore` beside the accounts of a store; `put` stores an account under a new revision."""
+
+    def __init__(self, accounts: dict[str, Account], put: Callable[[Account], None]) -> None:
+        self._accounts = accounts
+        self._put = put
+        self._requests: dict[str, UsageRecord] = {}
+        self._transfers: list[Transfer] = []
+        self._applied: dict[str, int] = {}
+        self._gaps: dict[str, int] = {}
+
+    async def apply(self, journal: str, first: int, records: Sequence[UsageRecord]) -> int:
+        """Book what is new of a journal's records from number `first` on; return the number of the last one booked."""
+        applied = self._applied.get(journal, 0)
+        self._gaps[journal] = self._gaps.get(journal, 0) + max(0, first - applied - 1)
+        for record in records[max(0, applied + 1 - first) :]:
+            self._book(record)
+        self._applied[journal] = last = max(applied, first + len(records) - 1)
+        return last
+
+    def _book(self, record: UsageRecord) -> None:
+        known = self._requests.get(record.id)
+        going = ledger.advance(Standing(known.state, known.held) if known else None, record)
+        if going is None:
+            return
+        self._requests[record.id] = record
+        for transfer in going[1]:
+            self._move(transfer)
+
+    def _move(self, transfer: Transfer) -> None:
+        self._transfers.append(transfer)
+        account = self._accounts.get(transfer.account)
+        if account is not None:
+            spent = transfer.nano if transfer.kind == "charge" else 0
+            held = {"hold": transfer.nano, "release": -transfer.nano}.get(transfer.kind, 0)
+            self._accounts[account.id] = msgspec.structs.replace(
+                account, spent_nano=account.spent_nano + spent, held_nano=account.held_nano + held
+            )
+
+    async def grant(self, account: str, nano: int, note: str) -> bool:  # noqa: ARG002 - kept by the database only
+        """Add credit; say whether the account can hold so much."""
+        found = self._accounts[account]
+        if found.granted_nano + nano > money.LARGEST:
+            return False
+        self._transfers.append(Transfer("grant", account, nano))
+        self._put(msgspec.structs.replace(found, granted_nano=found.granted_nano + nano))
+        return True
+
+    async def list_requests(
+        self, account: str | None, since: int, limit: int | None = None
+    ) -> tuple[tuple[UsageRecord, str], ...]:
+        """Return requests since a unix time in milliseconds, oldest first, each with its account's email."""
+        found = [
+            (record, self._accounts[record.account].email if record.account in self._accounts else record.account)
+            for record in self._requests.values()
+            if record.at >= since and account in (None, record.account)
+        ]
+        return tuple(found[:limit])
+
+    async def sum_usage(self, account: str | None, since: int, by: Grouping) -> tuple[Sums, ...]:
+        """Return sums of whole hours (of whole days by day) since a unix time in seconds."""
+        size = _DAY if by == "day" else _HOUR
+        groups: dict[str | int, list[int]] = {}
+        for record in self._requests.values():
+            start = record.at // 1000 // size * size
+            if record.state == "settled" and start >= since // size * size and account in (None, record.account):
+                group = start if by in {"day", "hour"} else getattr(record, by)
+                sums = groups.setdefault(group, [0] * 6)
+                for place, count in enumerate(_counts(record)):
+                    sums[place] += count
+        return tuple(Sums(str(group), *sums) for group, sums in sorted(groups.items()))
+
+    def read_spending(self, now: int) -> Spending:
+        """Return what the snapshot tells of spending."""
+        today = period_of(now)
+        spending = Spending(today.day, {}, {}, {}, dict(self._applied))
+        for record in self._requests.values():
+            period = period_of(record.at / 1000)
+            if record.state != "settled" or period.month != today.month:
+                continue
+            for sums, name in ((spending.accounts_month, record.account), (spending.keys_month, record.key)):
+                sums[name] = sums.get(name, 0) + record.cost
+            if period.day == today.day:
+                spending.keys_day[record.key] = spending.keys_day.get(record.key, 0) + record.cost
+        return spending
+
+    async def check(self, prepaid: Sequence[str]) -> tuple[Violation, ...]:
+        """Return every invariant that does not hold."""
+        found: list[Violation] = []
+        for account in self._accounts.values():
+            held = sum(
+                record.held
+                for record in self._requests.values()
+                if record.state == "open" and record.account == account.id
+            )
+            if held != account.held_nano:
+                found.append(
+                    Violation("what is held is held for open requests", account.id, str(held), str(account.held_nano))
+                )
+            left = account.granted_nano - account.spent_nano - account.held_nano
+            if account.plan in prepaid and left < 0:
+                found.append(Violation("prepaid credit is never below zero", account.id, "at least 0", str(left)))
+        gaps = [(journal, count) for journal, count in self._gaps.items() if count]
+        found += [
+            Violation("no journal has gaps", f"journal {journal}", "0 records missing", f"{count} records missing")
+            for journal, count in gaps
+        ]
+        return tuple(found)
+
+
+def _counts(record: UsageRecord) -> tuple[int, ...]:
+    return (
+        1,
+        record.prompt_tokens,
+        record.cached_tokens,
+        record.completion_tokens,
+        record.reasoning_tokens,
+        record.cost,
+    )

@@ -1,0 +1,40 @@
+"""The ledger over the internal API: gateways ship their journals here, the command line asks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from litestar import Request, Router, get, post
+from litestar.params import FromQuery
+
+from techstone.control.ledger.records import Applied, Grouping, RequestShown, UsageShown, Violation
+
+if TYPE_CHECKING:
+    from techstone.control.ledger.service import Ledger
+
+# One segment of a journal is 16 MiB, and a batch is never more than one.
+_LARGEST_BATCH = 64 * 1024 * 1024
+
+
+def route_ledger(ledger: Ledger) -> Router:
+    """Return the routes of journal, usage and checks."""
+
+    @post("/journal", request_max_body_size=_LARGEST_BATCH, status_code=200)
+    async def book(request: Request[Any, Any, Any], journal: FromQuery[str], first: FromQuery[int]) -> Applied:
+        return await ledger.book(journal, first, await request.body())
+
+    @get("/usage/requests")
+    async def list_requests(since: FromQuery[int], account: FromQuery[str | None] = None) -> list[RequestShown]:
+        return list(await ledger.list_requests(account, since))
+
+    @get("/usage")
+    async def sum_usage(
+        since: FromQuery[int], by: FromQuery[Grouping], account: FromQuery[str | None] = None
+    ) -> list[UsageShown]:
+        return list(await ledger.sum_usage(account, since, by))
+
+    @get("/ledger/violations")
+    async def check() -> list[Violation]:
+        return list(await ledger.check())
+
+    return Router("/", route_handlers=[book, list_requests, sum_usage, check])

@@ -1,0 +1,80 @@
+"""The ledger's records as they are read: requests, sums of usage, violations. Money is nano-dollars, or USD strings."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Grouping = Literal["account", "key", "model", "day", "hour"]
+
+
+class Violation(msgspec.Struct, frozen=True):
+    """An invariant that does not hold: which, where, what was expected and what was found."""
+
+    rule: str
+    where: str
+    expected: str
+    found: str
+
+
+class Sums(msgspec.Struct, frozen=True):
+    """Usage summed over a group; `start` is the bucket's, in unix seconds, where the group is a day or an hour."""
+
+    group: str
+    requests: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int
+    cost_nano: int
+
+
+class UsageShown(msgspec.Struct, frozen=True):
+    """Usage as people and scripts see it; `cost` is a USD string."""
+
+    group: str
+    requests: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int
+    cost: str
+
+
+class RequestShown(msgspec.Struct, frozen=True):
+    """One request as people and scripts see it; `request_id` is the answer's x-request-id, `at` in unix seconds."""
+
+    request_id: str
+    account: str  # email
+    key: str
+    model: str
+    state: str
+    prompt_tokens: int
+    completion_tokens: int
+    cost: str
+    at: float
+    provider: str
+    status: int
+    stream: bool
+    cached_tokens: int
+    reasoning_tokens: int
+    duration_ms: float
+    first_byte_ms: float
+    error_code: str | None
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """The number of a journal's last record that is booked."""
+
+    applied: int
+
+
+class Spending(msgspec.Struct, frozen=True):
+    """What was spent in the current UTC month, and by keys in the current day; by id."""
+
+    day: int
+    accounts_month: dict[str, int]
+    keys_month: dict[str, int]
+    keys_day: dict[str, int]
+    applied: dict[str, int]

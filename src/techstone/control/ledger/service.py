@@ -1,0 +1,97 @@
+"""What may be asked of the ledger, and the one way in: batches of a journal. Knows no HTTP and no database."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from techstone.control.ledger.records import Applied, RequestShown, UsageShown, Violation
+from techstone.core import frames, money
+from techstone.core.errors import InvalidRequest
+from techstone.core.usage import DECODER
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from techstone.control.ledger.records import Grouping
+    from techstone.control.ports import Holders, LedgerStore
+    from techstone.core.usage import UsageRecord
+
+_JOURNAL = re.compile(r"[0-9a-f]{16}")
+
+
+class Ledger:
+    """Book, list, sum, check. `prepaid` are the names of prepaid plans."""
+
+    def __init__(self, store: LedgerStore, holders: Holders, prepaid: Sequence[str]) -> None:
+        self._store = store
+        self._holders = holders
+        self._prepaid = prepaid
+
+    async def book(self, journal: str, first: int, body: bytes) -> Applied:
+        """Book a batch of frames; raise InvalidRequest, and then nothing of it is booked."""
+        if not _JOURNAL.fullmatch(journal) or first < 1:
+            raise InvalidRequest("journal must be 16 hex digits and first a number from 1.", param="journal")
+        records, end = [], 0
+        try:
+            for payload, position in frames.read(body):
+                records.append(DECODER.decode(payload))
+                end = position
+        except msgspec.MsgspecError as error:
+            raise InvalidRequest(f"record {first + len(records)} cannot be read: {error}") from error
+        if end != len(body):
+            raise InvalidRequest(f"record {first + len(records)} is damaged or torn.")
+        return Applied(await self._store.apply(journal, first, records))
+
+    async def list_requests(self, account: str | None, since: int) -> tuple[RequestShown, ...]:
+        """Return the requests of an account (email or id; None: all) since a unix time, oldest first."""
+        found = await self._store.list_requests(await self._find(account), since * 1000)
+        return tuple(_show(record, email) for record, email in found)
+
+    async def sum_usage(self, account: str | None, since: int, by: Grouping) -> tuple[UsageShown, ...]:
+        """Return sums of whole hours since a unix time."""
+        sums = await self._store.sum_usage(await self._find(account), since, by)
+        emails = await self._holders.emails() if by == "account" else {}
+        return tuple(
+            UsageShown(
+                emails.get(found.group, found.group),
+                found.requests,
+                found.prompt_tokens,
+                found.cached_tokens,
+                found.completion_tokens,
+                found.reasoning_tokens,
+                money.show(found.cost_nano),
+            )
+            for found in sums
+        )
+
+    async def check(self) -> tuple[Violation, ...]:
+        """Return every invariant that does not hold."""
+        return await self._store.check(self._prepaid)
+
+    async def _find(self, account: str | None) -> str | None:
+        return None if account is None else (await self._holders.find(account)).id
+
+
+def _show(record: UsageRecord, email: str) -> RequestShown:
+    return RequestShown(
+        request_id=record.id,
+        account=email,
+        key=record.key,
+        model=record.model,
+        state=record.state,
+        prompt_tokens=record.prompt_tokens,
+        completion_tokens=record.completion_tokens,
+        cost=money.show(record.cost),
+        at=record.at / 1000,
+        provider=record.provider,
+        status=record.status,
+        stream=record.stream,
+        cached_tokens=record.cached_tokens,
+        reasoning_tokens=record.reasoning_tokens,
+        duration_ms=record.duration / 1000,
+        first_byte_ms=record.first_byte / 1000,
+        error_code=record.error_code,
+    )

@@ -1,0 +1,48 @@
+"""What a client is told when a limit refuses: the error that fits, with the true wait and the limit's name."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from techstone.core import money
+from techstone.core.errors import ApiError, QuotaExceeded, RateLimited
+
+if TYPE_CHECKING:
+    from techstone.core.limits import Refusal
+
+_LIMITED = {
+    "requests": "{limit:,} requests per minute",
+    "tokens": "{limit:,} tokens per minute",
+    "concurrency": "{limit:,} concurrent requests",
+}
+_CAPPED = {"monthly_cap": "monthly spending cap", "daily_cap": "daily spending cap"}
+
+
+def explain(refusal: Refusal) -> ApiError:
+    """Return the error for a refusal."""
+    if refusal.axis == "credit":
+        return QuotaExceeded(
+            f"Your credit does not cover this request: up to ${money.show(refusal.needed)} must be held for it and "
+            f"${money.show(refusal.limit)} is left. Add credit, or lower max_tokens."
+        )
+    if refusal.axis in _CAPPED:
+        return QuotaExceeded(
+            f"The {_CAPPED[refusal.axis]} of your {refusal.scope} (${money.show(refusal.limit)}) does not cover this "
+            f"request, for which up to ${money.show(refusal.needed)} must be held."
+        )
+    named = _LIMITED[refusal.axis].format(limit=refusal.limit)
+    if refusal.wait is None:
+        error = RateLimited(
+            f"This request may take {refusal.needed:,} tokens, more than the limit of your {refusal.scope} "
+            f"({named}) ever allows. Shorten it, or lower max_tokens.",
+            None,
+        )
+        error.should_retry = False
+        return error
+    seconds = max(1, math.ceil(refusal.wait))
+    return RateLimited(
+        f"You have exceeded the rate limit of your {refusal.scope}, {named}. Please retry after {seconds} "
+        f"second{'' if seconds == 1 else 's'}.",
+        refusal.wait,
+    )
