@@ -112,7 +112,7 @@ class House:
         self.upstream.port = upstream.sockets[0].getsockname()[1]
         view = View(self._snapshot())
         journal = Path(folder, "journal")
-        journal.mkdir()
+        os.mkdir(journal, 0o700)  # noqa: PTH102 - nothing else runs in this loop yet
         self.limits = MemoryLimits(time.monotonic, time.time)
         self.journal = JournalWriter(loop, journal, recover(journal, lambda: "0" * 16))
         self.limits.anchor(view, self.journal.journal)
@@ -120,6 +120,7 @@ class House:
             snapshots=_Snapshots(view),
             limits=self.limits,
             journal=self.journal,
+            answers=self.journal.answers,
             journalist=self.books,
             render_metrics=lambda: b"# none\n",
             environment={"UP_KEY": "sk-upstream"},
@@ -151,7 +152,7 @@ class House:
                 Key("k2", keys.digest(self.limited.encode()).hex(), "a1", "few", "ts_live_…", models=("closed",)),
             ),
             models=(
-                Model("gpt-4o", (Route("up", "up"),)),
+                Model("gpt-4o", (Route("up", "up"),), max_output_tokens=16_384),
                 Model("closed", (Route("down", "up"),)),
                 Model("both", (Route("down", "up", priority=0), Route("up", "up", priority=1))),
             ),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NAMES = [
     "model", "stream", "n", "max_tokens", "max_completion_tokens", "messages", "stream_options", "temperature", "user",
-    "Model", "model ", "x", *sorted(ROUTING_FIELDS),
+    "Model", "MODEL", "\u017ftream", "Max_Tokens", "N", "model ", "x", *sorted(ROUTING_FIELDS),
 ]  # fmt: skip
 MESSAGES = '[{"role":"user","content":"hi"}]'
 VALUES = st.sampled_from(
@@ -55,7 +55,7 @@ def _check(house: House, raw: str, answer: bytes) -> None:
     (head, body) = house.upstream.received[-1]
     pairs = _pairs(body)
     names = [name for name, _ in pairs]
-    assert len(set(names)) == len(names)
+    assert len({name.casefold() for name in names}) == len(names), "Go reads a key in any case"
     assert not ROUTING_FIELDS & set(names)
     seen = dict(pairs)
     assert (judged["model"], seen["model"]) == ("gpt-4o", "up")

@@ -114,11 +114,13 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
     log = Log(sys.stderr.fileno())
     follower = SnapshotFollower(place.internal_socket, place.snapshot)
     telemetry = Telemetry(loop, follower, log)
+    sock = open_socket(server)
     books = Books(loop, place, follower)
     outside = Outside(
         snapshots=follower,
         limits=books.limits,
         journal=books.writer,
+        answers=books.writer.answers,
         journalist=telemetry,
         render_metrics=telemetry.render,
         environment=os.environ,
@@ -127,7 +129,7 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
     )
     gateway = Gateway(loop, outside)
     telemetry.watch(gateway.connections, gateway.dispatch)
-    listener = Listener(gateway.connections, open_socket(server), tls)
+    listener = Listener(gateway.connections, sock, tls)
     follower.load()
     following = loop.create_task(follower.run())
     await listener.start()
@@ -158,9 +160,9 @@ class Books:
             recovered = recover(place.journal, lambda: secrets.token_hex(8))
             self.limits = MemoryLimits(time.monotonic, time.time)
             last = recovered.records[-1][0] if recovered.records else 0
-            closed = list(enumerate(recovered.unfinished, last + 1))  # the writer appends them as its first
-            self.limits.recover([*recovered.records, *closed])
             self.writer = JournalWriter(loop, place.journal, recovered)
+            # What the writer appends first gets the next numbers.
+            self.limits.recover([*recovered.records, *enumerate(self.writer.lost, last + 1)])
         except (JournalDamaged, JournalInUse) as error:
             raise ConfigError(str(error)) from error
         except OSError as error:

@@ -19,7 +19,8 @@ from techstone.gateway.directory import Directory, Route
 from techstone.gateway.dispatch import Dispatch
 from techstone.gateway.forward import Forward
 from techstone.gateway.health import Health
-from techstone.gateway.ports import Journal, LimitStore, Snapshots
+from techstone.gateway.idempotency import Idempotency
+from techstone.gateway.ports import Answers, Journal, LimitStore, Snapshots
 from techstone.gateway.quota import Quota
 from techstone.gateway.settlement import Settlement
 
@@ -33,6 +34,7 @@ class Outside(msgspec.Struct):
     snapshots: Snapshots
     limits: LimitStore
     journal: Journal
+    answers: Answers
     journalist: Journalist
     render_metrics: Callable[[], bytes]
     environment: Mapping[str, str]
@@ -52,7 +54,8 @@ class Gateway:
         quota = Quota(outside.limits, time.monotonic)
         doorkeeper = Doorkeeper(outside.snapshots, outside.limits, quota, time.time)
         self.settlement = Settlement(loop.time, outside.limits, outside.journal)
-        chat = ChatCompletions(Desk(doorkeeper, outside.limits, self.dispatch, self.settlement, time.time))
+        idempotency = Idempotency(outside.answers)
+        chat = ChatCompletions(Desk(doorkeeper, outside.limits, self.dispatch, self.settlement, idempotency, time.time))
         catalog = Catalog(outside.snapshots)
         health = Health(outside.snapshots, outside.render_metrics, lambda: self.connections.draining)
         forward = Forward(self.upstreams, outside.control_socket)

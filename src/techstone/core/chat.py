@@ -20,8 +20,9 @@ _OPTIONS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ENCODER = msgspec.json.Encoder()
 _TRUE = msgspec.Raw(b"true")
 
-# Parameters by which clients steer some gateways and servers to another host, key or model (LiteLLM's per-request
-# settings). An upstream may itself be such a gateway, so they end here (reliability row S-2).
+# Parameters by which clients steer some gateways and servers to another host, key, model or length (LiteLLM's
+# per-request settings, OpenRouter's routing, llama.cpp's and TGI's own names). An upstream may itself be such a one, so
+# they end here (reliability row S-2).
 ROUTING_FIELDS = frozenset(
     (
         "api_base",
@@ -30,6 +31,7 @@ ROUTING_FIELDS = frozenset(
         "api_version",
         "azure_ad_token",
         "base_url",
+        "best_of",
         "context_window_fallback_dict",
         "custom_llm_provider",
         "deployment_id",
@@ -39,14 +41,21 @@ ROUTING_FIELDS = frozenset(
         "fallbacks",
         "headers",
         "litellm_params",
+        "max_new_tokens",
         "mock_response",
         "model_list",
+        "models",
+        "n_predict",
         "organization",
+        "provider",
         "proxies",
+        "route",
         "router",
         "user_config",
     )
 )
+_KNOWN = frozenset(ChatBody.__struct_encode_fields__)
+_JUDGED = _KNOWN | ROUTING_FIELDS
 
 
 class ChatRequest(msgspec.Struct, gc=False):
@@ -128,9 +137,14 @@ def encode_adapted(request: ChatRequest, given: dict[str, msgspec.Raw], upstream
 def _judge(request: ChatRequest, given: dict[str, msgspec.Raw], upstream_model: str) -> dict[str, msgspec.Raw]:
     """Return the fields that may be forwarded, those that were judged written anew."""
     fields = given.copy()
+    # Go's encoding/json (Ollama) takes a key in any case, the last one wins: `Model` would be read as `model`.
+    unknown = given.keys() - _KNOWN
+    for name in unknown:
+        if name.casefold() in _JUDGED:
+            del fields[name]
     if not ROUTING_FIELDS.isdisjoint(given):
         for name in ROUTING_FIELDS.intersection(given):
-            del fields[name]
+            fields.pop(name, None)
     fields["model"] = _write_name(upstream_model)
     if "n" in fields and request.n != 1:
         fields["n"] = msgspec.Raw(b"%d" % request.n)

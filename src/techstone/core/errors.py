@@ -1,10 +1,12 @@
 """Every way in which a request can fail, once, with its HTTP status, type and code.
 
     ApiError
-    ├── InvalidRequest 400         malformed HTTP, JSON or parameter; carries `param`
+    ├── InvalidRequest 400         malformed HTTP, JSON or parameter; carries `param` ·
+    │                              IdempotencyKeyInvalid · IdempotencyMismatch
     ├── Unauthorized 401           KeyMissing · KeyInvalid
     ├── Forbidden 403              ModelForbidden · InsecureTransport
     ├── NotFound 404               ModelNotFound · UrlNotFound · AccountNotFound · KeyNotFound
+    ├── Conflict 409               IdempotencyConflict · IdempotencyTooLarge
     ├── MethodNotAllowed 405
     ├── RequestTimeout 408
     ├── PayloadTooLarge 413
@@ -83,6 +85,57 @@ class InvalidRequest(ApiError):
         self.param = param
         self.code = code
         self.closes = closes
+
+
+class IdempotencyKeyInvalid(InvalidRequest):
+    """400: the Idempotency-Key cannot be used."""
+
+    def __init__(self, longest: int) -> None:
+        super().__init__(
+            f"The Idempotency-Key must be 1 to {longest} printable ASCII characters.", code="idempotency_key_invalid"
+        )
+
+
+class IdempotencyMismatch(InvalidRequest):
+    """400: the key belongs to a request with another body."""
+
+    should_retry = False
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key was used with another request body. Use a new key for a new request.",
+            code="idempotency_key_reused",
+        )
+
+
+class Conflict(ApiError):
+    """409: not beside what there is already."""
+
+    status = 409
+    type = "invalid_request_error"
+
+
+class IdempotencyConflict(Conflict):
+    """409: the request of this key is being answered now; a retry gets its answer."""
+
+    code = "idempotency_key_conflict"
+    should_retry = True
+    retry_after = 1.0
+
+    def __init__(self) -> None:
+        super().__init__("A request with this Idempotency-Key is being answered. Retry to get its answer.")
+
+
+class IdempotencyTooLarge(Conflict):
+    """409: answered and billed once, but the answer was too large to be kept."""
+
+    code = "idempotency_answer_too_large"
+    should_retry = False
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This request was answered and billed already, but its answer was too large to be stored for a replay."
+        )
 
 
 class Unauthorized(ApiError):

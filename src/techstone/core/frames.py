@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _HEAD = struct.Struct("<II")
+HEAD_SIZE = _HEAD.size
 # Far above any record; a length beyond it is damage, not a reason to allocate.
 LARGEST = 64 * 1024 * 1024
 

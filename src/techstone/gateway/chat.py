@@ -17,6 +17,7 @@ from techstone.core.tally import Tally
 from techstone.gateway import relay
 from techstone.gateway.admission import Doorkeeper
 from techstone.gateway.dispatch import Attempt, Dispatch
+from techstone.gateway.idempotency import Claimed, Idempotency, replay
 from techstone.gateway.ports import LimitStore
 from techstone.gateway.relay import StreamRelay
 from techstone.gateway.settlement import Account, Settlement
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from techstone.core.snapshot import Provider
     from techstone.gateway.admission import Candidate
     from techstone.gateway.exchange import Exchange
-    from techstone.gateway.ports import Answer
+    from techstone.gateway.ports import Answer, StoredAnswer
+    from techstone.gateway.settlement import Bill
 
 _TRUE = msgspec.Raw(b"true")
 _BOUNDLESS = 1 << 62
@@ -43,6 +45,7 @@ class Desk(msgspec.Struct, frozen=True):
     limits: LimitStore
     dispatch: Dispatch
     settlement: Settlement
+    idempotency: Idempotency
     wall_clock: Callable[[], float]
 
 
@@ -56,12 +59,30 @@ class ChatCompletions:
         """Answer a chat request, whole or as a stream."""
         desk = self._desk
         request = chat.read(exchange.body)  # 400
-        exchange.body = b""
         candidate = desk.doorkeeper.judge(exchange, request)  # 404 403
+        if b"idempotency-key" not in exchange.headers:
+            await self._create(exchange, request, candidate, None)
+            return
+        now = int(desk.wall_clock() * 1000)
+        claimed = desk.idempotency.claim(exchange, candidate.principal.account.id, now)  # 400 409
+        if isinstance(claimed, Claimed):
+            try:
+                await self._create(exchange, request, candidate, claimed)
+            finally:
+                desk.idempotency.release(claimed)
+        elif claimed is not None:
+            replay(exchange, claimed)
+
+    async def _create(
+        self, exchange: Exchange, request: ChatRequest, candidate: Candidate, claimed: Claimed | None
+    ) -> None:
+        desk = self._desk
+        exchange.body = b""
         if not desk.settlement.open:
             raise JournalUnwritable
         grant = await desk.doorkeeper.admit(exchange, candidate)  # 429
         call = _ChatCall(exchange, request, candidate, grant, desk)
+        call.claimed = claimed
         try:
             await (self._stream(call, candidate) if request.stream else self._answer(call, candidate))
         except ApiError as error:
@@ -79,10 +100,11 @@ class ChatCompletions:
         whole = await self._desk.dispatch.open(candidate, call, call.account.attempt)
         now = call.account.first_byte = call.exchange.wire.loop.time()
         bill = settlement.price(call.account)
-        await settlement.settle(call.account, bill)
         shown = bill.shown
+        body = completion.put_usage(whole, shown)
+        await settlement.settle(call.account, bill, call.keep(body, bill))
         cost = b"x-techstone-cost: %b\r\n" % (shown.cost or "").encode()
-        call.exchange.send_json(200, completion.put_usage(whole, shown), call.headers(now) + cost)
+        call.exchange.send_json(200, body, call.headers(now) + cost)
 
     async def _stream(self, call: _ChatCall, candidate: Candidate) -> None:
         """Relay a stream; its end is held back until it is settled."""
@@ -102,14 +124,16 @@ class ChatCompletions:
         account.first_byte = stream.first_byte
         settlement.end(account)
         bill = settlement.price(account)
-        await settlement.settle(account, bill)
-        stream.finish(bill.shown)
+        last = stream.last(bill.shown)
+        await settlement.settle(account, bill, call.keep(stream.kept + last, bill))
+        exchange = call.exchange
+        exchange.finish(last)
 
 
 class _ChatCall:
     """One chat request on its way: what dispatch sends to an upstream, and makes of its answer."""
 
-    __slots__ = ("_adapted", "_desk", "_reservation", "account", "exchange", "relay", "request")
+    __slots__ = ("_adapted", "_desk", "_reservation", "account", "claimed", "exchange", "relay", "request")
 
     def __init__(
         self, exchange: Exchange, request: ChatRequest, candidate: Candidate, grant: Grant, desk: Desk
@@ -127,6 +151,7 @@ class _ChatCall:
             int(desk.wall_clock() * 1000),
         )
         self.relay: StreamRelay | None = None
+        self.claimed: Claimed | None = None
         self._reservation = candidate.reservation
         self._adapted: engine.Request | None = None
         self._desk = desk
@@ -156,6 +181,8 @@ class _ChatCall:
         options = Options(request.model, request.include_usage, *self._name_answer())
         self.relay = current = StreamRelay(exchange, options, self.account.tally, self._begin)
         current.ration(self._room(), self._stretch)
+        if self.claimed is not None:
+            current.keep()
         try:
             await current.prepare(self._translate(answer))
         finally:
@@ -175,6 +202,13 @@ class _ChatCall:
         self.account.attempt.succeed()
         self._desk.settlement.begin(self.account)
         return self.headers(self.exchange.wire.loop.time())
+
+    def keep(self, payload: bytes, bill: Bill) -> StoredAnswer | None:
+        """Return the answer as it is stored for a replay, where the client sent an Idempotency-Key."""
+        if self.claimed is None:
+            return None
+        request_id = self.exchange.request_id.decode()
+        return self.claimed.store(request_id, payload, stream=self.request.stream, at=self.account.at, cost=bill.cost)
 
     def _room(self) -> int:
         """Return how large the stream's texts may become before it is looked at: a token has at least one byte."""

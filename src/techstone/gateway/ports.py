@@ -153,6 +153,25 @@ class StoredAnswer(msgspec.Struct, array_like=True, gc=False):
     payload: bytes  # the JSON body, or all events of the stream
 
 
+class Remembered(msgspec.Struct, gc=False):
+    """What is known of a stored answer without reading it; `too_large`: its bytes were not kept."""
+
+    digest: bytes
+    request_id: str
+    at: int
+    too_large: bool
+
+
+class Answers(Protocol):
+    """The answers that are stored under Idempotency-Keys."""
+
+    def find(self, account: str, key: str, now: int) -> Remembered | None:
+        """Return what is known of the answer under a key; `now` is in unix milliseconds."""
+
+    def load(self, found: Remembered) -> StoredAnswer | None:
+        """Return the answer; None if it is gone after all."""
+
+
 class Journal(Protocol):
     """Where usage is recorded before the client has the last byte of its answer."""
 

@@ -12,6 +12,7 @@ from techstone.core import completion, failure
 from techstone.core.errors import ApiError, ServerError, UpstreamFailed
 from techstone.core.splice import DONE, ChatStream, Options
 from techstone.gateway.dispatch import RefusedInStream
+from techstone.gateway.idempotency import LARGEST_ANSWER
 from techstone.gateway.ports import Answer, UpstreamProblem
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class StreamRelay:
         "_ended",
         "_exchange",
         "_head",
+        "_kept",
+        "_kept_size",
         "_room",
         "_stretch",
         "_timer",
@@ -70,6 +73,8 @@ class StreamRelay:
         self._timer: asyncio.TimerHandle | None = None
         self.stream = ChatStream(options, tally)
         self.answer: Answer | None = None
+        self._kept: list[bytes] | None = None
+        self._kept_size = 0
         self._room = _BOUNDLESS
         self._stretch: Callable[[], int | ApiError] | None = None
         self.refused: ApiError | None = None  # why it may not go on: a limit or the credit is used up
@@ -121,6 +126,9 @@ class StreamRelay:
             if exchange.status == 0:
                 self.start()
             exchange.send_events(events)
+            if self._kept is not None and self._kept_size <= LARGEST_ANSWER:
+                self._kept.append(events)
+                self._kept_size += len(events)
         if stream.over:
             self._end()
         elif stream.tally.size > self._room:
@@ -158,9 +166,18 @@ class StreamRelay:
         """Whether the upstream's stream was whole."""
         return self.stream.done and self.stream.finished
 
-    def finish(self, usage: BilledUsage) -> None:
-        """Send the end of a complete stream; its usage is settled."""
-        self._exchange.finish(self.stream.last_chunk(usage) + DONE)
+    def last(self, usage: BilledUsage) -> bytes:
+        """Return the last events of a complete stream."""
+        return self.stream.last_chunk(usage) + DONE
+
+    def keep(self) -> None:
+        """Keep what is sent, for a replay, up to the size at which an answer is not stored."""
+        self._kept = []
+
+    @property
+    def kept(self) -> bytes:
+        """What was sent, if it is kept; more than is stored where it was too much."""
+        return b"".join(self._kept or ())
 
 
 def explain(stream: StreamRelay | None) -> ServerError:

@@ -20,6 +20,10 @@ TREE = [
     (errors.UrlNotFound("GET", "/x"), 404, "invalid_request_error", "unknown_url"),
     (errors.AccountNotFound("a"), 404, "invalid_request_error", "account_not_found"),
     (errors.KeyNotFound(), 404, "invalid_request_error", "key_not_found"),
+    (errors.IdempotencyKeyInvalid(5), 400, "invalid_request_error", "idempotency_key_invalid"),
+    (errors.IdempotencyMismatch(), 400, "invalid_request_error", "idempotency_key_reused"),
+    (errors.IdempotencyConflict(), 409, "invalid_request_error", "idempotency_key_conflict"),
+    (errors.IdempotencyTooLarge(), 409, "invalid_request_error", "idempotency_answer_too_large"),
     (errors.MethodNotAllowed("PUT", ("GET", "POST")), 405, "invalid_request_error", "method_not_supported"),
     (errors.RequestTimeout("body", 30.0), 408, "invalid_request_error", "request_timeout"),
     (errors.PayloadTooLarge(5), 413, "invalid_request_error", "request_too_large"),
@@ -55,7 +59,7 @@ def test_every_error_stands_in_the_table() -> None:
         kind = waiting.pop()
         found.add(kind)
         waiting += kind.__subclasses__()
-    groups = {ApiError, errors.Unauthorized, errors.Forbidden, errors.NotFound}
+    groups = {ApiError, errors.Unauthorized, errors.Forbidden, errors.NotFound, errors.Conflict}
     assert {kind for kind in found - groups if kind.__module__ == errors.__name__} == {type(row[0]) for row in TREE}
 
 

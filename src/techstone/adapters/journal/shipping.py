@@ -80,7 +80,9 @@ class Shipping:
                 await asyncio.sleep(pause)
                 continue
             self._writer.shipped(self.applied)
-            self._writer.retire(self.applied, int(self._wall_clock() * 1000) - _KEPT_MILLISECONDS)
+            now = int(self._wall_clock() * 1000)
+            self._writer.retire(self.applied, now - _KEPT_MILLISECONDS)
+            self._writer.answers.retire(now)
             if self._writer.spooled < _LARGEST:
                 await asyncio.sleep(_PACE_SECONDS)
 

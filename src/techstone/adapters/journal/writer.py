@@ -12,11 +12,12 @@ import os
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from techstone.adapters.journal import segments
+from techstone.adapters.journal.answers import Answers
 from techstone.adapters.journal.segments import Segment
 from techstone.core import frames
 from techstone.core.usage import encode
@@ -60,7 +61,7 @@ class Batch(msgspec.Struct):
     at: float
 
 
-_Waiting = tuple[bytes, "Commit | None"]
+_Waiting = tuple[bytes, "Commit | None", "StoredAnswer | None"]
 
 
 class JournalWriter:
@@ -88,7 +89,11 @@ class JournalWriter:
         self._disk_problem: str | None = None
         self._number = -1
         self._open_last()
-        for record in recovered.unfinished:
+        self.answers = Answers(folder)
+        last = self.segments[-1].last
+        self.lost = [*self.answers.recover(last + 1), *recovered.unfinished]
+        """What the last run could not record: settlements of stored answers, and streams that it left open."""
+        for record in self.lost:
             self.append(record)
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
@@ -112,12 +117,12 @@ class JournalWriter:
 
     def append(self, record: UsageRecord) -> None:
         """Record without waiting."""
-        self._put((frames.frame(encode(record)), None))
+        self._put((frames.frame(encode(record)), None, None))
 
-    async def commit(self, record: UsageRecord, answer: StoredAnswer | None = None) -> None:  # noqa: ARG002 - kept with the next change
+    async def commit(self, record: UsageRecord, answer: StoredAnswer | None = None) -> None:
         """Record, and return once it is durable; raise SettlementFailed."""
         waiting = Commit()
-        self._put((frames.frame(encode(record)), waiting))
+        self._put((frames.frame(encode(record)), waiting, answer))
         await waiting
         if waiting.failed:
             raise SettlementFailed(self._disk_problem or "the journal failed")
@@ -128,8 +133,9 @@ class JournalWriter:
             self._busy = True
             self._wake.release()
 
-    def _done(self, group: list[_Waiting], batch: Batch | None, problem: str | None) -> None:
+    def _done(self, group: list[_Waiting], batch: Batch | None, answers: list[Any], problem: str | None) -> None:
         """Hear from the thread that a group is durable, or why not."""
+        self.answers.add(answers)
         self._disk_problem = problem
         if batch is not None:
             size = batch.end - batch.start
@@ -139,7 +145,7 @@ class JournalWriter:
             self.unshipped.append(batch)
             if self.arrived is not None and not self.arrived.done():
                 self.arrived.set_result(None)
-        for _, waiting in group:
+        for _, waiting, _ in group:
             if waiting is not None:
                 waiting.failed = batch is None
                 waiting.give()
@@ -178,6 +184,7 @@ class JournalWriter:
             self._wake.release()
         self._thread.join(5.0)
         os.close(self._number)
+        self.answers.close()
 
     # On the thread
 
@@ -193,22 +200,33 @@ class JournalWriter:
         queue = self._queue
         while queue:
             group.append(queue.popleft())
-        batch, problem = self._write(group)
+        answers: list[Any] = []
+        batch, problem = self._write(group, answers)
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._done, group, batch, problem)
+            self._loop.call_soon_threadsafe(self._done, group, batch, answers if batch else [], problem)
 
-    def _write(self, group: list[_Waiting]) -> tuple[Batch | None, str | None]:
-        """Write and sync a group; return where it lies, or why it does not."""
+    def _write(self, group: list[_Waiting], answers: list[Any]) -> tuple[Batch | None, str | None]:
+        """Write and sync a group, its answers before; return where it lies, or why it does not."""
         segment = self.segments[-1]
         try:
             if not group:
                 self._probe(segment)
                 return None, None
-            data = b"".join([frame for frame, _ in group])
+            stored = [
+                (segment.last + place, frame[frames.HEAD_SIZE :], answer)
+                for place, (frame, _, answer) in enumerate(group, 1)
+                if answer is not None
+            ]
+            if stored:
+                answers += self.answers.write(stored)
+            data = b"".join([frame for frame, _, _ in group])
             _write_all(self._number, data, segment.size)
             os.fdatasync(self._number)
         except OSError as error:
             self._give_up(segment)
+            if answers:
+                with contextlib.suppress(OSError):
+                    self.answers.undo()
             return None, f"the journal cannot be written: {error.strerror or error}"
         batch = Batch(
             segment,

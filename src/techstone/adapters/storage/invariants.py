@@ -31,14 +31,14 @@ WHERE granted_nano <> coalesce(granted, 0) OR spent_nano <> coalesce(spent, 0) O
 """
 _CHARGES = """
 WITH sums AS (
-    SELECT request, sum(kind = 'charge') AS number, sum(CASE kind WHEN 'charge' THEN nano ELSE -nano END) AS nano
+    SELECT request, sum(kind = 'charge') AS times, sum(CASE kind WHEN 'charge' THEN nano ELSE -nano END) AS nano
     FROM transfers WHERE kind IN ('charge', 'refund') GROUP BY request
 )
 SELECT 'request ' || id, CASE WHEN state = 'settled' THEN cost_nano ELSE 0 END,
-    coalesce(nano, 0) || ' in ' || coalesce(number, 0) || ' charges'
+    coalesce(nano, 0) || ' in ' || coalesce(times, 0) || ' charges'
 FROM requests LEFT JOIN sums ON sums.request = requests.id
 WHERE coalesce(nano, 0) <> CASE WHEN state = 'settled' THEN cost_nano ELSE 0 END
-    OR (coalesce(number, 0) > 1 AND rated_nano IS NULL)
+    OR (coalesce(times, 0) > 1 AND rated_nano IS NULL)
 """
 _ORPHANS = """
 SELECT 'charge ' || transfers.number, 'a request', transfers.request FROM transfers

@@ -202,6 +202,7 @@ async def test_streams_are_told_from_other_answers(tmp_path: Path) -> None:
             snapshots=StaticSnapshots(Snapshot(7)),
             limits=MemoryLimits(time.monotonic, time.time),
             journal=journal,
+            answers=journal.answers,
             journalist=bench.telemetry,
             render_metrics=bench.telemetry.render,
             environment={},
