@@ -113,11 +113,12 @@ class House:
         view = View(self._snapshot())
         journal = Path(folder, "journal")
         os.mkdir(journal, 0o700)  # noqa: PTH102 - nothing else runs in this loop yet
+        self.snapshots = _Snapshots(view)
         self.limits = MemoryLimits(time.monotonic, time.time)
         self.journal = JournalWriter(loop, journal, recover(journal, lambda: "0" * 16))
         self.limits.anchor(view, self.journal.journal)
         outside = Outside(
-            snapshots=_Snapshots(view),
+            snapshots=self.snapshots,
             limits=self.limits,
             journal=self.journal,
             answers=self.journal.answers,
