@@ -13,7 +13,19 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from techstone.control.accounts.records import AccountShown, CreditAdded, NewAccount, PlanChange, Suspension
+from techstone.control.accounts.records import AccountShown, CapChange, CreditAdded, NewAccount, PlanChange, Suspension
+from techstone.control.billing.records import (
+    AlertShown,
+    CodeChosen,
+    CodeShown,
+    CreatedCode,
+    ModelChosen,
+    NewCodes,
+    NewPrice,
+    PriceShown,
+    Redeemed,
+    Redemption,
+)
 from techstone.control.catalog.records import ModelShown
 from techstone.control.keys.records import CreatedKey, KeyChosen, KeyShown, NewKey, Rotation
 from techstone.control.ledger.records import Grouping, RequestShown, UsageShown, Violation
@@ -105,6 +117,9 @@ class InternalClient:
         self.keys = _Keys(caller)
         self.catalog = _Catalog(caller)
         self.ledger = _Ledger(caller)
+        self.prices = _Prices(caller)
+        self.codes = _Codes(caller)
+        self.alerts = _Alerts(caller)
 
     async def doctor(self) -> Facts:
         """Return facts for `doctor`."""
@@ -131,6 +146,9 @@ class _Accounts:
 
     async def set_plan(self, who: str, change: PlanChange) -> AccountShown:
         return await self._change("plan", who, change)
+
+    async def set_cap(self, who: str, usd: str) -> AccountShown:
+        return await self._change("cap", who, CapChange(usd))
 
     async def add_credit(self, who: str, usd: str) -> AccountShown:
         return await self._change("credit", who, CreditAdded(usd))
@@ -170,6 +188,53 @@ class _Catalog:
 
     async def list_models(self) -> tuple[ModelShown, ...]:
         return await self._caller.call("GET", "/models", tuple[ModelShown, ...])
+
+
+class _Prices:
+    """Prices of the models on offer."""
+
+    def __init__(self, caller: _Caller) -> None:
+        self._caller = caller
+
+    async def list(self, model: str | None = None) -> tuple[PriceShown, ...]:
+        query = "" if model is None else "?" + urlencode({"model": model})
+        return await self._caller.call("GET", "/prices" + query, tuple[PriceShown, ...])
+
+    async def set(self, wanted: NewPrice) -> tuple[PriceShown, ...]:
+        return await self._caller.call("POST", "/prices", tuple[PriceShown, ...], wanted)
+
+    async def reset(self, model: str) -> tuple[PriceShown, ...]:
+        return await self._caller.call("POST", "/prices/reset", tuple[PriceShown, ...], ModelChosen(model))
+
+
+class _Codes:
+    """Top-up codes; a code travels in the body."""
+
+    def __init__(self, caller: _Caller) -> None:
+        self._caller = caller
+
+    async def create(self, wanted: NewCodes) -> tuple[CreatedCode, ...]:
+        return await self._caller.call("POST", "/codes", tuple[CreatedCode, ...], wanted)
+
+    async def redeem(self, wanted: Redemption) -> Redeemed:
+        return await self._caller.call("POST", "/codes/redeem", Redeemed, wanted)
+
+    async def list(self) -> tuple[CodeShown, ...]:
+        return await self._caller.call("GET", "/codes", tuple[CodeShown, ...])
+
+    async def revoke(self, code_id: str) -> CodeShown:
+        return await self._caller.call("POST", "/codes/revoke", CodeShown, CodeChosen(code_id))
+
+
+class _Alerts:
+    """Alerts before money runs out."""
+
+    def __init__(self, caller: _Caller) -> None:
+        self._caller = caller
+
+    async def list(self, account: str | None = None) -> tuple[AlertShown, ...]:
+        query = "" if account is None else "?" + urlencode({"account": account})
+        return await self._caller.call("GET", "/alerts" + query, tuple[AlertShown, ...])
 
 
 class _Ledger:

@@ -10,7 +10,7 @@ import socket
 import stat
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import uvicorn
@@ -22,6 +22,7 @@ from techstone.adapters.storage.sqlite import open_store
 from techstone.app import child, offer
 from techstone.app.config import ConfigError
 from techstone.control.asgi import build_internal, build_public
+from techstone.control.billing.alerts import tell
 from techstone.control.bootstrap import FirstKey, bootstrap
 from techstone.control.catalog.records import Catalog
 from techstone.control.pages.guide import Guide
@@ -30,19 +31,25 @@ from techstone.control.publish import Publisher
 from techstone.control.services import Services
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
     from litestar import Litestar
 
     from techstone.app.place import Place
+    from techstone.control.billing.records import Alert
 
 PUBLIC_URL = "TECHSTONE_PUBLIC_URL"
 # Who a first start belongs to, until there is a Console in which an owner signs up.
 _OWNER = "owner@localhost"
+# Paid for afterwards: the operator's own account needs no credit to use the operator's own keys of providers.
+_OWNER_PLAN = "enterprise"
 
 
 class ControlOptions(msgspec.Struct, frozen=True):
-    """What the process needs. `poll` and `heartbeat` of the snapshot stream are in seconds."""
+    """What the process needs. `poll` and `heartbeat` of the snapshot stream are in seconds.
+
+    `owner` is who the first start makes an account for, on `plan` (None: the first of the catalog).
+    """
 
     database: Path
     public_socket: str
@@ -50,6 +57,7 @@ class ControlOptions(msgspec.Struct, frozen=True):
     public_url: str
     catalog: Catalog
     owner: str = _OWNER
+    plan: str | None = None
     poll: float = 0.2
     heartbeat: float = 5.0
 
@@ -65,6 +73,7 @@ def run(place: Place) -> int:
         internal_socket=place.internal_socket,
         public_url=os.environ.get(PUBLIC_URL) or server.public_url or f"http://{server.host}:{server.port}",
         catalog=offer.compose(place.config, os.environ, offer.locate_engine(place.config, os.environ)),
+        plan=_OWNER_PLAN,
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -86,21 +95,36 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
             publisher = Publisher(
                 store, options.catalog, poll=options.poll, heartbeat=options.heartbeat, report=_complain
             )
-            first = await bootstrap(store, services.accounts, services.keys, options.owner)
+            first = await bootstrap(store, services.accounts, services.keys, options.owner, options.plan)
+            await services.prices.note_configured()
             await publisher.load()
             guide = Guide(options.public_url, __version__, await services.catalog.list_models())
             servers = [_Server(build_internal(services, publisher), internal), _Server(build_public(guide), public)]
-            await _run(servers, publisher, lambda: ready(first))
+            await _run(servers, [publisher.run(), services.alerts.run(_Crier())], publisher, lambda: ready(first))
         finally:
             await store.close()
 
 
-async def _run(servers: list[_Server], publisher: Publisher, ready: Callable[[], None]) -> None:
-    """Serve and publish until a signal; what ends by itself ends the process.
+class _Crier:
+    """Tells alerts on the operator's terminal. Implements `Notifier`."""
+
+    async def notify(self, alert: Alert, email: str) -> None:
+        """Tell it in one line."""
+        _complain(f"alert: {tell(alert, email)}")
+
+
+async def _run(
+    servers: list[_Server],
+    beside: list[Coroutine[Any, Any, None]],
+    publisher: Publisher,
+    ready: Callable[[], None],
+) -> None:
+    """Serve, publish and do what else is endless until a signal; what ends by itself ends the process.
 
     Without the publisher a revoked key would stay in force, behind heartbeats that say that all is well.
     """
-    work = [asyncio.create_task(publisher.run()), *(asyncio.create_task(server.serve()) for server in servers)]
+    endless = [asyncio.create_task(work) for work in beside]
+    work = [*endless, *(asyncio.create_task(server.serve()) for server in servers)]
     for server in servers:
         await server.up.wait()
     signalled = asyncio.create_task(_wait_for_signal())
@@ -109,7 +133,8 @@ async def _run(servers: list[_Server], publisher: Publisher, ready: Callable[[],
     publisher.close()
     for server in servers:
         server.should_exit = True
-    work[0].cancel()
+    for task in endless:
+        task.cancel()
     await asyncio.wait(work)
     signalled.cancel()
     for task in ended:

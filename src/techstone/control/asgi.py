@@ -15,6 +15,7 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 from litestar.response import Stream
 
 from techstone.control.accounts.api import route_accounts
+from techstone.control.billing.api import route_alerts, route_codes, route_prices
 from techstone.control.catalog.api import route_catalog
 from techstone.control.keys.api import route_keys
 from techstone.control.ledger.api import route_ledger
@@ -59,7 +60,14 @@ def build_internal(services: Services, publisher: Publisher) -> Litestar:
         if request.method != "GET":
             publisher.nudge()
 
-    rooms = [route_accounts(services.accounts), route_keys(services.keys), route_catalog(services.catalog)]
+    rooms = [
+        route_accounts(services.accounts),
+        route_keys(services.keys),
+        route_catalog(services.catalog),
+        route_prices(services.prices),
+        route_codes(services.codes),
+        route_alerts(services.alerts),
+    ]
     commands = Router("/internal", route_handlers=[follow, doctor, *rooms], after_response=nudge)
     return _build([commands, Router("/internal", route_handlers=[route_ledger(services.ledger)])])
 

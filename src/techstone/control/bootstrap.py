@@ -32,11 +32,13 @@ class FirstKey(msgspec.Struct, frozen=True):
     __str__ = __repr__
 
 
-async def bootstrap(store: Store, accounts: Accounts, keys: Keys, email: str) -> FirstKey | None:
-    """Create the first account and key where there is no account; None where there is one already."""
+async def bootstrap(
+    store: Store, accounts: Accounts, keys: Keys, email: str, plan: str | None = None
+) -> FirstKey | None:
+    """Create the first account, on a plan (None: the first), and its key; None where there is an account already."""
     if await store.list_accounts():
         return None
-    account = accounts.draft(NewAccount(email))
+    account = accounts.draft(NewAccount(email, plan))
     record, key = keys.draft(NewKey(account.email, name="first"), account.id)
     if not await store.add_first(account, record):
         return None

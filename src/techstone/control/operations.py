@@ -1,6 +1,6 @@
 """What an operator can do, whether through a running control plane or straight on the database.
 
-`Operations` is the same three rooms either way: the services themselves (`build`), or a client of the internal API
+`Operations` is the same rooms either way: the services themselves (`build`), or a client of the internal API
 (`adapters.internal`). Whoever holds it cannot tell, and need not.
 """
 
@@ -14,6 +14,16 @@ from techstone.control.ports import StoreFacts
 
 if TYPE_CHECKING:
     from techstone.control.accounts.records import AccountShown, NewAccount, PlanChange
+    from techstone.control.billing.records import (
+        AlertShown,
+        CodeShown,
+        CreatedCode,
+        NewCodes,
+        NewPrice,
+        PriceShown,
+        Redeemed,
+        Redemption,
+    )
     from techstone.control.catalog.records import ModelShown
     from techstone.control.keys.records import CreatedKey, KeyShown, NewKey
     from techstone.control.ledger.records import Grouping, RequestShown, UsageShown, Violation
@@ -45,6 +55,9 @@ class AccountOperations(Protocol):
 
     async def set_plan(self, who: str, change: PlanChange) -> AccountShown:
         """Change its plan, with custom numbers and a cap where there are any."""
+
+    async def set_cap(self, who: str, usd: str) -> AccountShown:
+        """Change its cap of a month ("none": no cap) and nothing else."""
 
     async def add_credit(self, who: str, usd: str) -> AccountShown:
         """Add credit, in USD."""
@@ -89,6 +102,42 @@ class LedgerOperations(Protocol):
         """Return every invariant that does not hold."""
 
 
+class PriceOperations(Protocol):
+    """Prices of the models on offer."""
+
+    async def list(self, model: str | None = None) -> tuple[PriceShown, ...]:
+        """Return what is in force and what will be, of one model or of all."""
+
+    async def set(self, wanted: NewPrice) -> tuple[PriceShown, ...]:
+        """Set a price from a time on; return the model's prices."""
+
+    async def reset(self, model: str) -> tuple[PriceShown, ...]:
+        """Go back to the configured price; return the model's prices."""
+
+
+class CodeOperations(Protocol):
+    """Top-up codes."""
+
+    async def create(self, wanted: NewCodes) -> tuple[CreatedCode, ...]:
+        """Create some and show them, this once."""
+
+    async def redeem(self, wanted: Redemption) -> Redeemed:
+        """Turn one into credit of an account."""
+
+    async def list(self) -> tuple[CodeShown, ...]:
+        """Return all."""
+
+    async def revoke(self, code_id: str) -> CodeShown:
+        """End one that nobody has redeemed."""
+
+
+class AlertOperations(Protocol):
+    """Alerts before money runs out."""
+
+    async def list(self, account: str | None = None) -> tuple[AlertShown, ...]:
+        """Return those of the account (email or id), or all."""
+
+
 class Operations(Protocol):
     """Everything together; `close` it when done."""
 
@@ -107,6 +156,18 @@ class Operations(Protocol):
     @property
     def ledger(self) -> LedgerOperations:
         """Ledger."""
+
+    @property
+    def prices(self) -> PriceOperations:
+        """Prices."""
+
+    @property
+    def codes(self) -> CodeOperations:
+        """Codes."""
+
+    @property
+    def alerts(self) -> AlertOperations:
+        """Alerts."""
 
     async def doctor(self) -> Facts:
         """Return facts for `doctor`."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from techstone.control.accounts.records import Terms
+    from techstone.control.billing.ports import BillingStore
     from techstone.control.ledger.records import Grouping, Sums, Violation
     from techstone.core.snapshot import Plan
     from techstone.core.usage import UsageRecord
@@ -102,6 +103,14 @@ class LedgerStore(Protocol):
         """Return every invariant that does not hold; `prepaid` are the names of prepaid plans."""
 
 
+class BillingHolder(Protocol):
+    """A store that has what the billing room needs, too."""
+
+    @property
+    def billing(self) -> BillingStore:
+        """Prices, codes and alerts."""
+
+
 class AccountStore(Protocol):
     """Accounts by id or email."""
 
@@ -147,7 +156,7 @@ class KeyStore(Protocol):
         """Revoke it; a revoked key keeps its first time."""
 
 
-class Store(AccountStore, KeyStore, Protocol):
+class Store(AccountStore, KeyStore, BillingHolder, Protocol):
     """The control plane's records."""
 
     async def add_first(self, account: Account, key: Key) -> bool:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from techstone.control.billing.prices import PriceBook
 from techstone.control.ports import StoreError
 from techstone.core import snapshot as seam
 
@@ -34,6 +35,7 @@ class Publisher:
     ) -> None:
         self._store = store
         self._catalog = catalog
+        self._book = PriceBook(store.billing, catalog.models)
         self._poll = poll
         self._heartbeat = heartbeat
         self._report = report
@@ -62,7 +64,8 @@ class Publisher:
             plans=self._catalog.plans,
             accounts=tuple(_tell_account(account, records.spending) for account in records.accounts),
             keys=tuple(_tell_key(key, records.spending) for key in records.keys),
-            models=self._catalog.models,
+            # After the records: what is newer than these is told again by the change that it belongs to.
+            models=await self._book.read(),
             providers=self._catalog.providers,
             applied=records.spending.applied,
             as_of_day=records.spending.day,
@@ -101,7 +104,7 @@ class Publisher:
         base = self._current.revision
         if await self._store.read_revision() == base:
             return
-        delta = _tell_changes(base, await self._store.read_changes(base))
+        delta = _tell_changes(base, await self._store.read_changes(base), await self._book.read_changes(base))
         self._current = seam.advance(self._current, delta)
         frame = seam.encode(delta)
         for queue in list(self._followers):
@@ -144,13 +147,14 @@ class Publisher:
             self._let_go(queue)
 
 
-def _tell_changes(base: int, records: Records) -> seam.Delta:
+def _tell_changes(base: int, records: Records, models: tuple[seam.Model, ...]) -> seam.Delta:
     return seam.Delta(
         base,
         records.revision,
         accounts=tuple(_tell_account(account, records.spending) for account in records.accounts),
         keys=tuple(_tell_key(key, records.spending) for key in records.keys if key.revoked_at is None),
         gone_keys=tuple(key.id for key in records.keys if key.revoked_at is not None),
+        models=models,
     )
 
 

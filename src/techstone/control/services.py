@@ -7,6 +7,9 @@ import time
 from typing import TYPE_CHECKING
 
 from techstone.control.accounts.service import Accounts
+from techstone.control.billing.alerts import Alerts
+from techstone.control.billing.codes import Codes
+from techstone.control.billing.prices import Prices
 from techstone.control.catalog.service import Offers
 from techstone.control.keys.service import Keys
 from techstone.control.ledger.service import Ledger
@@ -30,9 +33,11 @@ class Services:
         self.store = store
         self.catalog = Offers(catalog)
         self.accounts = Accounts(store, self.catalog, clock, randomness)
-        self.ledger = Ledger(
-            store.ledger, self.accounts, [plan.name for plan in catalog.plans if plan.billing == "prepaid"]
-        )
+        prepaid = [plan.name for plan in catalog.plans if plan.billing == "prepaid"]
+        self.alerts = Alerts(store.billing, self.accounts, prepaid, clock)
+        self.ledger = Ledger(store.ledger, self.accounts, prepaid, self.alerts.touch)
+        self.prices = Prices(store.billing, catalog.models, clock)
+        self.codes = Codes(store.billing, self.accounts, clock, randomness)
         self.keys = Keys(store, self.accounts, self.catalog, clock, randomness)
 
     async def doctor(self) -> Facts:

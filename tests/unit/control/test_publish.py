@@ -171,6 +171,7 @@ class _Faulty:
         self._store = store
         self.fails = False
         self.asked = 0
+        self.billing = store.billing
         self.read_all = store.read_all
         self.read_changes = store.read_changes
 

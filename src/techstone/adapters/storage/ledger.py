@@ -231,8 +231,9 @@ async def give(connection: AsyncConnection, account: str, nano: int, note: str) 
     if granted + nano > money.LARGEST:
         return False
     changed = await raise_revision(connection)
+    topped = {"topped_granted_nano": granted + nano, "topped_spent_nano": ACCOUNTS.c.spent_nano}
     await connection.execute(
-        update(ACCOUNTS).where(ACCOUNTS.c.id == account).values(granted_nano=granted + nano, changed=changed)
+        update(ACCOUNTS).where(ACCOUNTS.c.id == account).values(granted_nano=granted + nano, changed=changed, **topped)
     )
     await note_grant(connection, account, nano, note)
     return True

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from techstone.adapters.storage.memory_billing import MemoryBilling
 from techstone.adapters.storage.memory_ledger import MemoryLedger
 from techstone.control.keys.records import Key
 from techstone.control.ports import Records, StoreFacts, Taken
@@ -24,6 +25,7 @@ class MemoryStore:
         self._keys: dict[str, Key] = {}
         self._changed: dict[str, int] = {}
         self._ledger = MemoryLedger(self._accounts, self._put)
+        self._billing = MemoryBilling(self._accounts, self._keys, self._ledger, self._rise)
 
     async def add_account(self, account: Account) -> None:
         """Store it; raise Taken("email")."""
@@ -43,6 +45,11 @@ class MemoryStore:
     def ledger(self) -> MemoryLedger:
         """What was granted, used and spent."""
         return self._ledger
+
+    @property
+    def billing(self) -> MemoryBilling:
+        """Prices, codes and alerts."""
+        return self._billing
 
     async def set_terms(self, account_id: str, terms: Terms) -> None:
         """Change plan, custom limits and cap, together."""
@@ -118,8 +125,12 @@ class MemoryStore:
     async def close(self) -> None:
         """Nothing to give up."""
 
-    def _put(self, *records: Account | Key) -> None:
+    def _rise(self) -> int:
         self._revision += 1
+        return self._revision
+
+    def _put(self, *records: Account | Key) -> None:
+        self._rise()
         for record in records:
             self._changed[record.id] = self._revision
             if isinstance(record, Key):

@@ -70,6 +70,14 @@ class MemoryLedger:
         self._put(msgspec.structs.replace(found, granted_nano=found.granted_nano + nano))
         return True
 
+    def spent_since_grant(self, account: str) -> int:
+        """Return what was spent since credit was added last."""
+        spent = 0
+        for transfer in self._transfers:
+            if transfer.account == account and transfer.kind in {"grant", "charge"}:
+                spent = spent + transfer.nano if transfer.kind == "charge" else 0
+        return spent
+
     async def list_requests(
         self, account: str | None, since: int, limit: int | None = None
     ) -> tuple[tuple[UsageRecord, str], ...]:

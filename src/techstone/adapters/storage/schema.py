@@ -46,6 +46,9 @@ ACCOUNTS = Table(
     Column("spent_nano", BigInteger, nullable=False, server_default="0"),
     Column("held_nano", BigInteger, nullable=False, server_default="0"),
     *(Column(name, BigInteger, nullable=True) for name in ("rpm", "tpm", "concurrent", "monthly_cap")),
+    # What had been granted and spent when credit was added last: alerts are about what is left of that.
+    Column("topped_granted_nano", BigInteger, nullable=False, server_default="0"),
+    Column("topped_spent_nano", BigInteger, nullable=False, server_default="0"),
     Index("ix_accounts_changed", "changed"),
 )
 
@@ -143,6 +146,7 @@ PRICES = Table(
     Column("reasoning", BigInteger, nullable=True),
     Column("source", String(16), nullable=False),
     *_counts("created_at", "changed"),
+    Column("reset", Boolean(create_constraint=False), nullable=False, server_default="0"),
     Index("ix_prices_model", "model", "valid_from"),
 )
 

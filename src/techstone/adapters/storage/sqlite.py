@@ -17,6 +17,7 @@ from sqlalchemy import Select, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from techstone.adapters.storage import migrate
+from techstone.adapters.storage.billing import SqliteBilling
 from techstone.adapters.storage.database import Database, number_of, raise_revision
 from techstone.adapters.storage.ledger import SqliteLedger, note_grant
 from techstone.adapters.storage.schema import ACCOUNTS, KEYS
@@ -59,6 +60,7 @@ class SqliteStore:
         self._change = database.change
         self._look = database.look
         self.ledger = SqliteLedger(database)
+        self.billing = SqliteBilling(database)
 
     async def upgrade(self) -> None:
         """Bring the file to the newest schema; raise StoreError."""

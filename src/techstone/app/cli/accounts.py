@@ -10,6 +10,7 @@ from techstone.app.cli.context import located, perform, printed, show, show_one
 from techstone.control.accounts.records import NewAccount, PlanChange
 
 _COLUMNS = ("id", "email", "plan", "credit", "suspended", "created_at")
+_ALERTS = ("at", "account", "subject", "period", "percent", "spent", "limit")
 
 
 @click.group()
@@ -21,11 +22,21 @@ def account() -> None:
 @click.argument("email")
 @click.option("--plan", metavar="NAME", help="A plan of the configuration; pay-as-you-go if not given.")
 @click.option("--credit", metavar="USD", default="0", help="Credit to begin with, up to 9 decimals.")
+@click.option("--monthly-cap", metavar="USD", help="Most that a UTC month may cost; without one if not given.")
 @located
 @printed
-def create(email: str, plan: str | None, credit: str, config: str | None, data: str | None, *, as_json: bool) -> None:
+def create(
+    email: str,
+    plan: str | None,
+    config: str | None,
+    data: str | None,
+    *,
+    as_json: bool,
+    **terms: Any,  # noqa: ANN401 - click's, by name
+) -> None:
     """Create an account."""
-    made = perform(config, data, lambda operations: operations.accounts.create(NewAccount(email, plan, credit)))
+    wanted = NewAccount(email, plan, **terms)
+    made = perform(config, data, lambda operations: operations.accounts.create(wanted))
     show_one(made, as_json=as_json)
 
 
@@ -68,6 +79,26 @@ def set_plan(
     change = PlanChange(plan, **custom)
     changed = perform(config, data, lambda operations: operations.accounts.set_plan(account, change))
     show_one(changed, as_json=as_json)
+
+
+@account.command()
+@click.argument("account")
+@click.option("--monthly-cap", required=True, metavar="USD", help="Most that a UTC month may cost; none: no cap.")
+@located
+@printed
+def set_cap(account: str, monthly_cap: str, config: str | None, data: str | None, *, as_json: bool) -> None:
+    """Change an account's cap and nothing else, from now on; it counts on any plan."""
+    changed = perform(config, data, lambda operations: operations.accounts.set_cap(account, monthly_cap))
+    show_one(changed, as_json=as_json)
+
+
+@account.command()
+@click.argument("account", required=False)
+@located
+@printed
+def alerts(account: str | None, config: str | None, data: str | None, *, as_json: bool) -> None:
+    """List alerts at 80 % and 100 % of credit and caps, oldest first."""
+    show(perform(config, data, lambda operations: operations.alerts.list(account)), _ALERTS, as_json=as_json)
 
 
 @account.command()

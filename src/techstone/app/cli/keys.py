@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from techstone.app.cli.context import located, perform, printed, show, show_one
 from techstone.control.keys.records import NewKey
 
-_COLUMNS = ("id", "account", "name", "hint", "state", "models", "created_at", "expires_at")
+_COLUMNS = ("id", "account", "name", "hint", "state", "models", "daily_cap", "monthly_cap", "created_at", "expires_at")
 
 
 @click.group()
@@ -23,24 +25,22 @@ def key() -> None:
 @click.option("--rpm", type=int, metavar="N", help="Requests in any 60 s, below the plan's.")
 @click.option("--tpm", type=int, metavar="N", help="Tokens in any 60 s, below the plan's.")
 @click.option("--concurrent", type=int, metavar="N", help="Requests at a time, below the plan's.")
+@click.option("--daily-cap", metavar="USD", help="Most that it may spend in a UTC day.")
+@click.option("--monthly-cap", metavar="USD", help="Most that it may spend in a UTC month.")
 @located
 @printed
 def create(
     account: str,
-    name: str,
     models: str | None,
-    expires: str | None,
-    rpm: int | None,
-    tpm: int | None,
-    concurrent: int | None,
     config: str | None,
     data: str | None,
     *,
     as_json: bool,
+    **settings: Any,  # noqa: ANN401 - click's, by name
 ) -> None:
     """Create a key and show it, this once."""
     allowed = tuple(model.strip() for model in models.split(",")) if models is not None else None
-    wanted = NewKey(account, name, models=allowed, expires=expires, rpm=rpm, tpm=tpm, concurrent=concurrent)
+    wanted = NewKey(account, models=allowed, **settings)
     made = perform(config, data, lambda operations: operations.keys.create(wanted))
     show_one(made, as_json=as_json)
     if not as_json:

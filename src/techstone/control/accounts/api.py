@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from litestar import Router, get, post
 from litestar.params import FromQuery, JSONBody
 
-from techstone.control.accounts.records import AccountShown, CreditAdded, NewAccount, PlanChange, Suspension
+from techstone.control.accounts.records import AccountShown, CapChange, CreditAdded, NewAccount, PlanChange, Suspension
 
 if TYPE_CHECKING:
     from techstone.control.accounts.service import Accounts
@@ -32,6 +32,10 @@ def route_accounts(accounts: Accounts) -> Router:
     async def set_plan(who: FromQuery[str], data: JSONBody[PlanChange]) -> AccountShown:
         return await accounts.set_plan(who, data)
 
+    @post("/cap")
+    async def set_cap(who: FromQuery[str], data: JSONBody[CapChange]) -> AccountShown:
+        return await accounts.set_cap(who, data.monthly_cap)
+
     @post("/credit")
     async def add_credit(who: FromQuery[str], data: JSONBody[CreditAdded]) -> AccountShown:
         return await accounts.add_credit(who, data.usd)
@@ -40,4 +44,4 @@ def route_accounts(accounts: Accounts) -> Router:
     async def suspend(who: FromQuery[str], data: JSONBody[Suspension]) -> AccountShown:
         return await accounts.suspend(who, suspended=data.suspended)
 
-    return Router("/accounts", route_handlers=[create, list_all, show, set_plan, add_credit, suspend])
+    return Router("/accounts", route_handlers=[create, list_all, show, set_plan, set_cap, add_credit, suspend])

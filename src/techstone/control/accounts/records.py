@@ -40,11 +40,12 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 class NewAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A wish for an account. `plan` None: the first of the catalog. `credit` is in USD, up to 9 decimals."""
+    """A wish for an account. `plan` None: the first of the catalog. Money is in USD, up to 9 decimals."""
 
     email: str
     plan: str | None = None
     credit: str = "0"
+    monthly_cap: str | None = None
 
 
 class PlanChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,6 +66,12 @@ class CreditAdded(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Credit to add, in USD, up to 9 decimals."""
 
     usd: str
+
+
+class CapChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The most that a UTC month may cost an account, in USD; "none": no cap."""
+
+    monthly_cap: str
 
 
 class Suspension(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -40,6 +40,7 @@ class Accounts:
             email=email,
             plan=self._offer.find_plan(wanted.plan).name,
             granted_nano=credit,
+            monthly_cap=None if wanted.monthly_cap is None else _parse_cap(wanted.monthly_cap),
             created_at=self._clock(),
         )
 
@@ -79,9 +80,16 @@ class Accounts:
                 raise InvalidRequest(f"{field} must be a whole number from 1 to {_LARGEST_LIMIT}.", param=field)
         cap = account.monthly_cap
         if change.monthly_cap is not None:
-            cap = None if change.monthly_cap == "none" else _parse_usd("monthly_cap", change.monthly_cap)
+            cap = _parse_cap(change.monthly_cap)
         plan = self._offer.find_plan(change.plan).name
         await self._store.set_terms(account.id, Terms(plan, change.rpm, change.tpm, change.concurrent, cap))
+        return await self.show(account.id)
+
+    async def set_cap(self, who: str, usd: str) -> AccountShown:
+        """Change the cap of a month ("none": no cap) and nothing else."""
+        account = await self.find(who)
+        terms = Terms(account.plan, account.rpm, account.tpm, account.concurrent, _parse_cap(usd))
+        await self._store.set_terms(account.id, terms)
         return await self.show(account.id)
 
     async def add_credit(self, who: str, usd: str) -> AccountShown:
@@ -97,6 +105,10 @@ class Accounts:
         account = await self.find(who)
         await self._store.set_suspended(account.id, suspended=suspended)
         return await self.show(account.id)
+
+
+def _parse_cap(usd: str) -> int | None:
+    return None if usd == "none" else _parse_usd("monthly_cap", usd)
 
 
 def _parse_usd(field: str, usd: str) -> int:

@@ -5,13 +5,12 @@ Knows no HTTP and no database. Every refusal names the field, and no message rep
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from techstone.control.keys.records import CreatedKey, Key, KeySettings, KeyShown, KeyState, NewKey
-from techstone.core import keys, money
+from techstone.core import keys, lifetime, money
 from techstone.core.errors import InvalidRequest, KeyNotFound
 
 if TYPE_CHECKING:
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
 
 _LONGEST_NAME = 100
 _LARGEST_LIMIT = 2**31 - 1
-_LIFETIME = re.compile(r"(\d{1,9})([smhdw])", re.ASCII)
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_LONGEST_LIFETIME = 100 * 365 * 86_400
 # An old key beside a new one is a door left open: thirty days is the longest that a roll-out may take.
 LONGEST_OVERLAP = 30 * 86_400
 
@@ -39,13 +35,13 @@ class Keys:
     def draft(self, wanted: NewKey, account_id: str) -> tuple[Key, str]:
         """Check the wish and return the record that it asks for, not stored yet, and the key itself."""
         now = self._clock()
-        lifetime = None if wanted.expires is None else _read_lifetime(wanted.expires)
+        lasts = None if wanted.expires is None else _read_lifetime(wanted.expires)
         settings = KeySettings(self._check_models(wanted.models), *_check_limits(wanted), *_check_caps(wanted))
         return self._make(
             account_id,
             _check_name(wanted.name),
             settings,
-            expires_at=None if lifetime is None else now + lifetime,
+            expires_at=None if lasts is None else now + lasts,
             live=wanted.live,
         )
 
@@ -82,9 +78,9 @@ class Keys:
         if _judge(old, now) != "active":
             raise InvalidRequest(f"The key {old.id} is {_judge(old, now)}; create a new one instead.", param="key")
         # The lifetime that was asked for counts from now on: a rotation is not to shorten it to what was left.
-        lifetime = None if old.expires_at is None else now + old.expires_at - old.created_at
+        ends_at = None if old.expires_at is None else now + old.expires_at - old.created_at
         record, key = self._make(
-            old.account, old.name, old.settings, expires_at=lifetime, live=old.hint.startswith("ts_live_")
+            old.account, old.name, old.settings, expires_at=ends_at, live=old.hint.startswith("ts_live_")
         )
         ends = now + overlap if old.expires_at is None else min(now + overlap, old.expires_at)
         await self._store.replace_key(old.id, ends, record)
@@ -195,10 +191,7 @@ def _show_settings(settings: KeySettings) -> dict[str, Any]:
 
 
 def _read_lifetime(text: str) -> int:
-    found = _LIFETIME.fullmatch(text.strip())
-    seconds = int(found[1]) * _SECONDS[found[2]] if found else 0
-    if not 0 < seconds <= _LONGEST_LIFETIME:
-        raise InvalidRequest(
-            "expires must be a lifetime such as 45s, 15m, 12h, 30d or 2w, at most 100 years.", param="expires"
-        )
-    return seconds
+    try:
+        return lifetime.parse(text)
+    except ValueError as error:
+        raise InvalidRequest(f"expires {error}.", param="expires") from error

@@ -13,7 +13,7 @@ from techstone.core.errors import InvalidRequest
 from techstone.core.usage import DECODER
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from techstone.control.ledger.records import Grouping
     from techstone.control.ports import Holders, LedgerStore
@@ -23,12 +23,15 @@ _JOURNAL = re.compile(r"[0-9a-f]{16}")
 
 
 class Ledger:
-    """Book, list, sum, check. `prepaid` are the names of prepaid plans."""
+    """Book, list, sum, check. `prepaid` are the names of prepaid plans; `touched` takes who paid (ids)."""
 
-    def __init__(self, store: LedgerStore, holders: Holders, prepaid: Sequence[str]) -> None:
+    def __init__(
+        self, store: LedgerStore, holders: Holders, prepaid: Sequence[str], touched: Callable[[Iterable[str]], None]
+    ) -> None:
         self._store = store
         self._holders = holders
         self._prepaid = prepaid
+        self._touched = touched
 
     async def book(self, journal: str, first: int, body: bytes) -> Applied:
         """Book a batch of frames; raise InvalidRequest, and then nothing of it is booked."""
@@ -43,7 +46,9 @@ class Ledger:
             raise InvalidRequest(f"record {first + len(records)} cannot be read: {error}") from error
         if end != len(body):
             raise InvalidRequest(f"record {first + len(records)} is damaged or torn.")
-        return Applied(await self._store.apply(journal, first, records))
+        applied = await self._store.apply(journal, first, records)
+        self._touched({record.account for record in records if record.cost})
+        return Applied(applied)
 
     async def list_requests(self, account: str | None, since: int) -> tuple[RequestShown, ...]:
         """Return the requests of an account (email or id; None: all) since a unix time, oldest first."""

@@ -1,0 +1,1 @@
+"""What things cost and how money comes in: versioned prices, top-up codes, alerts before it runs out."""
