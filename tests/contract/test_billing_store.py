@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
+import asyncio
 import sys
-from subprocess import PIPE
+from asyncio.subprocess import PIPE
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -164,15 +164,15 @@ async def test_of_two_processes_one_redeems_a_code(tmp_path: Path) -> None:
     await store.add_account(ACCOUNT)
     await store.billing.add_codes(tuple(Code(f"c{number}", bytes([number]) * 32, 25, 100) for number in range(20)))
     command = [sys.executable, "-c", _RACER, str(tmp_path / "t.db")]
-    racers = [subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) for _ in range(2)]
+    racers = [await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE) for _ in range(2)]
     for racer in racers:
         assert racer.stdout is not None
-        assert racer.stdout.readline() == "ready\n"
+        assert await racer.stdout.readline() == b"ready\n"
     for racer in racers:
         assert racer.stdin is not None
-        racer.stdin.write("go\n")
-        racer.stdin.flush()
-    wins = [int(racer.communicate(timeout=30)[0]) for racer in racers]
+        racer.stdin.write(b"go\n")
+        await racer.stdin.drain()
+    wins = [int((await racer.communicate())[0]) for racer in racers]
     assert sum(wins) == 20
     (account,) = await store.list_accounts()
     assert account.granted_nano == 100 + 25 * 20
