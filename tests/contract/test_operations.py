@@ -16,6 +16,7 @@ from techstone.adapters.internal import InternalClient, answers
 from techstone.adapters.storage.memory import MemoryStore
 from techstone.control.accounts.records import NewAccount, PlanChange
 from techstone.control.asgi import build_internal
+from techstone.control.billing.records import NewCodes, NewPrice, Redemption
 from techstone.control.catalog.records import Catalog
 from techstone.control.keys.records import NewKey
 from techstone.control.ports import StoreError
@@ -106,6 +107,58 @@ async def test_key_is_created_listed_rotated_and_revoked(operations: Operations)
     assert [key.state for key in await operations.keys.list()] == ["active", "revoked"]
 
 
+async def test_account_has_terms_of_its_own(operations: Operations) -> None:
+    """Custom numbers go with the plan; a cap stays until it is changed, and changes alone."""
+    await operations.accounts.create(NewAccount(ANN, monthly_cap="2.5"))
+    shown = await operations.accounts.set_plan(ANN, PlanChange("pro", 7, 8, 9))
+    assert (shown.rpm, shown.tpm, shown.concurrent, shown.monthly_cap) == (7, 8, 9, "2.50")
+    shown = await operations.accounts.set_cap(ANN, "1")
+    assert (shown.plan, shown.rpm, shown.monthly_cap) == ("pro", 7, "1.00")
+    shown = await operations.accounts.set_plan(ANN, PlanChange("pro"))
+    assert (shown.rpm, shown.monthly_cap) == (None, "1.00")
+    assert (await operations.accounts.set_cap(ANN, "none")).monthly_cap is None
+
+
+async def test_key_has_caps_and_hands_them_on(operations: Operations) -> None:
+    """In USD; a rotated key has the same."""
+    await operations.accounts.create(NewAccount(ANN))
+    made = await operations.keys.create(NewKey(ANN, daily_cap="1", monthly_cap="0.000000001"))
+    fresh = await operations.keys.rotate(made.id)
+    for created in (made, fresh):
+        assert (created.daily_cap, created.monthly_cap) == ("1.00", "0.000000001")
+    for listed in await operations.keys.list():
+        assert (listed.daily_cap, listed.monthly_cap) == ("1.00", "0.000000001")
+
+
+async def test_price_is_set_listed_and_reset(operations: Operations) -> None:
+    """The answer is the model's prices as they follow each other."""
+    (now,) = await operations.prices.set(NewPrice("m", "1", "2", "0.5", "3"))
+    assert (now.input, now.output, now.cached_input, now.reasoning) == ("1.00", "2.00", "0.50", "3.00")
+    shown = await operations.prices.set(NewPrice("m", "4", "5", begins="2030-01-01T00:00Z"))
+    assert await operations.prices.list() == await operations.prices.list("m") == shown
+    assert [price.state for price in shown] == ["in force", "future"]
+    with pytest.raises(InvalidRequest, match="no configured price"):
+        await operations.prices.reset("m")
+
+
+async def test_code_is_created_redeemed_revoked_and_listed(operations: Operations) -> None:
+    """Shown once; a used one is refused like an unknown one."""
+    await operations.accounts.create(NewAccount(ANN))
+    first, second = await operations.codes.create(NewCodes("1.5", 2, "90d"))
+    assert (await operations.codes.redeem(Redemption(first.code, ANN))).usd == "1.50"
+    assert (await operations.accounts.show(ANN)).credit == "1.50"
+    with pytest.raises(InvalidRequest, match="not good"):
+        await operations.codes.redeem(Redemption(first.code, ANN))
+    assert (await operations.codes.revoke(second.id)).state == "revoked"
+    assert {code.id: code.redeemed_by for code in await operations.codes.list()} == {first.id: ANN, second.id: None}
+
+
+async def test_alerts_are_listed(operations: Operations) -> None:
+    """Of one account or of all; none so far."""
+    await operations.accounts.create(NewAccount(ANN))
+    assert await operations.alerts.list(ANN) == await operations.alerts.list() == ()
+
+
 async def test_models_and_facts_are_told(operations: Operations) -> None:
     """The catalog as configured, and what doctor tells."""
     assert [
@@ -127,6 +180,12 @@ async def test_models_and_facts_are_told(operations: Operations) -> None:
         (lambda house: house.keys.create(NewKey(ANN, models=("m", "x"))), InvalidRequest, None, "models[1]"),
         (lambda house: house.keys.create(NewKey(ANN, expires="soon")), InvalidRequest, None, "expires"),
         (lambda house: house.keys.create(NewKey(ANN, rpm=0)), InvalidRequest, None, "rpm"),
+        (lambda house: house.keys.create(NewKey(ANN, daily_cap="x")), InvalidRequest, None, "daily_cap"),
+        (lambda house: house.accounts.set_cap(ANN, "None"), InvalidRequest, None, "monthly_cap"),
+        (lambda house: house.accounts.set_plan(ANN, PlanChange("pro", tpm=0)), InvalidRequest, None, "tpm"),
+        (lambda house: house.prices.list("x"), InvalidRequest, None, "model"),
+        (lambda house: house.codes.redeem(Redemption("x", ANN)), InvalidRequest, None, "code"),
+        (lambda house: house.alerts.list("no@no.no"), AccountNotFound, "account_not_found", "account"),
         (lambda house: house.keys.revoke("key_none"), KeyNotFound, "key_not_found", "key"),
         (lambda house: house.keys.rotate("key_none", -1), InvalidRequest, None, "overlap"),
     ],

@@ -73,7 +73,7 @@ async def test_unknown_account_is_not_found(house: House) -> None:
     """Whatever was to be done with it."""
     for attempt in (
         house.accounts.show("no@no.no"),
-        house.accounts.set_plan("no@no.no", "pro"),
+        house.accounts.set_plan("no@no.no", PlanChange("pro")),
         house.accounts.add_credit("no@no.no", "1"),
         house.accounts.suspend("no@no.no"),
     ):

@@ -31,6 +31,14 @@ async def test_empty_store_gets_an_account_and_a_key() -> None:
     assert await bootstrap(house.store, house.accounts, house.keys, OWNER) is None
 
 
+async def test_owner_is_on_the_plan_that_is_named() -> None:
+    """Else on the first of the catalog, as everybody."""
+    for plan, expected in ((None, "free"), ("pro", "pro")):
+        house = House()
+        await bootstrap(house.store, house.accounts, house.keys, OWNER, plan)
+        assert (await house.accounts.show(OWNER)).plan == expected
+
+
 async def test_first_key_is_in_no_repr() -> None:
     """A traceback that shows the value does not show the key."""
     house = House()

@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 import pytest
 
+from techstone.adapters.storage.sqlite import open_store
 from techstone.control import publish
 from techstone.control.accounts.records import NewAccount, PlanChange
+from techstone.control.billing.records import NewPrice
 from techstone.control.keys.records import NewKey
 from techstone.control.ports import StoreError
 from techstone.control.publish import Publisher
+from techstone.control.services import Services
 from techstone.core import keys
 from techstone.core.snapshot import Delta, Frame, Heartbeat, Snapshot, View, advance, decode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from rooms import House
 
@@ -99,6 +103,37 @@ async def test_change_of_another_process_is_found(house: House, ann: str) -> Non
         change = await hear(stream)
         assert isinstance(change, Delta)
         assert [account.suspended for account in change.accounts] == [True]
+
+
+async def test_price_is_told_as_a_change_of_its_model(house: House) -> None:
+    """Only the models whose price changed, with every version that can be in force from now on."""
+    async with publishing(house) as (publisher, _):
+        stream = publisher.subscribe()
+        current = advance(None, await hear(stream))
+        for usd in ("1", "2"):
+            await house.services.prices.set(NewPrice("m1", usd, usd))
+            publisher.nudge()
+            change = await hear(stream)
+            assert isinstance(change, Delta)
+            assert [model.name for model in change.models] == ["m1"]
+            current = advance(current, change)
+        assert View(current).models["m1"].prices[-1].input == 2 * 10**9
+        assert await hear(publisher.subscribe()) == current
+
+
+async def test_price_of_another_process_is_found(house: House, tmp_path: Path) -> None:
+    """Written past the control plane, straight into the file: told without a nudge."""
+    ours, theirs = await open_store(tmp_path / "t.db"), await open_store(tmp_path / "t.db")
+    async with publishing(house, poll=0.01, store=ours) as (publisher, _):
+        stream = publisher.subscribe()
+        await hear(stream)
+        await Services(theirs, house.catalog).prices.set(NewPrice("m2", "1", "2"))
+        change = await hear(stream)
+        assert isinstance(change, Delta)
+        assert [(model.name, model.prices[0].output) for model in change.models] == [("m2", 2 * 10**9)]
+        publisher.close()
+    await ours.close()
+    await theirs.close()
 
 
 async def test_quiet_stream_has_heartbeats(house: House) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from techstone.core.pricing import Price
 from techstone.core.snapshot import (
     FORMAT,
     Account,
@@ -88,6 +89,19 @@ def test_view_that_followed_equals_one_built_anew(
         assert view.principals == older
         view, anew = following, View(following.snapshot)
         assert (view.principals, view.models, view.providers) == (anew.principals, anew.models, anew.providers)
+
+
+def test_changed_model_takes_its_place() -> None:
+    """By its name, with new prices and all; the others and the view before stay as they were."""
+    whole = msgspec.structs.replace(EMPTY, models=(*EMPTY.models, Model("n", ())))
+    before = View(whole)
+    dearer = msgspec.structs.replace(EMPTY.models[0], prices=(Price(1, 0, 5, 6),))
+    delta = decode(encode(Delta(0, 1, models=(dearer,))))
+    assert isinstance(delta, Delta)
+    after = before.follow(delta)
+    assert after.snapshot.models == (dearer, Model("n", ()))
+    assert (before.models["m"].prices, after.models["m"].prices) == ((), (Price(1, 0, 5, 6),))
+    assert after.models == View(after.snapshot).models
 
 
 @given(st.integers(0, 5), st.integers(0, 5))
