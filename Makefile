@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: serve test check bench fmt
+.PHONY: serve test torture check bench fmt
 
 serve:                    ## everything on this machine; HOST, PORT, DATA and CONFIG override
 	@$(PYTHON) tools/setup.py
@@ -12,6 +12,10 @@ serve:                    ## everything on this machine; HOST, PORT, DATA and CO
 test:                     ## every test; exit 0 only if all passed
 	@$(PYTHON) tools/setup.py --test
 	@$(BIN)/python -m pytest -q
+
+torture:                  ## the long runs of what must never happen; SEED picks another course
+	@$(PYTHON) tools/setup.py --test
+	@TORTURE=1 $(BIN)/python -m pytest -q -s tests/torture
 
 check:                    ## format, lint, types, import contracts, dead links
 	@$(PYTHON) tools/setup.py --dev
