@@ -59,7 +59,7 @@ MODELS = (
     ModelPreset("gpt-4.1-mini", "openai", 1_047_576, 32_768, "0.40", "1.60", "0.10"),
     ModelPreset("claude-sonnet-4-5", "anthropic", 200_000, 64_000, "3.00", "15.00", "0.30"),
     ModelPreset("claude-haiku-4-5", "anthropic", 200_000, 64_000, "1.00", "5.00", "0.10"),
-    ModelPreset("gemini-2.5-pro", "google", 1_048_576, 65_536, "1.25", "10.00", "0.31"),
-    ModelPreset("gemini-2.5-flash", "google", 1_048_576, 65_536, "0.30", "2.50", "0.075"),
+    ModelPreset("gemini-2.5-pro", "google", 1_048_576, 65_536, "1.25", "10.00", "0.125"),
+    ModelPreset("gemini-2.5-flash", "google", 1_048_576, 65_536, "0.30", "2.50", "0.03"),
     ModelPreset("deepseek-chat", "deepseek", 128_000, 8_192, "0.28", "0.42", "0.028"),
 )
