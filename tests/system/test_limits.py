@@ -248,6 +248,26 @@ async def test_plan_change_counts_at_once(house: House) -> None:
     assert [(await _chat(house))[0] for _ in range(2)] == [200, 429]
 
 
+async def test_estimate_says_what_a_request_would_take_and_calls_nobody(house: House) -> None:
+    """Tokens, the highest price, the limits and the route; nothing is counted, and a refusal is told beforehand."""
+    _change(house, plan=Plan("pro", 2, 10**6, 5, "prepaid"), price=_DOLLAR, granted=40 * 10**9)
+    raw = house.request(_ASKED, extra=b"Connection: close\r\n").replace(b"/v1/chat/completions", b"/v1/estimate")
+    status, headers, body = _answer(await house.send(raw))
+    assert (status, headers["x-ratelimit-remaining"]) == (200, "2")
+    assert body["object"] == "estimate"
+    assert (body["prompt_tokens"], body["max_completion_tokens"]) == (7, 2)
+    assert (body["cost"]["prompt"], body["cost"]["maximum"]) == ("7.00", "20.00")
+    assert (body["limits"]["remaining_requests"], body["limits"]["credit"]) == (2, "40.00")
+    assert body["route"] == [{"provider": "up", "model": "up"}]
+    assert body["admissible"]
+    _change(house, granted=0)
+    _, _, body = _answer(await house.send(raw))
+    assert not body["admissible"]
+    assert "credit does not cover" in body["refusal"]
+    assert house.upstream.received == []
+    assert house.books.records == []
+
+
 _CHUNK = (
     b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"up","choices":[{"index":0,"delta":%b,'
     b'"logprobs":null,"finish_reason":%b}]}\n\n'

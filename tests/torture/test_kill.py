@@ -84,7 +84,7 @@ class Clients:
             self.received[request] = (whole, body.count(b'"content":" word"'), None)
         else:
             whole = len(body) == int(fields["content-length"])
-            usage = json.loads(body)["usage"] if whole else {"completion_tokens": 0, "cost": None}
+            usage: dict[str, Any] = json.loads(body)["usage"] if whole else {"completion_tokens": 0, "cost": None}
             self.received[request] = (whole, usage["completion_tokens"], usage["cost"])
 
 

@@ -17,6 +17,7 @@ from techstone.gateway.chat import ChatCompletions, Desk
 from techstone.gateway.connections import Connections, Journalist, Trust
 from techstone.gateway.directory import Directory, Route
 from techstone.gateway.dispatch import Dispatch
+from techstone.gateway.estimate import Estimates
 from techstone.gateway.forward import Forward
 from techstone.gateway.health import Health
 from techstone.gateway.idempotency import Idempotency
@@ -26,6 +27,8 @@ from techstone.gateway.settlement import Settlement
 
 if TYPE_CHECKING:
     import asyncio
+
+_GET = (b"GET", b"HEAD")
 
 
 class Outside(msgspec.Struct):
@@ -56,10 +59,17 @@ class Gateway:
         self.settlement = Settlement(loop.time, outside.limits, outside.journal)
         idempotency = Idempotency(outside.answers)
         chat = ChatCompletions(Desk(doorkeeper, outside.limits, self.dispatch, self.settlement, idempotency, time.time))
+        estimates = Estimates(doorkeeper, outside.limits)
         catalog = Catalog(outside.snapshots)
         health = Health(outside.snapshots, outside.render_metrics, lambda: self.connections.draining)
         forward = Forward(self.upstreams, outside.control_socket)
-        directory = _list_endpoints(doorkeeper, chat, catalog, health, forward)
+        asked = _Asked(
+            completions=Route((b"POST",), chat.create, check=doorkeeper.check_completion, json=True),
+            estimate=Route((b"POST",), estimates.create, check=doorkeeper.check_completion, json=True),
+            models=Route(_GET, catalog.list, check=doorkeeper.check, json=False),
+            model=Route(_GET, catalog.show, check=doorkeeper.check, json=False),
+        )
+        directory = _list_endpoints(asked, health, forward)
         self.connections = Connections(
             loop,
             directory,
@@ -85,21 +95,26 @@ class Gateway:
         self.upstreams.close()
 
 
-def _list_endpoints(
-    doorkeeper: Doorkeeper, chat: ChatCompletions, catalog: Catalog, health: Health, forward: Forward
-) -> Directory:
+class _Asked(msgspec.Struct, frozen=True):
+    """The endpoints that ask for a key."""
+
+    completions: Route
+    estimate: Route
+    models: Route
+    model: Route
+
+
+def _list_endpoints(asked: _Asked, health: Health, forward: Forward) -> Directory:
     """Return the API: every URL with and without /v1, since SDKs append to the base URL that they are given."""
-    get = (b"GET", b"HEAD")
-    completions = Route((b"POST",), chat.create, check=doorkeeper.check_completion, json=True)
-    models = Route(get, catalog.list, check=doorkeeper.check, json=False)
-    model = Route(get, catalog.show, check=doorkeeper.check, json=False)
     exact = {
-        b"/v1/chat/completions": completions,
-        b"/chat/completions": completions,
-        b"/v1/models": models,
-        b"/models": models,
-        b"/healthz": Route(get, health.live, check=None, json=False),
-        b"/readyz": Route(get, health.ready, check=None, json=False),
-        b"/metrics": Route(get, health.metrics, check=None, json=False),
+        b"/v1/chat/completions": asked.completions,
+        b"/chat/completions": asked.completions,
+        b"/v1/estimate": asked.estimate,
+        b"/estimate": asked.estimate,
+        b"/v1/models": asked.models,
+        b"/models": asked.models,
+        b"/healthz": Route(_GET, health.live, check=None, json=False),
+        b"/readyz": Route(_GET, health.ready, check=None, json=False),
+        b"/metrics": Route(_GET, health.metrics, check=None, json=False),
     }
-    return Directory(exact, {b"/v1/models/": model, b"/models/": model}, forward.pass_on)
+    return Directory(exact, {b"/v1/models/": asked.model, b"/models/": asked.model}, forward.pass_on)

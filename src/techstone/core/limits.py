@@ -88,14 +88,13 @@ class Grant:
         self.settled = False
 
 
-def admit(claim: Claim, account: AccountBooks, key: KeyBooks, now: float, period: Period) -> Grant | Refusal:
-    """Decide on a request and, if it may, take everything that it asks for."""
+def refuse(claim: Claim, account: AccountBooks, key: KeyBooks, now: float, period: Period) -> Refusal | None:
+    """Decide on a request: why it may not be admitted now, or None. Takes nothing."""
     principal = claim.principal
     limits = principal.limits
     tokens = claim.tokens
     window = account.window
     window.expire(now)
-    # The common case first, without a call: everything fits, the key has no limits of its own, and it costs nothing.
     if window.requests >= limits.rpm:
         return Refusal("requests", "account", limits.rpm, 1, window.wait_for_request(now, limits.rpm))
     if window.tokens + tokens > limits.tpm:
@@ -106,10 +105,15 @@ def admit(claim: Claim, account: AccountBooks, key: KeyBooks, now: float, period
         refusal = _refuse_key(claim, key, now)
         if refusal is not None:
             return refusal
-    if claim.nano:
-        refusal = _refuse_money(claim.nano, principal, account, key, period)
-        if refusal is not None:
-            return refusal
+    return _refuse_money(claim.nano, principal, account, key, period) if claim.nano else None
+
+
+def admit(claim: Claim, account: AccountBooks, key: KeyBooks, now: float, period: Period) -> Grant | Refusal:
+    """Decide on a request and, if it may, take everything that it asks for."""
+    refusal = refuse(claim, account, key, now, period)
+    if refusal is not None:
+        return refusal
+    principal, tokens = claim.principal, claim.tokens
     grant = Grant(claim, account, key)
     _take_tokens(grant, now, 1, tokens)
     account.leases.take(claim.request, now)

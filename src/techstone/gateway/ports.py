@@ -120,6 +120,12 @@ class LimitStore(Protocol):
     async def admit(self, claim: Claim) -> Grant | Refusal:
         """Decide, all or nothing; raise LedgerUnavailable where credit counts and is not known."""
 
+    async def consider(self, claim: Claim) -> Refusal | None:
+        """Say how `admit` would decide, and take nothing."""
+
+    def credit(self, principal: Principal) -> int:
+        """Return what an account may still spend, nano-dollars."""
+
     def top_up(self, grant: Grant, tokens: int, nano: int) -> Refusal | None:
         """Reserve and hold more for a request that runs, or say why not."""
 

@@ -132,6 +132,18 @@ class MemoryLimits:
             self._running.add(found)
         return found
 
+    async def consider(self, claim: Claim) -> Refusal | None:
+        """Say how `admit` would decide, and take nothing."""
+        principal = claim.principal
+        account = self._account(principal.account.id, principal.account)
+        key = self._key(principal.key.id, principal.key)
+        return limits.refuse(claim, account, key, self._clock(), self._now_period())
+
+    def credit(self, principal: Principal) -> int:
+        """Return what an account may still spend, nano-dollars."""
+        books = self._account(principal.account.id, principal.account)
+        return principal.account.granted - books.spent - books.held
+
     def top_up(self, grant: Grant, tokens: int, nano: int) -> Refusal | None:
         """Reserve and hold more for a request that runs, or say why not."""
         return limits.top_up(grant, tokens, nano, self._clock(), self._now_period())
