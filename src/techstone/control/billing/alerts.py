@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 PERCENTS = (80, 100)
 _PAUSE = 1.0
+# So many alerts are known without asking the store: some 20 MB.
+_REMEMBERED = 100_000
 
 
 def reached(gauge: Gauge) -> tuple[int, ...]:
@@ -73,6 +75,8 @@ class Alerts:
                     continue
                 alert = Alert(gauge.account, gauge.subject, gauge.period, percent, now, gauge.spent, gauge.limit)
                 new = await self._store.add_alert(alert)
+                if len(self._told) >= _REMEMBERED:
+                    self._told.clear()
                 self._told.add(told)
                 if new:
                     await notifier.notify(alert, gauge.email)
