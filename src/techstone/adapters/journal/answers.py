@@ -2,24 +2,27 @@
 
 An answer is durable before its settlement is: a crash between the two leaves an answer whose record is missing from the
 journal, and recovery puts that record there. So a stored answer is always billed, and once. Kept for 24 h at most, less
-where there are too many: the oldest file goes first.
+where there are too many: the oldest file goes first. A file is named by the place of its first byte in all that was
+ever stored, so the next one's name says where it ends.
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from techstone.adapters.journal.segments import sync_folder
 from techstone.core import frames
 from techstone.core.usage import DECODER as RECORD
 from techstone.gateway.ports import Remembered, StoredAnswer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from techstone.adapters.journal.disk import Disk
     from techstone.core.usage import UsageRecord
 
 KEPT_MILLISECONDS = 86_400_000
@@ -31,7 +34,7 @@ _NAME = re.compile(r"answers-([0-9]{16})\.log")
 
 
 class Kept(msgspec.Struct, array_like=True, gc=False):
-    """An answer as it lies on disk, with its settlement and the number that this has in the journal."""
+    """An answer as it lies on disk, with its settlement and the number that this was to have in the journal."""
 
     number: int
     record: bytes
@@ -42,56 +45,87 @@ _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Kept)
 
 
-class _File(msgspec.Struct):
+class File(msgspec.Struct):
+    """One file; `base` is the place of its first byte in all that was ever stored."""
+
     path: Path
+    base: int
     size: int = 0
     newest: int = 0
+
+
+class Place(msgspec.Struct):
+    """Where an answer was written."""
+
+    answer: StoredAnswer
+    file: File
+    start: int
+    end: int
 
 
 class _Entry(Remembered, gc=False):
     """What is known of an answer, and where it lies."""
 
-    file: _File
+    file: File
     start: int
     end: int
 
 
 class Answers:
-    """Implements the port `Answers`; `write` and `undo` are the journal thread's, all else the event loop's."""
+    """Implements the port `Answers`; `write`, `undo` and `mend` are the journal thread's, all else the event loop's."""
 
-    def __init__(self, folder: Path, total: int = TOTAL_BYTES) -> None:
+    def __init__(self, folder: Path, disk: Disk, total: int = TOTAL_BYTES, file_bytes: int = _FILE_BYTES) -> None:
         self._folder = folder
+        self._disk = disk
         self._total = total
-        self._files: list[_File] = []
+        self._file_bytes = file_bytes
+        self._files: list[File] = []
         self._index: dict[tuple[str, str], _Entry] = {}
         self._number = -1
-        self._undone: tuple[_File, int] | None = None
+        self._unsynced = False
+        self._suspect = False
 
     def recover(self, expected: int) -> list[UsageRecord]:
-        """Read the folder back; return the settlements that the journal, whose next number is given, lacks."""
+        """Read the folder back; return the settlements that the journal, whose next number is given, may lack."""
+        found = [match for name in self._disk.names(self._folder) if (match := _NAME.fullmatch(name))]
         lost: list[tuple[int, UsageRecord]] = []
-        for path in sorted(self._folder.iterdir()):
-            if not _NAME.fullmatch(path.name):
-                continue
-            data = path.read_bytes()
-            file = _File(path)
-            for payload, end in frames.read(data):
-                kept = _DECODER.decode(payload)
-                self._remember(kept.answer, file, file.size, end)
-                file.size, file.newest = end, kept.answer.at
+        for place, match in enumerate(found):
+            file = File(self._folder / match[0], int(match[1]))
+            ends = int(found[place + 1][1]) - file.base if place + 1 < len(found) else None
+            for kept, start, end in self._read(file, ends):
+                self._remember(Place(kept.answer, file, start, end))
                 if kept.number >= expected:
                     lost.append((kept.number, RECORD.decode(kept.record)))
-            if file.size < len(data):
-                with path.open("r+b") as opened:
-                    opened.truncate(file.size)
-                    os.fsync(opened.fileno())
             self._files.append(file)
         return [record for _, record in sorted(lost, key=lambda entry: entry[0])]
 
-    def _remember(self, answer: StoredAnswer, file: _File, start: int, end: int) -> None:
+    def _read(self, file: File, ends: int | None) -> Iterator[tuple[Kept, int, int]]:
+        """Yield what a file holds and where; its torn tail is cut off if it is the last."""
+        data = self._disk.read(file.path)
+        for payload, end in frames.read(data):
+            if ends is not None and end > ends:
+                break
+            try:
+                kept = _DECODER.decode(payload)
+            except msgspec.MsgspecError:
+                break  # of another version: to answer anew is all that a client would notice
+            yield kept, file.size, end
+            file.size, file.newest = end, kept.answer.at
+        if ends is None:
+            number = self._disk.open(file.path)
+            try:
+                self._disk.truncate(number, file.size)
+                self._disk.sync(number)
+            finally:
+                self._disk.close(number)
+
+    def _remember(self, place: Place) -> None:
+        answer = place.answer
         name = (answer.account, answer.key)
         self._index.pop(name, None)  # the youngest is last
-        self._index[name] = _Entry(answer.digest, answer.request_id, answer.at, not answer.payload, file, start, end)
+        self._index[name] = _Entry(
+            answer.digest, answer.request_id, answer.at, not answer.payload, place.file, place.start, place.end
+        )
         if len(self._index) > _MOST:
             del self._index[next(iter(self._index))]
 
@@ -107,57 +141,79 @@ class Answers:
         if not isinstance(found, _Entry):
             return None
         try:
-            with found.file.path.open("rb") as file:
-                data = os.pread(file.fileno(), found.end - found.start, found.start)
+            data = self._disk.read_part(found.file.path, found.start, found.end)
         except OSError:
             return None
         return next((_DECODER.decode(payload).answer for payload, _ in frames.read(data)), None)
 
     # On the journal's thread
 
-    def write(self, answers: list[tuple[int, bytes, StoredAnswer]]) -> list[tuple[StoredAnswer, _File, int, int]]:
+    def write(self, answers: list[tuple[int, bytes, StoredAnswer]]) -> list[Place]:
         """Write and sync answers with their settlements; return where each lies. Raise OSError."""
-        if self._number < 0 or self._files[-1].size >= _FILE_BYTES:
+        if self._number < 0 or self._files[-1].size >= self._file_bytes:
             self._open_next()
         file = self._files[-1]
-        self._undone = (file, file.size)
-        found: list[tuple[StoredAnswer, _File, int, int]] = []
-        data = []
+        places: list[Place] = []
+        data: list[bytes] = []
         end = file.size
         for number, record, answer in answers:
             data.append(frames.frame(_ENCODER.encode(Kept(number, record, answer))))
-            found.append((answer, file, end, end + len(data[-1])))
+            places.append(Place(answer, file, end, end + len(data[-1])))
             end += len(data[-1])
-        os.pwrite(self._number, b"".join(data), file.size)
-        os.fdatasync(self._number)
-        file.size, file.newest = end, answers[-1][2].at
-        return found
+        self._unsynced = True
+        self._disk.write(self._number, b"".join(data), file.size)
+        self._suspect = True
+        self._disk.sync(self._number)
+        self._suspect = False
+        return places
+
+    def settle(self, places: list[Place]) -> None:
+        """Hear that what was written has its settlement in the journal."""
+        file = places[-1].file
+        file.size, file.newest = places[-1].end, places[-1].answer.at
+        self._unsynced = False
 
     def undo(self) -> None:
-        """Take the last write back: its settlement failed."""
-        if self._undone is not None:
-            file, size = self._undone
-            self._undone = None
-            os.ftruncate(self._number, size)
-            os.fdatasync(self._number)
-            file.size = size
+        """Take back at once, as far as that is possible, what was written and not settled."""
+        if self._unsynced:
+            with contextlib.suppress(OSError):  # `mend` does it durably
+                self._disk.truncate(self._number, self._files[-1].size)
+
+    def mend(self) -> None:
+        """Make durable that what was not settled is not there: it must not be replayed unbilled. Raise OSError."""
+        if self._suspect:
+            # The new file's name ends the old one where its last settled answer ends.
+            self._open_next()
+        elif self._unsynced and self._number >= 0:
+            self._disk.truncate(self._number, self._files[-1].size)
+            self._suspect = True
+            self._disk.sync(self._number)
+        self._suspect = self._unsynced = False
 
     def _open_next(self) -> None:
-        number = int(_NAME.fullmatch(self._files[-1].path.name)[1]) + 1 if self._files else 1  # type: ignore[index]  # ours
-        path = self._folder / f"answers-{number:016d}.log"
-        opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        sync_folder(self._folder)
+        last = self._files[-1] if self._files else None
+        base = 0 if last is None else last.base + last.size
+        path = self._folder / f"answers-{base:016d}.log"
+        if last is not None and not last.size:
+            self._disk.remove(path)  # the same name, and not the same file
+        number = self._disk.create(path)
+        try:
+            self._disk.sync_folder(self._folder)
+        except OSError:
+            self._disk.close(number)
+            raise
         if self._number >= 0:
-            os.close(self._number)
-        self._number = opened
-        self._files.append(_File(path))
+            self._disk.close(self._number)
+        self._number = number
+        if last is None or last.size:
+            self._files.append(File(path, base))
 
     # On the event loop again
 
-    def add(self, written: list[tuple[StoredAnswer, _File, int, int]]) -> None:
+    def add(self, places: list[Place]) -> None:
         """Know what was written; its settlement is durable."""
-        for answer, file, start, end in written:
-            self._remember(answer, file, start, end)
+        for place in places:
+            self._remember(place)
 
     def retire(self, now: int) -> None:
         """Delete files whose answers are all too old, and the oldest while all take too much."""
@@ -167,9 +223,11 @@ class Answers:
         ):
             file = files.pop(0)
             self._index = {name: entry for name, entry in self._index.items() if entry.file is not file}
-            file.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it is tried again at the next start
+                self._disk.remove(file.path)
 
     def close(self) -> None:
         """Let go of the file."""
         if self._number >= 0:
-            os.close(self._number)
+            self._disk.close(self._number)
+            self._number = -1

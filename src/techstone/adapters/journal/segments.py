@@ -1,12 +1,12 @@
 """The journal's files: segments of frames, named by the journal's id and the number of their first record.
 
-Records are numbered 1, 2, 3 … over the journal's life. Reading a folder back truncates the torn tail that a crash can
-leave in the last segment; damage anywhere else is told and nothing is changed.
+Records are numbered 1, 2, 3 … over the journal's life, and a segment ends where the next one's name says. Reading a
+folder back truncates the torn tail that a crash can leave in the last segment; damage anywhere else is told, and
+nothing is changed.
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import re
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from techstone.adapters.journal.disk import Disk
 from techstone.core import frames, recovery
 from techstone.core.usage import DECODER, UsageRecord
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _NAME = re.compile(r"([0-9a-f]{16})-([0-9]{16})\.log")
+# What is read back is shipped again in pieces of this size: a request body of a whole segment would be 16 MB.
+_BATCH_BYTES = 256 * 1024
+_DISK = Disk()
 
 
 class JournalDamaged(Exception):
@@ -42,17 +46,36 @@ class Segment(msgspec.Struct):
     newest: int = 0
 
 
+class Batch(msgspec.Struct):
+    """Records that lie one after another in a segment, durable and not known to be applied. `at` is in unix seconds."""
+
+    segment: Segment
+    start: int
+    end: int
+    first: int
+    last: int
+    at: float
+    sealed: bool = False  # it was sent: nothing is added to it any more
+
+
 class Recovered(msgspec.Struct):
-    """What a folder held. The last segment is the one to write on."""
+    """What a folder held. The last segment is the one to write on; `torn` bytes of it were no whole records."""
 
     journal: str
+    disk: Disk
     segments: list[Segment]
     records: list[tuple[int, UsageRecord]]
+    batches: list[Batch]
+    torn: int = 0
 
     @property
-    def unfinished(self) -> list[UsageRecord]:
-        """The records that end what a crash left open."""
-        return recovery.close_open(record for _, record in self.records)
+    def last(self) -> int:
+        """The number of the last record that there ever was."""
+        return self.segments[-1].last if self.segments else 0
+
+    def close_open(self, lost: list[UsageRecord]) -> list[UsageRecord]:
+        """Return the records that end what a crash left open and what was lost does not end."""
+        return recovery.close_open([*(record for _, record in self.records), *lost])
 
 
 class Lock:
@@ -71,60 +94,60 @@ class Lock:
         os.close(self._number)
 
 
-def recover(folder: Path, new_id: Callable[[], str]) -> Recovered:
+def recover(folder: Path, new_id: Callable[[], str], disk: Disk = _DISK) -> Recovered:
     """Read a folder back; raise JournalDamaged."""
-    found = [(match, path) for path in sorted(folder.iterdir()) if (match := _NAME.fullmatch(path.name))]
-    segments: list[Segment] = []
-    records: list[tuple[int, UsageRecord]] = []
-    journal = ""
-    for place, (match, path) in enumerate(found):
-        journal = match[1]
-        segment = _read(path, int(match[2]), records, is_last=place == len(found) - 1)
-        if segments and segments[-1].last + 1 != segment.first:
-            raise JournalDamaged(f"journal {path}: records {segments[-1].last + 1} to {segment.first - 1} are missing")
-        segments.append(segment)
-    return Recovered(journal or new_id(), segments, records)
+    found = [match for name in disk.names(folder) if (match := _NAME.fullmatch(name))]
+    journals = sorted({match[1] for match in found})
+    if len(journals) > 1:
+        raise JournalDamaged(f"journal {folder}: files of {len(journals)} journals: {', '.join(journals)}")
+    recovered = Recovered(journals[0] if journals else new_id(), disk, [], [], [])
+    for place, match in enumerate(found):
+        following = int(found[place + 1][2]) if place + 1 < len(found) else None
+        _read(recovered, folder / match[0], int(match[2]), following)
+    disk.sync_folder(folder)
+    return recovered
 
 
-def _read(path: Path, first: int, records: list[tuple[int, UsageRecord]], *, is_last: bool) -> Segment:
-    data = path.read_bytes()
+def _read(recovered: Recovered, path: Path, first: int, following: int | None) -> None:
+    """Read one segment, up to the first record of the following one."""
+    data = recovered.disk.read(path)
     segment = Segment(path, first, first - 1, 0)
+    if recovered.segments and recovered.last + 1 != first:
+        raise JournalDamaged(f"journal {path}: record {recovered.last + 1} is missing before its first, {first}")
+    batch: Batch | None = None
     for payload, end in frames.read(data):
+        if segment.last + 1 == following:
+            break  # what lies behind is of a group that could not be synced; its numbers were given anew
         try:
             record = DECODER.decode(payload)
         except msgspec.MsgspecError as error:
             raise JournalDamaged(f"journal {path}: unknown record at byte {segment.size}: {error}") from error
         segment.last += 1
+        if batch is None or end - batch.start > _BATCH_BYTES:
+            batch = Batch(segment, segment.size, end, segment.last, segment.last, record.at / 1000, sealed=True)
+            recovered.batches.append(batch)
+        batch.end, batch.last = end, segment.last
         segment.size = end
         segment.newest = max(segment.newest, record.at + record.duration // 1000)
-        records.append((segment.last, record))
-    if segment.size < len(data):
-        if not is_last:
-            raise JournalDamaged(f"journal {path}: damaged at byte {segment.size}")
-        with path.open("r+b") as file:
-            file.truncate(segment.size)
-            os.fsync(file.fileno())
-    return segment
+        recovered.records.append((segment.last, record))
+    if following is None:
+        _make_last(recovered, segment, len(data))
+    elif segment.last + 1 < following:
+        raise JournalDamaged(f"journal {path}: damaged at byte {segment.size}, record {segment.last + 1}")
+    recovered.segments.append(segment)
 
 
-def create(folder: Path, journal: str, first: int) -> tuple[Segment, int]:
-    """Return a new segment and its file descriptor; it is in its folder for good."""
-    path = folder / f"{journal}-{first:016d}.log"
-    number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    sync_folder(folder)
-    return Segment(path, first, first - 1, 0), number
+def _make_last(recovered: Recovered, segment: Segment, length: int) -> None:
+    """Cut the torn tail off, and sync.
 
-
-def remove(segment: Segment) -> None:
-    """Delete a segment whose records are applied."""
-    with contextlib.suppress(FileNotFoundError):
-        segment.path.unlink()
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a new name durable (fsync(2): that of the file alone does not)."""
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    A process that was killed may not have synced what is read here. It is shipped now, so it must last: else a power
+    cut would give its numbers to other records, which the ledger would take for known.
+    """
+    number = recovered.disk.open(segment.path)
     try:
-        os.fsync(number)
+        if segment.size < length:
+            recovered.torn = length - segment.size
+            recovered.disk.truncate(number, segment.size)
+        recovered.disk.sync(number)
     finally:
-        os.close(number)
+        recovered.disk.close(number)

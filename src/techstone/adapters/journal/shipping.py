@@ -1,13 +1,12 @@
 """Ships the journal to the control plane: what is durable here, in order, until it is applied there.
 
-At least once; the ledger knows what it has. While control is away the records wait on disk, and are read from there.
+At least once; the ledger knows what it has. While control is away the records wait on disk, and are read from there:
+nothing is kept in memory but where they lie.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,15 +18,19 @@ from techstone.gateway.trampoline import Trampoline
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from techstone.adapters.journal.writer import Batch, JournalWriter
+    from techstone.adapters.journal.segments import Batch
+    from techstone.adapters.journal.writer import JournalWriter
     from techstone.gateway.ports import Upstreams
 
-_PACE_SECONDS = 0.1
+# What is new is sent so often, or at once when it is large.
+_PACE_SECONDS = 0.2
 _LARGEST = 1024 * 1024
 _AGAIN_SECONDS = (0.1, 0.2, 0.5, 1.0)
+_FINISH_SECONDS = 1.0
 _ANSWER_LIMIT = 64 * 1024
 # The limits of the last minute are made anew from the journal at a start, so that much of it must be there.
 _KEPT_MILLISECONDS = 120_000
+_TIMEOUTS = Timeouts(connect=2.0, first_byte=30.0, between_bytes=30.0, total=60.0)
 
 
 class Applied(msgspec.Struct):
@@ -49,6 +52,8 @@ class Shipping:
         self._loop = asyncio.get_running_loop()
         self.problem: str | None = None
         self.applied = 0
+        self.shipped = 0
+        """How many records were sent and are applied."""
         self._running = Trampoline(self._run(), self._ended)
 
     def start(self) -> None:
@@ -58,6 +63,23 @@ class Shipping:
     def stop(self) -> None:
         """End; what is not shipped waits for the next start."""
         self._running.cancel()
+
+    async def finish(self) -> None:
+        """End with one last try to ship what waits, of a second at most. Runs in a task, once the writer is closed."""
+        self.stop()
+        over = asyncio.Event()
+        last = Trampoline(self._drain(), lambda _: over.set())
+        last.advance()
+        try:
+            async with asyncio.timeout(_FINISH_SECONDS):
+                await over.wait()
+        except TimeoutError:
+            last.cancel()
+
+    @property
+    def lag(self) -> float:
+        """For how long the oldest record that is not applied has been waiting, in seconds."""
+        return self._writer.lag(self._wall_clock())
 
     def _ended(self, error: Exception | None) -> None:
         # Nothing in here may fail but in ways that are handled; if it does, say so and begin anew.
@@ -70,21 +92,24 @@ class Shipping:
         while True:
             await self._wait()
             try:
-                self.applied = await self._ship(self._gather())
+                await self._ship()
                 self.problem = None
                 failures = 0
-            except UpstreamProblem as problem:
+            except (UpstreamProblem, OSError) as problem:
                 self.problem = f"the control plane takes no usage: {problem}"
                 pause = _AGAIN_SECONDS[min(failures, len(_AGAIN_SECONDS) - 1)]
                 failures += 1
                 await asyncio.sleep(pause)
                 continue
-            self._writer.shipped(self.applied)
             now = int(self._wall_clock() * 1000)
-            self._writer.retire(self.applied, now - _KEPT_MILLISECONDS)
+            await self._writer.retire(self.applied, now - _KEPT_MILLISECONDS)
             self._writer.answers.retire(now)
             if self._writer.spooled < _LARGEST:
                 await asyncio.sleep(_PACE_SECONDS)
+
+    async def _drain(self) -> None:
+        while self._writer.unshipped:
+            await self._ship()
 
     async def _wait(self) -> None:
         writer = self._writer
@@ -93,27 +118,27 @@ class Shipping:
             await writer.arrived
             writer.arrived = None
 
-    def _gather(self) -> list[Batch]:
-        """Return the next batches, one after another in one segment, up to the largest that is sent at once."""
-        found: list[Batch] = []
-        size = 0
-        for batch in self._writer.unshipped:
-            if found and (batch.segment is not found[0].segment or size + batch.end - batch.start > _LARGEST):
-                break
-            found.append(batch)
-            size += batch.end - batch.start
-        return found
+    async def _ship(self) -> None:
+        """Send the oldest that waits, and let go of what is applied; raise UpstreamProblem, OSError."""
+        batches = self._writer.gather(_LARGEST)
+        applied = await self._send(batches)
+        if applied < batches[-1].last:
+            raise UpstreamProblem("content", f"it applied {applied} of {batches[-1].last}")
+        self.shipped += batches[-1].last - max(self.applied, batches[0].first - 1)
+        self.applied = applied
+        self._writer.shipped(applied)
 
-    async def _ship(self, batches: list[Batch]) -> int:
+    async def _send(self, batches: list[Batch]) -> int:
         first, last = batches[0], batches[-1]
-        body = _read(str(first.segment.path), first.start, last.end)
+        read = self._writer.disk.read_part
+        # On a thread: after a while without control it comes from the disk and not from the kernel's memory.
+        body = await self._loop.run_in_executor(None, read, first.segment.path, first.start, last.end)
         head = (
             b"POST /internal/journal?journal=%b&first=%d HTTP/1.1\r\nhost: control\r\n"
             b"content-type: application/octet-stream\r\nx-request-id: journal"
             % (self._writer.journal.encode(), first.first)
         )
-        timeouts = Timeouts(connect=2.0, first_byte=30.0, between_bytes=30.0, total=60.0)
-        answer = await self._upstreams.open(Call(self._origin, head, body, timeouts))
+        answer = await self._upstreams.open(Call(self._origin, head, body, _TIMEOUTS))
         text = await answer.read(_ANSWER_LIMIT)
         if answer.status >= 300:
             raise UpstreamProblem("status", f"{answer.status}: {text[:300].decode('utf-8', 'replace')}")
@@ -121,9 +146,3 @@ class Shipping:
             return msgspec.json.decode(text, type=Applied).applied
         except msgspec.MsgspecError as error:
             raise UpstreamProblem("content", "no count in the answer") from error
-
-
-def _read(path: str, start: int, end: int) -> bytes:
-    number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    with contextlib.closing(os.fdopen(number, "rb", buffering=0)):
-        return os.pread(number, end - start, start)

@@ -1,6 +1,6 @@
-"""Writes the journal: one thread, one write and one fdatasync for all that gathered meanwhile (group commit).
+"""The journal as the gateway sees it: one write and one fdatasync for all that gathered meanwhile (group commit).
 
-What is recorded while the disk syncs waits for the next group, so that a busy gateway syncs once for many requests. The
+What is recorded while a thread syncs waits for the next group, so that a busy gateway syncs once for many requests. The
 event loop never waits: a commit is a `Signal` that its group gives. A full or broken disk fails the group, whose
 answers are then not completed, and nothing new is admitted until a probe has been written and synced.
 """
@@ -8,36 +8,48 @@ answers are then not completed, and nothing new is admitted until a probe has be
 from __future__ import annotations
 
 import contextlib
-import os
+import queue
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from techstone.adapters.journal import segments
-from techstone.adapters.journal.answers import Answers
-from techstone.adapters.journal.segments import Segment
+from techstone.adapters.journal.answers import TOTAL_BYTES, Answers
+from techstone.adapters.journal.commitlog import SEGMENT_BYTES, CommitLog, Written
 from techstone.core import frames
-from techstone.core.usage import encode
-from techstone.gateway.ports import SettlementFailed
+from techstone.core.usage import UsageRecord, encode
+from techstone.gateway.ports import SettlementFailed, StoredAnswer
 from techstone.gateway.trampoline import Signal
 
 if TYPE_CHECKING:
     import asyncio
     from pathlib import Path
 
-    from techstone.adapters.journal.segments import Recovered
-    from techstone.core.usage import UsageRecord
-    from techstone.gateway.ports import StoredAnswer
+    from techstone.adapters.journal.answers import Place
+    from techstone.adapters.journal.segments import Batch, Recovered, Segment
 
-SEGMENT_BYTES = 16 * 1024 * 1024
 # So much may wait for the control plane (some minutes of a busy day); then nothing new is admitted.
 SPOOL_BYTES = 64 * 1024 * 1024
 _RESUMED = 0.9
 _PROBE_SECONDS = 0.5
-_PROBE = bytes(4096)
+# Groups that follow each other are shipped as one batch up to this size: a batch takes 0.1 KB of memory.
+_BATCH_BYTES = 64 * 1024
+_CLOSE_SECONDS = 5.0
+
+
+class Options(msgspec.Struct, frozen=True):
+    """Sizes in bytes; the clock is in unix seconds."""
+
+    segment: int = SEGMENT_BYTES
+    spool: int = SPOOL_BYTES
+    answers: int = TOTAL_BYTES
+    wall_clock: Callable[[], float] = time.time
+
+
+_DEFAULTS = Options()
 
 
 class Commit(Signal):
@@ -46,81 +58,86 @@ class Commit(Signal):
     __slots__ = ("failed",)
 
     def __init__(self) -> None:
-        super().__init__()
+        # Not by way of `super()`, which costs 0.1 µs: this runs once a request.
+        self.come = False
+        self._waiter = None
         self.failed = False
 
 
-class Batch(msgspec.Struct):
-    """Records that lie one after another in a segment, durable and not shipped yet. `at` is monotonic seconds."""
-
-    segment: Segment
-    start: int
-    end: int
-    first: int
-    last: int
-    at: float
-
-
-_Waiting = tuple[bytes, "Commit | None", "StoredAnswer | None"]
+_Waiting = tuple[bytes, "Commit | None", "StoredAnswer | UsageRecord | None"]
+"""A record in its frame; who waits for it; the answer that goes with it, or itself where it must not be dropped."""
+_Outcome = tuple[list[_Waiting], "Written | None", "str | None"]
+"""What the thread says of a group: where it lies, or the problem; neither of a probe that went well."""
 
 
 class JournalWriter:
     """Implements the port `Journal`. `shipped` is called by whoever ships what waits in `unshipped`."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, folder: Path, recovered: Recovered) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, folder: Path, recovered: Recovered, options: Options = _DEFAULTS
+    ) -> None:
         self._loop = loop
-        self._folder = folder
+        self._options = options
         self.journal = recovered.journal
-        self.segments: list[Segment] = recovered.segments
-        self.unshipped: deque[Batch] = deque(
-            Batch(segment, 0, segment.size, segment.first, segment.last, loop.time())
-            for segment in recovered.segments
-            if segment.size
-        )
-        self.spooled = sum(batch.end for batch in self.unshipped)
+        self.disk = recovered.disk
+        self.problem: str | None = None
+        self.unshipped: deque[Batch] = deque(recovered.batches)
+        self.spooled = sum(batch.end - batch.start for batch in self.unshipped)
         self.written = 0
         self.arrived: asyncio.Future[None] | None = None
-        self._queue: deque[_Waiting] = deque()
-        self._wake = threading.Lock()
-        self._wake.acquire()
-        self._busy = False
-        self._closing = False
+        self.answers = Answers(folder, recovered.disk, options.answers)
+        self.lost = self._find_lost(recovered)
+        """What the last run could not record: settlements of stored answers, and streams that it left open."""
+        self._log = CommitLog(folder, recovered, self.answers, options.segment, options.wall_clock)
+        self._open: dict[str, int] = {}
+        self._owed: dict[str, UsageRecord] = {}
+        self._queue: list[_Waiting] = []
         self._spool_full = False
         self._disk_problem: str | None = None
-        self._number = -1
-        self._open_last()
-        self.answers = Answers(folder)
-        last = self.segments[-1].last
-        self.lost = [*self.answers.recover(last + 1), *recovered.unfinished]
-        """What the last run could not record: settlements of stored answers, and streams that it left open."""
-        for record in self.lost:
-            self.append(record)
+        self._closing = False
+        self._busy = False
+        self._handed: list[_Waiting] | None = None
+        self._wake = threading.Lock()
+        self._wake.acquire()
+        self._outcomes: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
+        for record in self.lost:
+            self.append(record)
 
-    def _open_last(self) -> None:
-        if self.segments and self.segments[-1].size < SEGMENT_BYTES:
-            self._number = os.open(self.segments[-1].path, os.O_RDWR | os.O_CLOEXEC)
-        else:
-            self._rotate()
+    def _find_lost(self, recovered: Recovered) -> list[UsageRecord]:
+        settlements = self.answers.recover(recovered.last + 1)
+        if settlements:
+            # After an earlier crash one may have been recorded under another number than its answer was to have.
+            known = {record.id for _, record in recovered.records if record.state != "open"}
+            settlements = [record for record in settlements if record.id not in known]
+        return [*settlements, *recovered.close_open(settlements)]
+
+    @property
+    def segments(self) -> list[Segment]:
+        """The files, oldest first."""
+        return self._log.segments
 
     # On the event loop
 
-    @property
-    def problem(self) -> str | None:
-        """Why nothing new may be admitted."""
-        if self._disk_problem is not None:
-            return self._disk_problem
-        if self._spool_full:
-            return f"{self.spooled:,} bytes of usage wait for the control plane"
-        return None
-
     def append(self, record: UsageRecord) -> None:
-        """Record without waiting."""
-        self._put((frames.frame(encode(record)), None, None))
+        """Record without waiting; while the disk takes nothing, ends are kept in memory and checkpoints are not."""
+        ends = record.state != "open"
+        if ends:
+            self._open.pop(record.id, None)
+        else:
+            self._open[record.id] = record.at
+        if self._disk_problem is None:
+            self._put((frames.frame(encode(record)), None, record if ends else None))
+        elif ends:
+            self._owed[record.id] = record
 
     async def commit(self, record: UsageRecord, answer: StoredAnswer | None = None) -> None:
         """Record, and return once it is durable; raise SettlementFailed."""
+        if self._disk_problem is not None or self._closing:
+            raise SettlementFailed(self._disk_problem or "the journal is closed")
+        if self._open:
+            self._open.pop(record.id, None)
         waiting = Commit()
         self._put((frames.frame(encode(record)), waiting, answer))
         await waiting
@@ -130,150 +147,156 @@ class JournalWriter:
     def _put(self, waiting: _Waiting) -> None:
         self._queue.append(waiting)
         if not self._busy:
-            self._busy = True
-            self._wake.release()
+            self._hand_over()
 
-    def _done(self, group: list[_Waiting], batch: Batch | None, answers: list[Any], problem: str | None) -> None:
-        """Hear from the thread that a group is durable, or why not."""
-        self.answers.add(answers)
-        self._disk_problem = problem
-        if batch is not None:
-            size = batch.end - batch.start
-            self.spooled += size
-            self.written += batch.last - batch.first + 1
-            self._spool_full = self._spool_full or self.spooled > SPOOL_BYTES
-            self.unshipped.append(batch)
-            if self.arrived is not None and not self.arrived.done():
-                self.arrived.set_result(None)
-        for _, waiting, _ in group:
-            if waiting is not None:
-                waiting.failed = batch is None
-                waiting.give()
+    def _hand_over(self) -> None:
+        """Give the thread what has gathered; an empty group is a probe."""
+        self._busy = True
+        self._handed = self._queue
+        self._queue = []
+        self._wake.release()
+
+    def _collect(self) -> None:
+        """Hear from the thread."""
+        with contextlib.suppress(queue.Empty):
+            self._take(self._outcomes.get_nowait())
+
+    def _take(self, outcome: _Outcome) -> None:
+        group, written, problem = outcome
+        # Those who are woken may record more: that gathers for the next group.
         if problem is not None:
-            self._loop.call_later(_PROBE_SECONDS, self._go_on)
+            self._fail(group, problem)
+        elif written is None:
+            self._resume()
         else:
-            self._go_on()
+            self._keep(*written)
+            for _, waiting, _ in group:
+                if waiting is not None:
+                    waiting.give()
+        self._busy = False
+        if self._queue:
+            self._hand_over()
 
-    def _go_on(self) -> None:
-        if self._queue or self._disk_problem is not None:
-            self._wake.release()
+    def _keep(self, batch: Batch, places: list[Place]) -> None:
+        """Have a group that is durable shipped."""
+        self.written += batch.last - batch.first + 1
+        self.spooled += batch.end - batch.start
+        if places:
+            self.answers.add(places)
+        last = self.unshipped[-1] if self.unshipped else None
+        if last is not None and last.segment is batch.segment and not last.sealed:
+            last.end, last.last = batch.end, batch.last
         else:
-            self._busy = False
+            last = batch
+            self.unshipped.append(batch)
+        last.sealed = last.end - last.start >= _BATCH_BYTES
+        if self.arrived is not None and not self.arrived.done():
+            self.arrived.set_result(None)
+        if self.spooled > self._options.spool and not self._spool_full:
+            self._spool_full = True
+            self._judge()
+
+    def _fail(self, group: list[_Waiting], problem: str) -> None:
+        """Tell all who wait, and try the disk again soon; the ends of what nobody waits for are kept in memory."""
+        self._disk_problem = problem
+        self._judge()
+        group += self._queue
+        self._queue = []
+        if not self._closing:
+            self._loop.call_later(_PROBE_SECONDS, self._probe)
+        for _, waiting, extra in group:
+            if waiting is not None:
+                waiting.failed = True
+                waiting.give()
+            elif isinstance(extra, UsageRecord):
+                self._owed[extra.id] = extra
+
+    def _probe(self) -> None:
+        if not self._closing and not self._busy:
+            self._hand_over()
+
+    def _resume(self) -> None:
+        self._disk_problem = None
+        self._judge()
+        owed, self._owed = self._owed, {}
+        for record in owed.values():
+            self.append(record)
+
+    def _judge(self) -> None:
+        if self._disk_problem is not None:
+            self.problem = self._disk_problem
+        elif self._spool_full:
+            self.problem = f"{self._options.spool:,} bytes of usage wait for the control plane"
+        else:
+            self.problem = None
+
+    # For shipping
+
+    def gather(self, limit: int) -> list[Batch]:
+        """Return the oldest batches that lie one after another in one segment, up to a size."""
+        found: list[Batch] = []
+        for batch in self.unshipped:
+            if found and (batch.segment is not found[0].segment or batch.end - found[0].start > limit):
+                break
+            batch.sealed = True
+            found.append(batch)
+        return found
 
     def shipped(self, applied: int) -> None:
         """Hear how far the control plane has come; let go of what it has."""
         while self.unshipped and self.unshipped[0].last <= applied:
             batch = self.unshipped.popleft()
             self.spooled -= batch.end - batch.start
-        if self._spool_full and self.spooled < SPOOL_BYTES * _RESUMED:
+        if self._spool_full and self.spooled < self._options.spool * _RESUMED:
             self._spool_full = False
+            self._judge()
 
-    def retire(self, applied: int, before: int) -> None:
-        """Delete segments that are applied and whose newest record is older than `before` (unix ms)."""
-        while len(self.segments) > 1 and self.segments[0].last <= applied and self.segments[0].newest < before:
-            segments.remove(self.segments.pop(0))
+    async def retire(self, applied: int, before: int) -> None:
+        """Delete segments that are applied and whose newest record is older than `before` (unix ms).
+
+        Those since the oldest running stream began are kept: its last checkpoint, by which a crash closes it, is there.
+        """
+        before = min(before, min(self._open.values(), default=before))
+        if self._log.has_retired(applied, before):
+            await self._loop.run_in_executor(None, self._log.retire, applied, before)
 
     def lag(self, now: float) -> float:
-        """Return for how long the oldest record that is not applied has been waiting, in seconds."""
-        return now - self.unshipped[0].at if self.unshipped else 0.0
+        """Return for how long the oldest record that is not applied has been waiting; `now` is in unix seconds."""
+        return max(0.0, now - self.unshipped[0].at) if self.unshipped else 0.0
 
     def close(self) -> None:
         """Write what waits and end the thread."""
+        if self._closing:
+            return
         self._closing = True
-        with contextlib.suppress(RuntimeError):  # it is on its way already
+        with contextlib.suppress(queue.Empty):  # a disk that hangs: what it had not confirmed is confirmed to nobody
+            while self._busy:
+                self._take(self._outcomes.get(timeout=_CLOSE_SECONDS))
+            self._handed = None
             self._wake.release()
-        self._thread.join(5.0)
-        os.close(self._number)
-        self.answers.close()
+            self._thread.join(_CLOSE_SECONDS)
+            self._log.close()
 
     # On the thread
 
     def _run(self) -> None:
-        while not self._closing:
+        while True:
             self._wake.acquire()
-            self._work()
-        while self._queue:
-            self._work()
+            group, self._handed = self._handed, None
+            if group is None:
+                return
+            self._outcomes.put(self._work(group))
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+                self._loop.call_soon_threadsafe(self._collect)
 
-    def _work(self) -> None:
-        group: list[_Waiting] = []
-        queue = self._queue
-        while queue:
-            group.append(queue.popleft())
-        answers: list[Any] = []
-        batch, problem = self._write(group, answers)
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._done, group, batch, answers if batch else [], problem)
-
-    def _write(self, group: list[_Waiting], answers: list[Any]) -> tuple[Batch | None, str | None]:
-        """Write and sync a group, its answers before; return where it lies, or why it does not."""
-        segment = self.segments[-1]
+    def _work(self, group: list[_Waiting]) -> _Outcome:
         try:
             if not group:
-                self._probe(segment)
-                return None, None
-            stored = [
-                (segment.last + place, frame[frames.HEAD_SIZE :], answer)
-                for place, (frame, _, answer) in enumerate(group, 1)
-                if answer is not None
-            ]
-            if stored:
-                answers += self.answers.write(stored)
-            data = b"".join([frame for frame, _, _ in group])
-            _write_all(self._number, data, segment.size)
-            os.fdatasync(self._number)
+                self._log.mend()
+                return group, None, None
+            answers = [(place, extra) for place, (_, _, extra) in enumerate(group) if isinstance(extra, StoredAnswer)]
+            return group, self._log.write([frame for frame, _, _ in group], answers), None
         except OSError as error:
-            self._give_up(segment)
-            if answers:
-                with contextlib.suppress(OSError):
-                    self.answers.undo()
-            return None, f"the journal cannot be written: {error.strerror or error}"
-        batch = Batch(
-            segment,
-            segment.size,
-            segment.size + len(data),
-            segment.last + 1,
-            segment.last + len(group),
-            time.monotonic(),
-        )
-        segment.size = batch.end
-        segment.last = batch.last
-        segment.newest = int(time.time() * 1000)
-        if segment.size >= SEGMENT_BYTES:
-            try:
-                self._rotate()
-            except OSError as error:
-                return batch, f"the journal cannot be continued: {error.strerror or error}"
-        return batch, None
-
-    def _probe(self, segment: Segment) -> None:
-        """Try whether the disk takes something again."""
-        if self._closing:
-            return
-        _write_all(self._number, _PROBE, segment.size)
-        os.fdatasync(self._number)
-        os.ftruncate(self._number, segment.size)
-
-    def _give_up(self, segment: Segment) -> None:
-        """Undo a write that failed; after a failed sync the kernel may have dropped pages, so go on in a new file."""
-        try:
-            os.ftruncate(self._number, segment.size)
-            if segment.size:
-                self._rotate()
-        except OSError:
-            return  # the next probe tries again
-
-    def _rotate(self) -> None:
-        first = self.segments[-1].last + 1 if self.segments else 1
-        segment, number = segments.create(self._folder, self.journal, first)
-        if self._number >= 0:
-            os.close(self._number)
-        self._number = number
-        self.segments.append(segment)
-
-
-def _write_all(number: int, data: bytes, offset: int) -> None:
-    while data:
-        written = os.pwrite(number, data, offset)
-        offset += written
-        data = data[written:]
+            return group, None, f"the journal cannot be written: {error.strerror or error}"
+        except Exception as error:  # noqa: BLE001 - a thread that ended would leave every client waiting for ever
+            return group, None, f"the journal failed: {error!r}"
