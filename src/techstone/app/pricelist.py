@@ -57,12 +57,14 @@ def ask(questions: Sequence[Question]) -> list[Price | None]:
 
 def look_up(questions: Sequence[Question], now: datetime) -> list[Price | None]:
     """Answer in this process, by the prices of a moment."""
-    from genai_prices.data_snapshot import find_provider_by_id, get_snapshot  # noqa: PLC0415 - see above
+    from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415 - see above
 
     listed = get_snapshot()
+    # By the list's own ids and nothing that is only alike: `openai-compatible` is not OpenAI.
+    by_name = {provider.id: provider for provider in listed.providers}
     found: list[Price | None] = []
     for question in questions:
-        provider = find_provider_by_id(listed.providers, question.provider)
+        provider = by_name.get(question.provider)
         if provider is None:
             try:
                 provider = listed.find_provider(None, None, question.base_url)

@@ -84,9 +84,10 @@ def test_provider_is_known_by_name_or_url(monkeypatch: pytest.MonkeyPatch) -> No
     questions = [
         Question("eu", "https://api.maker.example/v1", "m"),
         Question("eu", "http://x/v1", "m"),
+        Question("maker-compatible", "http://x/v1", "m"),
         Question("maker", "", "n"),
     ]
-    assert [price is not None for price in pricelist.look_up(questions, NOON)] == [True, False, False]
+    assert [price is not None for price in pricelist.look_up(questions, NOON)] == [True, False, False, False]
 
 
 def test_list_is_read_without_network(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,9 +147,11 @@ class _Ears:
 
     def __init__(self) -> None:
         self.heard: list[str] = []
+        self.told = asyncio.Event()
 
     async def notify(self, alert: Alert, email: str) -> None:
         self.heard.append(tell(alert, email))
+        self.told.set()
 
 
 async def _pay(house: House, account: str, key: str, nano: int, number: int) -> None:
@@ -202,6 +204,21 @@ async def test_alerts_of_caps_name_their_period(house: House, monkeypatch: pytes
         "ann@example.com has used 80 % of the cap of this month (1970-01): 0.00000018 of 0.0000002 USD",
         f"ann@example.com has used 80 % of {days[1]} of 0.0000001 USD",
     ]
+
+
+async def test_start_looks_at_every_account(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An alert that a crash came before is told by the next process."""
+    monkeypatch.setattr("time.time", house.clock)
+    account = await house.accounts.create(NewAccount("ann@example.com", credit="0.0000001"))
+    await _pay(house, account.id, "key_none", 80, 1)
+    ears = _Ears()
+    task = asyncio.create_task(house.services.alerts.run(ears))
+    async with asyncio.timeout(2):
+        await ears.told.wait()
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert len(ears.heard) == 1
 
 
 async def test_touched_accounts_are_looked_at_together(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,8 @@ class Alerts:
             self._waiting.set()
 
     async def run(self, notifier: Notifier) -> None:
-        """Look at what was touched, for ever."""
+        """Look at every account once, for what a crash came before, then at what is touched, for ever."""
+        self.touch(await self._holders.emails())
         while True:
             await self._waiting.wait()
             self._waiting.clear()
