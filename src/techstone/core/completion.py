@@ -6,7 +6,6 @@ An answer that has the full form already is copied, with the model's name exchan
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -67,7 +66,8 @@ class _Choice(msgspec.Struct):
 
 
 # Unescaped quotes: never inside a string, so a member of some object; if it is the only one, the answer's own.
-_USAGE = re.compile(rb'"usage": ?\{(?=")')
+_USAGE = b'"usage":'
+_SEARCHED = len(_USAGE) + 2
 _FULL = msgspec.json.Decoder(_Full)
 _CHOICES = msgspec.json.Decoder(list[_Choice])
 
@@ -102,10 +102,11 @@ def rewrite(body: bytes, model: str, fallback: Callable[[], tuple[str, int]], ta
 
 def put_usage(body: bytes, usage: BilledUsage) -> bytes:
     """Return the answer with its cost in its usage; what is written already stays as it is, where it may."""
-    found = _USAGE.search(body)
-    if found is not None and b'"cost"' not in body and _USAGE.search(body, found.end()) is None:
-        end = found.end()
-        return b'%b"cost":"%b",%b' % (body[:end], (usage.cost or "").encode(), body[end:])
+    at = body.rfind(_USAGE)
+    if at >= 0 and body.find(_USAGE, 0, at) < 0 and b'"cost"' not in body:
+        start = body.find(b"{", at, at + _SEARCHED) + 1
+        if start and body[start : start + 1] == b'"':
+            return b'%b"cost":"%b",%b' % (body[:start], (usage.cost or "").encode(), body[start:])
     fields = _FIELDS.decode(body)
     fields["usage"] = msgspec.Raw(_ENCODER.encode(usage))
     return _ENCODER.encode(fields)

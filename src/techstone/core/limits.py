@@ -142,21 +142,23 @@ def _refuse_money(
     nano: int, principal: Principal, account: AccountBooks, key: KeyBooks, period: Period
 ) -> Refusal | None:
     """Refuse what credit or a cap does not cover; waiting for it is not promised."""
-    account.month.turn(period.month)
-    key.day.turn(period.day)
-    key.month.turn(period.month)
-    who = principal.account
+    who, own = principal.account, principal.key
     if principal.plan.billing == "prepaid":
         left = who.granted - account.spent - account.held
         if left < nano:
             return Refusal("credit", "account", left, nano, None)
-    for axis, scope, cap, spending in (
-        ("monthly_cap", "account", who.monthly_cap, account.month),
-        ("daily_cap", "key", principal.key.daily_cap, key.day),
-        ("monthly_cap", "key", principal.key.monthly_cap, key.month),
-    ):
-        if cap is not None and spending.room(cap) < nano:
-            return Refusal(axis, scope, cap, nano, None)  # type: ignore[arg-type]  # a tuple of literals is a tuple of str
+    if who.monthly_cap is not None:
+        account.month.turn(period.month)
+        if account.month.room(who.monthly_cap) < nano:
+            return Refusal("monthly_cap", "account", who.monthly_cap, nano, None)
+    if own.daily_cap is not None:
+        key.day.turn(period.day)
+        if key.day.room(own.daily_cap) < nano:
+            return Refusal("daily_cap", "key", own.daily_cap, nano, None)
+    if own.monthly_cap is not None:
+        key.month.turn(period.month)
+        if key.month.room(own.monthly_cap) < nano:
+            return Refusal("monthly_cap", "key", own.monthly_cap, nano, None)
     return None
 
 

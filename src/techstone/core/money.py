@@ -27,6 +27,10 @@ def parse(usd: str) -> int:
 
 def show(nano: int) -> str:
     """Write nano-dollars as USD: at least two decimals, as many as the amount needs."""
-    whole, part = divmod(abs(nano), NANO)
-    decimals = f"{part:09d}".rstrip("0").ljust(2, "0")
-    return f"{'-' if nano < 0 else ''}{whole}.{decimals}"
+    if nano < 0:
+        return "-" + show(-nano)
+    text = f"{nano // NANO}.{nano % NANO:09d}"
+    if text[-1] != "0":
+        return text
+    text = text.rstrip("0")
+    return text + "00"[: max(0, text.index(".") + 3 - len(text))]

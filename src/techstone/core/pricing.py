@@ -43,19 +43,21 @@ FREE = Price(0, 0, 0, 0, source="engine")
 
 def cost(price: Price, prompt: int, cached: int, completion: int, reasoning: int) -> int:
     """Return nano-dollars for tokens: `cached` of the prompt's, `reasoning` of the completion's."""
-    cached = min(cached, prompt)
-    reasoning = min(reasoning, completion)
-    cached_input = price.input if price.cached_input is None else price.cached_input
-    thought = price.output if price.reasoning is None else price.reasoning
-    total = (prompt - cached) * price.input + cached * cached_input
-    total += (completion - reasoning) * price.output + reasoning * thought
+    total = prompt * price.input + completion * price.output
+    if cached and price.cached_input is not None:
+        total += min(cached, prompt) * (price.cached_input - price.input)
+    if reasoning and price.reasoning is not None:
+        total += min(reasoning, completion) * (price.reasoning - price.output)
     return total // MILLION
 
 
 def highest(price: Price, prompt: int, completion: int) -> int:
     """Return the most that so many tokens can cost, whatever part is cached or reasoning; rounded up."""
-    dearest_in = max(price.input, price.cached_input or 0)
-    dearest_out = max(price.output, price.reasoning or 0)
+    dearest_in, dearest_out = price.input, price.output
+    if price.cached_input is not None and price.cached_input > dearest_in:
+        dearest_in = price.cached_input
+    if price.reasoning is not None and price.reasoning > dearest_out:
+        dearest_out = price.reasoning
     return -(-(prompt * dearest_in + completion * dearest_out) // MILLION)
 
 

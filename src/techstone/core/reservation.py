@@ -30,7 +30,7 @@ _FRAME = 8
 # OpenAI's 4o family takes at most this for an image in high detail (4 tiles of 170, and 85, in 2 passes).
 _IMAGE = 1105
 _MEDIA = (b'"image_url"', b'"input_audio"', b'"file"')
-_COUNTED = ("tools", "functions", "response_format")
+_COUNTED = frozenset(("tools", "functions", "response_format"))
 
 
 class Reservation(msgspec.Struct, gc=False):
@@ -75,7 +75,7 @@ def reserve(request: ChatRequest, model: Model, price: Price, limits: Limits) ->
         enforced=enforced,
         tokens=prompt + reserved,
         covered=covered,
-        nano=0 if price.free else pricing.highest(price, prompt, covered),
+        nano=pricing.highest(price, prompt, covered),
         whole=reserved == everything,
     )
 
@@ -88,9 +88,8 @@ def estimate_prompt(request: ChatRequest) -> int:
     media = 0
     if size > _IMAGE and any(kind in messages for kind in _MEDIA):
         size, media = _measure_parts(request)
-    for name in _COUNTED:
-        if name in fields:
-            size += len(bytes(fields[name]))
+    if not _COUNTED.isdisjoint(fields):
+        size += sum(len(bytes(fields[name])) for name in _COUNTED.intersection(fields))
     return _FRAME + size // _BYTES_PER_TOKEN + media * _IMAGE
 
 

@@ -139,7 +139,7 @@ class Doorkeeper:
             error = refusals.explain(decision)
             exchange.limits = self._quota.write(principal, error.retry_after)
             raise error
-        exchange.limits = self._quota.write(principal)
+        exchange.limits = self._quota.confirm(decision)
         return decision
 
 

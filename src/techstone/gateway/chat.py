@@ -10,7 +10,7 @@ import msgspec
 
 from techstone.core import chat, completion, pricing, refusals
 from techstone.core.dialects import engine
-from techstone.core.errors import ApiError, JournalUnwritable
+from techstone.core.errors import ApiError
 from techstone.core.reservation import STEP
 from techstone.core.splice import Options
 from techstone.core.tally import Tally
@@ -18,7 +18,7 @@ from techstone.gateway import relay
 from techstone.gateway.admission import Doorkeeper
 from techstone.gateway.dispatch import Attempt, Dispatch
 from techstone.gateway.idempotency import Claimed, Idempotency, replay
-from techstone.gateway.ports import LimitStore
+from techstone.gateway.ports import LimitStore, StoredAnswer
 from techstone.gateway.relay import StreamRelay
 from techstone.gateway.settlement import Account, Settlement
 from techstone.gateway.translation import Restored
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from techstone.core.snapshot import Provider
     from techstone.gateway.admission import Candidate
     from techstone.gateway.exchange import Exchange
-    from techstone.gateway.ports import Answer, StoredAnswer
+    from techstone.gateway.ports import Answer
     from techstone.gateway.settlement import Bill
 
 _TRUE = msgspec.Raw(b"true")
@@ -60,51 +60,45 @@ class ChatCompletions:
         desk = self._desk
         request = chat.read(exchange.body)  # 400
         candidate = desk.doorkeeper.judge(exchange, request)  # 404 403
-        if b"idempotency-key" not in exchange.headers:
-            await self._create(exchange, request, candidate, None)
-            return
-        now = int(desk.wall_clock() * 1000)
-        claimed = desk.idempotency.claim(exchange, candidate.principal.account.id, now)  # 400 409
-        if isinstance(claimed, Claimed):
-            try:
-                await self._create(exchange, request, candidate, claimed)
-            finally:
-                desk.idempotency.release(claimed)
-        elif claimed is not None:
-            replay(exchange, claimed)
-
-    async def _create(
-        self, exchange: Exchange, request: ChatRequest, candidate: Candidate, claimed: Claimed | None
-    ) -> None:
-        desk = self._desk
+        claimed: Claimed | None = None
+        if b"idempotency-key" in exchange.headers:
+            now = int(desk.wall_clock() * 1000)
+            found = desk.idempotency.claim(exchange, candidate.principal.account.id, now)  # 400 409
+            if isinstance(found, StoredAnswer):
+                replay(exchange, found)
+                return
+            claimed = found
         exchange.body = b""
-        if not desk.settlement.open:
-            raise JournalUnwritable
-        grant = await desk.doorkeeper.admit(exchange, candidate)  # 429
-        call = _ChatCall(exchange, request, candidate, grant, desk)
-        call.claimed = claimed
+        call: _ChatCall | None = None
         try:
-            await (self._stream(call, candidate) if request.stream else self._answer(call, candidate))
+            desk.settlement.require()  # 503
+            grant = await desk.doorkeeper.admit(exchange, candidate)  # 429
+            call = _ChatCall(exchange, request, candidate, grant, desk)
+            call.claimed = claimed
+            if request.stream:
+                await self._stream(call, candidate)
+            else:
+                # Nothing of a whole answer leaves before it is settled.
+                whole = await desk.dispatch.open(candidate, call, call.account.attempt)
+                now_in = call.account.first_byte = exchange.wire.loop.time()
+                bill = desk.settlement.price(call.account)
+                shown = bill.shown
+                body = completion.put_usage(whole, shown)
+                await desk.settlement.settle(call.account, bill, call.keep(body, bill) if claimed is not None else None)
+                exchange.send_json(200, body, call.headers(now_in, shown.cost))
         except ApiError as error:
-            call.account.fail(error.status, error.code or error.type)
+            if call is not None:
+                call.account.fail(error.status, error.code or error.type)
             raise
         except Exception:
-            call.account.fail(500, "internal_error")
+            if call is not None:
+                call.account.fail(500, "internal_error")
             raise
         finally:
-            desk.settlement.close(call.account)
-
-    async def _answer(self, call: _ChatCall, candidate: Candidate) -> None:
-        """Answer whole; nothing of it leaves before it is settled."""
-        settlement = self._desk.settlement
-        whole = await self._desk.dispatch.open(candidate, call, call.account.attempt)
-        now = call.account.first_byte = call.exchange.wire.loop.time()
-        bill = settlement.price(call.account)
-        shown = bill.shown
-        body = completion.put_usage(whole, shown)
-        await settlement.settle(call.account, bill, call.keep(body, bill))
-        cost = b"x-techstone-cost: %b\r\n" % (shown.cost or "").encode()
-        call.exchange.send_json(200, body, call.headers(now) + cost)
+            if call is not None and exchange.record is None:
+                desk.settlement.close(call.account)
+            if claimed is not None:
+                desk.idempotency.release(claimed)
 
     async def _stream(self, call: _ChatCall, candidate: Candidate) -> None:
         """Relay a stream; its end is held back until it is settled."""
@@ -239,12 +233,13 @@ class _ChatCall:
         """Return the id and creation time for an upstream that gives none."""
         return "chatcmpl-" + self.exchange.request_id[4:].decode(), int(self._desk.wall_clock())
 
-    def headers(self, now: float) -> bytes:
+    def headers(self, now: float, cost: str | None = None) -> bytes:
         """Return the header lines of a chat answer."""
-        return b"%bopenai-processing-ms: %d\r\n" % (
-            self.account.attempt.served_by,
-            int((now - self.exchange.started) * 1000),
-        )
+        spent = int((now - self.exchange.started) * 1000)
+        served_by = self.account.attempt.served_by
+        if cost is None:
+            return b"%bopenai-processing-ms: %d\r\n" % (served_by, spent)
+        return b"%bopenai-processing-ms: %d\r\nx-techstone-cost: %b\r\n" % (served_by, spent, cost.encode())
 
 
 def _name_limit(provider: Provider) -> str:

@@ -17,7 +17,7 @@ from techstone.core.flood import FACTOR
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from techstone.core.limits import Standing
+    from techstone.core.limits import Grant, Standing
     from techstone.core.snapshot import Principal
     from techstone.gateway.exchange import Exchange
     from techstone.gateway.ports import LimitStore
@@ -26,6 +26,12 @@ _LINES = (
     b"x-ratelimit-remaining: %d\r\nx-ratelimit-reset: %d\r\nx-ratelimit-limit-requests: %d\r\n"
     b"x-ratelimit-remaining-requests: %d\r\nx-ratelimit-reset-requests: %b\r\nx-ratelimit-limit-tokens: %d\r\n"
     b"x-ratelimit-remaining-tokens: %d\r\nx-ratelimit-reset-tokens: %b\r\n"
+)
+# Right after an admission the window is full again in a minute.
+_ADMITTED = (
+    b"x-ratelimit-remaining: %d\r\nx-ratelimit-reset: 60\r\nx-ratelimit-limit-requests: %d\r\n"
+    b"x-ratelimit-remaining-requests: %d\r\nx-ratelimit-reset-requests: 1m0s\r\nx-ratelimit-limit-tokens: %d\r\n"
+    b"x-ratelimit-remaining-tokens: %d\r\nx-ratelimit-reset-tokens: 1m0s\r\n"
 )
 _STRANGER = b"x-ratelimit-remaining: %d\r\nx-ratelimit-reset: %d\r\n"
 # Within half a millisecond of a minute, as right after an admission.
@@ -46,6 +52,15 @@ class Quota:
             return self.write(exchange.principal)
         left, reset = self._attempts.standing(exchange.client, self._clock())
         return _STRANGER % (left, math.ceil(reset))
+
+    def confirm(self, grant: Grant) -> bytes:
+        """Return the header lines of a request that was admitted just now: as `write`, at half its cost."""
+        principal = grant.claim.principal
+        if principal.key_limited:
+            return self.write(principal)
+        limits, window = principal.limits, grant.account.window
+        left = limits.rpm - window.requests
+        return _ADMITTED % (left, limits.rpm, left, limits.tpm, limits.tpm - window.tokens)
 
     def write(self, principal: Principal, wait: float | None = None) -> bytes:
         """Return the header lines of a key; `wait` is what a refusal tells."""

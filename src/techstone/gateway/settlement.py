@@ -85,19 +85,18 @@ class Settlement:
         self._running: set[int] = set()
         self._streams: dict[int, Account] = {}
 
-    @property
-    def open(self) -> bool:
-        """Whether what is admitted can be recorded."""
-        return self._journal.problem is None
+    def require(self) -> None:
+        """Raise JournalUnwritable where what is admitted could not be recorded."""
+        if self._journal.problem is not None:
+            raise JournalUnwritable
 
     def price(self, account: Account) -> Bill:
         """Return what the answer that is now whole takes; credit that it needs beyond its hold is held."""
         usage = account.tally.settled()
-        price = account.price
-        if price.free:
-            return Bill(usage, 0)
-        cost = _cost(price, usage)
-        return Bill(usage, self._limits.cover(account.grant, cost))
+        cost = _cost(account.price, usage)
+        if cost > account.grant.claim.nano:
+            cost = self._limits.cover(account.grant, cost)
+        return Bill(usage, cost)
 
     async def settle(self, account: Account, bill: Bill, answer: StoredAnswer | None = None) -> None:
         """Record a whole answer durably; raise JournalUnwritable, and then nothing is owed."""
@@ -129,7 +128,7 @@ class Settlement:
             exchange.record = record = self._record(account, "void", None, 0)
             self._limits.settle(account.grant, 0, 0)
         else:
-            cost = 0 if account.price.free else self._limits.cover(account.grant, _cost(account.price, usage))
+            cost = self._limits.cover(account.grant, _cost(account.price, usage))
             exchange.record = record = self._record(account, "settled", usage, cost)
             self._limits.settle(account.grant, usage.total_tokens, cost)
         self._journal.append(record)
@@ -148,7 +147,7 @@ class Settlement:
             usage = account.tally.counted()
             if usage.completion_tokens > account.delivered:
                 account.delivered = usage.completion_tokens
-                cost = 0 if account.price.free else min(_cost(account.price, usage), account.grant.claim.nano)
+                cost = min(_cost(account.price, usage), account.grant.claim.nano)
                 self._journal.append(self._record(account, "open", usage, cost))
         return CHECKPOINT_SECONDS
 
