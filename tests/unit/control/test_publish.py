@@ -105,6 +105,23 @@ async def test_change_of_another_process_is_found(house: House, ann: str) -> Non
         assert [account.suspended for account in change.accounts] == [True]
 
 
+async def test_terms_of_accounts_and_keys_are_told(house: House, ann: str) -> None:
+    """Custom numbers in place of the plan's, caps of account and key; back to the plan's with the next plan."""
+    made = await house.keys.create(NewKey(ann, daily_cap="1", monthly_cap="2"))
+    async with publishing(house) as (publisher, _):
+        stream = publisher.subscribe()
+        current = advance(None, await hear(stream))
+        limits = []
+        for change in (PlanChange("pro", 7, None, 9, monthly_cap="3"), PlanChange("pro")):
+            await house.accounts.set_plan(ann, change)
+            publisher.nudge()
+            current = advance(current, await hear(stream))
+            principal = View(current).principals[keys.digest(made.key)]
+            limits.append((principal.limits, principal.account.monthly_cap))
+        assert limits == [(Limits(7, 2_000_000, 9), 3 * 10**9), (Limits(500, 2_000_000, 50), 3 * 10**9)]
+        assert (principal.key.daily_cap, principal.key.monthly_cap) == (10**9, 2 * 10**9)
+
+
 async def test_price_is_told_as_a_change_of_its_model(house: House) -> None:
     """Only the models whose price changed, with every version that can be in force from now on."""
     async with publishing(house) as (publisher, _):
