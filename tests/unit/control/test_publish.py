@@ -18,7 +18,7 @@ from techstone.control.ports import StoreError
 from techstone.control.publish import Publisher
 from techstone.control.services import Services
 from techstone.core import keys
-from techstone.core.snapshot import Delta, Frame, Heartbeat, Snapshot, View, advance, decode
+from techstone.core.snapshot import Delta, Frame, Heartbeat, Limits, Snapshot, View, advance, decode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
