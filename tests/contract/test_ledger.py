@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from techstone.adapters.storage.memory import MemoryStore
 from techstone.adapters.storage.sqlite import open_store
 from techstone.control.accounts.records import Account
+from techstone.control.ledger.records import Rating
 from techstone.core.usage import UsageRecord
 
 if TYPE_CHECKING:
@@ -134,6 +135,22 @@ async def test_overdraft_of_prepaid_credit_is_a_violation(tmp_path: Path) -> Non
         (violation,) = await store.ledger.check(["payg"])
         assert (violation.rule, violation.found) == ("prepaid credit is never below zero", "-1")
         await store.close()
+
+
+@pytest.mark.parametrize("cost", [4, 25])
+async def test_rerated_request_is_corrected_once(store: Store, cost: int) -> None:
+    """The difference is a transfer of its own and moves the credit; the charge stays what it was."""
+    await store.ledger.apply(_JOURNALS[0], 1, [record(1, cost=10), record(2, cost=10)])
+    rating = Rating(record(1, cost=10), cost, 7)
+    for _ in range(2):
+        await store.ledger.rerate([rating])
+    granted, spent, _ = await _credit(store)
+    assert granted - spent == 1000 - 10 - cost
+    (found, *_) = await store.ledger.read_settled(_AT, _AT + 10**10, "", 10)
+    assert (found.cost, found.price) == (cost, 7)
+    (sums,) = await store.ledger.sum_usage(None, _AT // 1000, "account")
+    assert (sums.requests, sums.cost_nano) == (2, 10 + cost)
+    assert (await store.read_changes(2)).accounts, "gateways hear of it"
 
 
 class Books(RuleBasedStateMachine):

@@ -28,7 +28,7 @@ from techstone.control.billing.records import (
 )
 from techstone.control.catalog.records import ModelShown
 from techstone.control.keys.records import CreatedKey, KeyChosen, KeyShown, NewKey, Rotation
-from techstone.control.ledger.records import Grouping, RequestShown, UsageShown, Violation
+from techstone.control.ledger.records import Grouping, RatingSpan, RequestShown, Rerating, UsageShown, Violation
 from techstone.control.operations import Facts
 from techstone.control.ports import StoreError
 from techstone.core.errors import AccountNotFound, ApiError, InvalidRequest, KeyNotFound, NotFound, ServerError
@@ -251,6 +251,9 @@ class _Ledger:
 
     async def check(self) -> tuple[Violation, ...]:
         return await self._caller.call("GET", "/ledger/violations", tuple[Violation, ...])
+
+    async def rerate(self, span: RatingSpan) -> Rerating:
+        return await self._caller.call("POST", "/ledger/ratings", Rerating, span)
 
 
 def _query(path: str, account: str | None, since: int, **more: str) -> str:

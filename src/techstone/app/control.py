@@ -25,6 +25,7 @@ from techstone.control.asgi import build_internal, build_public
 from techstone.control.billing.alerts import tell
 from techstone.control.bootstrap import FirstKey, bootstrap
 from techstone.control.catalog.records import Catalog
+from techstone.control.ledger.audit import Audit
 from techstone.control.pages.guide import Guide
 from techstone.control.ports import StoreError
 from techstone.control.publish import Publisher
@@ -100,7 +101,12 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
             await publisher.load()
             guide = Guide(options.public_url, __version__, await services.catalog.list_models())
             servers = [_Server(build_internal(services, publisher), internal), _Server(build_public(guide), public)]
-            await _run(servers, [publisher.run(), services.alerts.run(_Crier())], publisher, lambda: ready(first))
+            await _run(
+                servers,
+                [publisher.run(), services.alerts.run(_Crier()), Audit(services.ledger, _complain).run()],
+                publisher,
+                lambda: ready(first),
+            )
         finally:
             await store.close()
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     )
     from techstone.control.catalog.records import ModelShown
     from techstone.control.keys.records import CreatedKey, KeyShown, NewKey
-    from techstone.control.ledger.records import Grouping, RequestShown, UsageShown, Violation
+    from techstone.control.ledger.records import Grouping, RatingSpan, RequestShown, Rerating, UsageShown, Violation
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -100,6 +100,9 @@ class LedgerOperations(Protocol):
 
     async def check(self) -> tuple[Violation, ...]:
         """Return every invariant that does not hold."""
+
+    async def rerate(self, span: RatingSpan) -> Rerating:
+        """Give settled requests the cost of the prices that were in force then, as they are known now."""
 
 
 class PriceOperations(Protocol):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from techstone.control.accounts.records import Terms
     from techstone.control.billing.ports import BillingStore
-    from techstone.control.ledger.records import Grouping, Sums, Violation
+    from techstone.control.ledger.records import Grouping, Rating, Sums, Violation
     from techstone.core.snapshot import Plan
     from techstone.core.usage import UsageRecord
 
@@ -99,8 +99,17 @@ class LedgerStore(Protocol):
     async def sum_usage(self, account: str | None, since: int, by: Grouping) -> tuple[Sums, ...]:
         """Return sums of whole hours (of whole days by day) since a unix time in seconds."""
 
-    async def check(self, prepaid: Sequence[str]) -> tuple[Violation, ...]:
-        """Return every invariant that does not hold; `prepaid` are the names of prepaid plans."""
+    async def check(self, prepaid: Sequence[str], *, quick: bool = False) -> tuple[Violation, ...]:
+        """Return every invariant that does not hold; `prepaid` are the names of prepaid plans.
+
+        `quick`: only what can be asked of a ledger of any size.
+        """
+
+    async def read_settled(self, since: int, until: int, after: str, limit: int) -> tuple[UsageRecord, ...]:
+        """Return settled requests admitted within [since, until) (unix ms), by id after one, at most so many."""
+
+    async def rerate(self, ratings: Sequence[Rating]) -> None:
+        """Give settled requests other costs, with all that follows; one that has its cost already is left alone."""
 
 
 class BillingHolder(Protocol):

@@ -35,8 +35,8 @@ class Services:
         self.accounts = Accounts(store, self.catalog, clock, randomness)
         prepaid = [plan.name for plan in catalog.plans if plan.billing == "prepaid"]
         self.alerts = Alerts(store.billing, self.accounts, prepaid, clock)
-        self.ledger = Ledger(store.ledger, self.accounts, prepaid, self.alerts.touch)
         self.prices = Prices(store.billing, catalog.models, clock)
+        self.ledger = Ledger(store.ledger, self.accounts, prepaid, self.alerts.touch, self.prices.histories)
         self.codes = Codes(store.billing, self.accounts, clock, randomness)
         self.keys = Keys(store, self.accounts, self.catalog, clock, randomness)
 

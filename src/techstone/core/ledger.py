@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from techstone.core.usage import UsageRecord
 
 Book = Literal["funding", "available", "held", "revenue"]
-Kind = Literal["grant", "charge", "hold", "release", "refund"]
+Kind = Literal["grant", "charge", "hold", "release", "refund", "surcharge"]
 
 BOOKS: dict[Kind, tuple[Book, Book]] = {
     "grant": ("funding", "available"),
@@ -26,8 +26,13 @@ BOOKS: dict[Kind, tuple[Book, Book]] = {
     "hold": ("available", "held"),
     "release": ("held", "available"),
     "refund": ("revenue", "available"),
+    "surcharge": ("available", "revenue"),
 }
-"""Per kind of transfer: the book that is debited (gives) and the one that is credited (takes)."""
+"""Per kind of transfer: the book that is debited (gives) and the one that is credited (takes).
+
+Refunds and surcharges correct what was charged before. They count with what was granted, which is how they reach the
+gateways: those count charges by themselves.
+"""
 
 
 class Transfer(msgspec.Struct, frozen=True, gc=False):

@@ -15,7 +15,7 @@ from sqlalchemy import func, insert, select, update
 from techstone.adapters.storage import invariants
 from techstone.adapters.storage.database import raise_revision
 from techstone.adapters.storage.schema import ACCOUNTS, JOURNALS, REQUESTS, ROLLUPS_DAILY, ROLLUPS_HOURLY, TRANSFERS
-from techstone.control.ledger.records import Spending, Sums, Violation
+from techstone.control.ledger.records import Rating, Spending, Sums, Violation
 from techstone.core import ledger, money
 from techstone.core.credit import period_of
 from techstone.core.ledger import BOOKS, Standing
@@ -61,6 +61,12 @@ _FOLLOW = (
     "INSERT INTO journals (id, applied, gaps, heard_at) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
     "applied = excluded.applied, gaps = gaps + excluded.gaps, heard_at = excluded.heard_at"
 )
+
+_RERATE = (
+    "UPDATE requests SET rated_nano = coalesce(rated_nano, cost_nano), cost_nano = ?, price = ? "
+    "WHERE id = ? AND cost_nano = ? AND state = 'settled'"
+)
+_CORRECT = "UPDATE accounts SET granted_nano = granted_nano - ?, changed = ? WHERE id = ?"
 
 _Rollup = tuple[str, str, str, int]
 
@@ -166,10 +172,39 @@ class SqliteLedger:
             spending.applied[name] = applied
         return spending
 
-    async def check(self, prepaid: Sequence[str]) -> tuple[Violation, ...]:
+    async def check(self, prepaid: Sequence[str], *, quick: bool = False) -> tuple[Violation, ...]:
         """Return every invariant that does not hold; `prepaid` are the names of prepaid plans."""
         async with self._database.look() as connection:
-            return await invariants.check(connection, prepaid)
+            return await invariants.check(connection, prepaid, quick=quick)
+
+    async def read_settled(self, since: int, until: int, after: str, limit: int) -> tuple[UsageRecord, ...]:
+        """Return settled requests admitted within [since, until) (unix ms), by id after one, at most so many."""
+        wanted = (
+            select(REQUESTS)
+            .where(REQUESTS.c.state == "settled", REQUESTS.c.at >= since, REQUESTS.c.at < until, REQUESTS.c.id > after)
+            .order_by(REQUESTS.c.id)
+            .limit(limit)
+        )
+        async with self._database.look() as connection:
+            return tuple(_read(row) for row in (await connection.execute(wanted)).all())
+
+    async def rerate(self, ratings: Sequence[Rating]) -> None:
+        """Give settled requests other costs, with all that follows; one that has its cost already is left alone."""
+        async with self._database.change() as connection:
+            changed = await raise_revision(connection)
+            now = int(time.time() * 1000)
+            for rating in ratings:
+                record, difference = rating.record, rating.cost - rating.record.cost
+                done = await connection.exec_driver_sql(_RERATE, (rating.cost, rating.price, record.id, record.cost))
+                if not done.rowcount or not difference:
+                    continue
+                kind: ledger.Kind = "surcharge" if difference > 0 else "refund"
+                row = (now, kind, *BOOKS[kind], record.account, abs(difference), record.id)
+                await connection.exec_driver_sql(_MOVE, row)
+                await connection.exec_driver_sql(_CORRECT, (difference, changed, record.account))
+                for table, size in (("rollups_hourly", HOUR), ("rollups_daily", DAY)):
+                    bucket = (record.account, record.key, record.model, record.at // 1000 // size * size)
+                    await connection.exec_driver_sql(_ROLL.format(table), (*bucket, 0, 0, 0, 0, 0, difference))
 
 
 class _Batch:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from techstone.control.accounts.records import Account
-    from techstone.control.ledger.records import Grouping
+    from techstone.control.ledger.records import Grouping, Rating
     from techstone.core.usage import UsageRecord
 
 _HOUR = 3600
@@ -116,7 +116,26 @@ class MemoryLedger:
                 spending.keys_day[record.key] = spending.keys_day.get(record.key, 0) + record.cost
         return spending
 
-    async def check(self, prepaid: Sequence[str]) -> tuple[Violation, ...]:
+    async def read_settled(self, since: int, until: int, after: str, limit: int) -> tuple[UsageRecord, ...]:
+        """Return settled requests admitted within [since, until) (unix ms), by id after one, at most so many."""
+        found = (
+            record
+            for _, record in sorted(self._requests.items())
+            if record.state == "settled" and since <= record.at < until and record.id > after
+        )
+        return tuple(found)[:limit]
+
+    async def rerate(self, ratings: Sequence[Rating]) -> None:
+        """Give settled requests other costs; one that has its cost already is left alone."""
+        for rating in ratings:
+            known = self._requests[rating.record.id]
+            if known.cost == rating.record.cost:
+                self._requests[known.id] = msgspec.structs.replace(known, cost=rating.cost, price=rating.price)
+                account = self._accounts[known.account]
+                corrected = account.granted_nano - (rating.cost - known.cost)
+                self._put(msgspec.structs.replace(account, granted_nano=corrected))
+
+    async def check(self, prepaid: Sequence[str], *, quick: bool = False) -> tuple[Violation, ...]:  # noqa: ARG002 - all is quick here
         """Return every invariant that does not hold."""
         found: list[Violation] = []
         for account in self._accounts.values():

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 import click
 
-from techstone.app.cli.context import located, perform, printed, show
+from techstone.app.cli.context import located, perform, printed, show, show_one
+from techstone.control.ledger.records import RatingSpan
 
 if TYPE_CHECKING:
     from techstone.control.ledger.records import Grouping
@@ -61,3 +63,39 @@ def check(config: str | None, data: str | None, *, as_json: bool) -> int:
     else:
         click.echo("The ledger is in order.")
     return 1 if violations else 0
+
+
+@ledger.command()
+@click.option("--since", metavar="TIME", required=True, help="From this time on, such as 2026-11-01T00:00Z.")
+@click.option("--until", metavar="TIME", help="Up to this time; now if not given.")
+@click.option("--model", metavar="NAME", help="Of this model only.")
+@click.option("--dry-run", is_flag=True, help="Say what it would come to, and change nothing.")
+@located
+@printed
+def rerate(
+    since: str,
+    until: str | None,
+    model: str | None,
+    config: str | None,
+    data: str | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Give the requests of a period the cost of the prices in force then, as they are known now.
+
+    The differences are refunded or charged; doing it twice changes nothing more.
+    """
+    end = int(time.time()) if until is None else _read_time("--until", until)
+    span = RatingSpan(_read_time("--since", since), end, model, dry_run)
+    show_one(perform(config, data, lambda operations: operations.ledger.rerate(span)), as_json=as_json)
+
+
+def _read_time(option: str, text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise click.BadParameter("expected a time with its zone, such as 2026-11-01T00:00Z", param_hint=option)
+    return int(moment.timestamp())

@@ -38,6 +38,10 @@ class Prices:
         configured = {name: model.prices[0] for name, model in self._models.items() if model.prices}
         await self._store.note_configured(configured, self._clock())
 
+    async def histories(self) -> dict[str, tuple[Price, ...]]:
+        """Return every model's prices as they followed each other, oldest first."""
+        return {name: versions.arrange(found) for name, found in group(await self._store.read_prices()).items()}
+
     async def list(self, model: str | None = None) -> tuple[PriceShown, ...]:
         """Return what is in force and what will be, of one model or of all."""
         names = self._models if model is None else (self._check(model),)

@@ -5,9 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from litestar import Request, Router, get, post
-from litestar.params import FromQuery
+from litestar.params import FromQuery, JSONBody
 
-from techstone.control.ledger.records import Applied, Grouping, RequestShown, UsageShown, Violation
+from techstone.control.ledger.records import (
+    Applied,
+    Grouping,
+    RatingSpan,
+    RequestShown,
+    Rerating,
+    UsageShown,
+    Violation,
+)
 
 if TYPE_CHECKING:
     from techstone.control.ledger.service import Ledger
@@ -37,4 +45,8 @@ def route_ledger(ledger: Ledger) -> Router:
     async def check() -> list[Violation]:
         return list(await ledger.check())
 
-    return Router("/", route_handlers=[book, list_requests, sum_usage, check])
+    @post("/ledger/ratings", status_code=200)
+    async def rerate(data: JSONBody[RatingSpan]) -> Rerating:
+        return await ledger.rerate(data)
+
+    return Router("/", route_handlers=[book, list_requests, sum_usage, check, rerate])

@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from techstone.core.usage import UsageRecord
+
 Grouping = Literal["account", "key", "model", "day", "hour"]
 
 
@@ -62,6 +64,32 @@ class RequestShown(msgspec.Struct, frozen=True):
     duration_ms: float
     first_byte_ms: float
     error_code: str | None
+
+
+class Rating(msgspec.Struct, frozen=True):
+    """Another cost for a settled request, by another version of its price."""
+
+    record: UsageRecord
+    cost: int
+    price: int
+
+
+class RatingSpan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to rate anew: requests admitted within [since, until) in unix seconds, of a model or of all."""
+
+    since: int
+    until: int
+    model: str | None = None
+    dry_run: bool = False
+
+
+class Rerating(msgspec.Struct, frozen=True):
+    """What a re-rating came to; money in USD."""
+
+    requests: int
+    changed: int
+    before: str
+    after: str
 
 
 class Applied(msgspec.Struct, frozen=True):

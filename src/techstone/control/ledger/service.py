@@ -7,31 +7,46 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from techstone.control.ledger.records import Applied, RequestShown, UsageShown, Violation
-from techstone.core import frames, money
+from techstone.control.ledger.records import Applied, Rating, RatingSpan, RequestShown, Rerating, UsageShown, Violation
+from techstone.core import frames, money, pricing
 from techstone.core.errors import InvalidRequest
 from techstone.core.usage import DECODER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from techstone.control.ledger.records import Grouping
     from techstone.control.ports import Holders, LedgerStore
+    from techstone.core.pricing import Price
     from techstone.core.usage import UsageRecord
 
+    Histories = Callable[[], Awaitable[Mapping[str, Sequence[Price]]]]
+
+# In one transaction, for which gateways' records wait.
+_RATED_AT_ONCE = 1000
 _JOURNAL = re.compile(r"[0-9a-f]{16}")
 
 
 class Ledger:
-    """Book, list, sum, check. `prepaid` are the names of prepaid plans; `touched` takes who paid (ids)."""
+    """Book, list, sum, check, rate anew.
+
+    `prepaid` are the names of prepaid plans; `touched` takes who paid (ids); `histories` gives every version of every
+    model's price, oldest first.
+    """
 
     def __init__(
-        self, store: LedgerStore, holders: Holders, prepaid: Sequence[str], touched: Callable[[Iterable[str]], None]
+        self,
+        store: LedgerStore,
+        holders: Holders,
+        prepaid: Sequence[str],
+        touched: Callable[[Iterable[str]], None],
+        histories: Histories,
     ) -> None:
         self._store = store
         self._holders = holders
         self._prepaid = prepaid
         self._touched = touched
+        self._histories = histories
 
     async def book(self, journal: str, first: int, body: bytes) -> Applied:
         """Book a batch of frames; raise InvalidRequest, and then nothing of it is booked."""
@@ -72,9 +87,41 @@ class Ledger:
             for found in sums
         )
 
-    async def check(self) -> tuple[Violation, ...]:
-        """Return every invariant that does not hold."""
-        return await self._store.check(self._prepaid)
+    async def check(self, *, quick: bool = False) -> tuple[Violation, ...]:
+        """Return every invariant that does not hold; `quick`: only what can be asked of a ledger of any size."""
+        return await self._store.check(self._prepaid, quick=quick)
+
+    async def rerate(self, span: RatingSpan) -> Rerating:
+        """Give settled requests the cost of the prices that were in force then, as they are known now.
+
+        Twice does the same as once. The difference is refunded or charged in a transfer of its own.
+        """
+        if span.since >= span.until:
+            raise InvalidRequest("until must be later than since.", param="until")
+        prices = await self._histories()
+        requests = changed = before = after = 0
+        last = ""
+        while batch := await self._store.read_settled(span.since * 1000, span.until * 1000, last, _RATED_AT_ONCE):
+            last = batch[-1].id
+            ratings = []
+            for record in batch:
+                if span.model not in (None, record.model) or record.model not in prices:
+                    continue
+                price = pricing.in_force(prices[record.model], record.at / 1000)
+                cost = pricing.cost(
+                    price,
+                    record.prompt_tokens,
+                    record.cached_tokens,
+                    record.completion_tokens,
+                    record.reasoning_tokens,
+                )
+                requests, before, after = requests + 1, before + record.cost, after + cost
+                if cost != record.cost:
+                    ratings.append(Rating(record, cost, price.version))
+            changed += len(ratings)
+            if ratings and not span.dry_run:
+                await self._store.rerate(ratings)
+        return Rerating(requests, changed, money.show(before), money.show(after))
 
     async def _find(self, account: str | None) -> str | None:
         return None if account is None else (await self._holders.find(account)).id
