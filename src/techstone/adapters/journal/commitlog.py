@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from techstone.adapters.journal.answers import Answers, Place
     from techstone.adapters.journal.disk import Disk
     from techstone.adapters.journal.segments import Recovered
+    from techstone.core.usage import UsageRecord
     from techstone.gateway.ports import StoredAnswer
 
 SEGMENT_BYTES = 16 * 1024 * 1024
@@ -28,6 +29,16 @@ _PROBE = bytes(64 * 1024)
 
 Written = tuple[Batch, "list[Place]"]
 """Where a group lies, and its answers."""
+
+
+def find_lost(recovered: Recovered, answers: Answers) -> list[UsageRecord]:
+    """Read the answers back too; return the records that must be written first, as the last run could not."""
+    settlements = answers.recover(recovered.last + 1)
+    if settlements:
+        # After an earlier crash one may have been recorded under another number than its answer was to have.
+        known = {record.id for _, record in recovered.records if record.state != "open"}
+        settlements = [record for record in settlements if record.id not in known]
+    return [*settlements, *recovered.close_open(settlements)]
 
 
 class CommitLog:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from techstone.adapters.journal.answers import TOTAL_BYTES, Answers
-from techstone.adapters.journal.commitlog import SEGMENT_BYTES, CommitLog, Written
+from techstone.adapters.journal.commitlog import SEGMENT_BYTES, CommitLog, Written, find_lost
 from techstone.core import frames
 from techstone.core.usage import UsageRecord, encode
 from techstone.gateway.ports import SettlementFailed, StoredAnswer
@@ -86,7 +86,7 @@ class JournalWriter:
         self.written = 0
         self.arrived: asyncio.Future[None] | None = None
         self.answers = Answers(folder, recovered.disk, options.answers)
-        self.lost = self._find_lost(recovered)
+        self.lost = find_lost(recovered, self.answers)
         """What the last run could not record: settlements of stored answers, and streams that it left open."""
         self._log = CommitLog(folder, recovered, self.answers, options.segment, options.wall_clock)
         self._open: dict[str, int] = {}
@@ -104,14 +104,6 @@ class JournalWriter:
         self._thread.start()
         for record in self.lost:
             self.append(record)
-
-    def _find_lost(self, recovered: Recovered) -> list[UsageRecord]:
-        settlements = self.answers.recover(recovered.last + 1)
-        if settlements:
-            # After an earlier crash one may have been recorded under another number than its answer was to have.
-            known = {record.id for _, record in recovered.records if record.state != "open"}
-            settlements = [record for record in settlements if record.id not in known]
-        return [*settlements, *recovered.close_open(settlements)]
 
     @property
     def segments(self) -> list[Segment]:
