@@ -164,3 +164,4 @@ def serving(folder: Path, configuration: str = "", environment: dict[str, str] |
     finally:
         if service.process is not None and service.process.poll() is None:
             service.stop()
+    assert service.ask("ledger", "check") == [], "the books are in order after every test"

@@ -128,7 +128,7 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
         trust=read_trust(server, insecure_http=insecure_http),
     )
     gateway = Gateway(loop, outside)
-    telemetry.watch(gateway.connections, gateway.dispatch)
+    telemetry.watch(gateway.connections, gateway.dispatch, books.gauge)
     listener = Listener(gateway.connections, sock, tls)
     follower.load()
     following = loop.create_task(follower.run())
@@ -179,6 +179,18 @@ class Books:
         self._shipping = Shipping(self.writer, upstreams, self._socket, time.time)
         self._shipping.start()
         self._sweep()
+
+    def gauge(self) -> list[tuple[str, str, float]]:
+        """Return what the metrics show."""
+        writer = self.writer
+        lag = writer.lag(self._loop.time())
+        return [
+            ("techstone_requests_admitted", "Requests that hold a slot now.", self.limits.running),
+            ("techstone_journal_records", "Records written since the start.", writer.written),
+            ("techstone_journal_waiting_bytes", "Of the journal, not booked yet.", writer.spooled),
+            ("techstone_journal_lag_seconds", "Age of the oldest record that is not booked yet.", lag),
+            ("techstone_journal_unwritable", "1: nothing new is admitted, see /readyz.", writer.problem is not None),
+        ]
 
     def _sweep(self) -> None:
         self._timer = self._loop.call_later(self.limits.sweep(), self._sweep)

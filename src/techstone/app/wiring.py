@@ -61,7 +61,7 @@ class Gateway:
         chat = ChatCompletions(Desk(doorkeeper, outside.limits, self.dispatch, self.settlement, idempotency, time.time))
         estimates = Estimates(doorkeeper, outside.limits)
         catalog = Catalog(outside.snapshots)
-        health = Health(outside.snapshots, outside.render_metrics, lambda: self.connections.draining)
+        health = Health(outside.snapshots, outside.journal, outside.render_metrics, lambda: self.connections.draining)
         forward = Forward(self.upstreams, outside.control_socket)
         asked = _Asked(
             completions=Route((b"POST",), chat.create, check=doorkeeper.check_completion, json=True),

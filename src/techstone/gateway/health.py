@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from techstone.gateway.exchange import Exchange
-    from techstone.gateway.ports import Snapshots
+    from techstone.gateway.ports import Journal, Snapshots
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -18,8 +18,11 @@ _ENCODER = msgspec.json.Encoder()
 class Health:
     """The endpoints for load balancers and scrapers. `render` gives the metrics in Prometheus text format."""
 
-    def __init__(self, snapshots: Snapshots, render: Callable[[], bytes], draining: Callable[[], bool]) -> None:
+    def __init__(
+        self, snapshots: Snapshots, journal: Journal, render: Callable[[], bytes], draining: Callable[[], bool]
+    ) -> None:
         self._snapshots = snapshots
+        self._journal = journal
         self._render = render
         self._draining = draining
 
@@ -31,6 +34,8 @@ class Health:
         """Answer whether requests can be served: 200, or 503 with the reason. A stale snapshot serves, and is told."""
         view = self._snapshots.view
         state: dict[str, object] = {"status": "ready", "problem": self._snapshots.problem}
+        if self._journal.problem is not None:
+            state = {"status": "unwritable", "problem": self._journal.problem}
         if view is not None:
             state["revision"] = view.snapshot.revision
         if view is None or self._draining():

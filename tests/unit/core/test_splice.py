@@ -5,9 +5,11 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import convert
 
 from techstone.core.splice import ChatStream, Options
 from techstone.core.tally import Tally
+from techstone.wire.usage import BilledUsage
 
 
 def chunk(delta: dict[str, object], finish: str | None = None, **more: object) -> dict[str, object]:
@@ -42,7 +44,7 @@ def relay(pieces: list[bytes], *, include_usage: bool = False, model: str = "up"
     stream = ChatStream(Options(model, include_usage, "fallback", 1), Tally(lambda: 3))
     out = b"".join(stream.feed(piece) for piece in pieces)
     if include_usage and stream.done:
-        out += stream.last_chunk(stream.tally.settled())
+        out += stream.last_chunk(convert(stream.tally.settled(), BilledUsage, from_attributes=True))
     return out, stream
 
 

@@ -21,7 +21,7 @@ from techstone.adapters.telemetry.log import AccessLine, Log, redact
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from prometheus_client import Metric
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from techstone.gateway.dispatch import Dispatch
     from techstone.gateway.exchange import Exchange
     from techstone.gateway.ports import Snapshots
+
+    Gauge = tuple[str, str, float]
+    """Name, meaning and value of something that others know."""
 
 # Bucket bounds that the conventions recommend for these two, in seconds and in tokens.
 _DURATIONS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
@@ -96,8 +99,9 @@ class Telemetry:
         ProcessCollector(registry=self._registry)
         self._timer = loop.call_later(_FLUSH_SECONDS, self._tick)
 
-    def watch(self, connections: Connections, dispatch: Dispatch) -> None:
+    def watch(self, connections: Connections, dispatch: Dispatch, gauges: Callable[[], Sequence[Gauge]]) -> None:
         """Show the state of these too."""
+        self._collector.gauges = gauges
         self._collector.connections = connections
         self._collector.dispatch = dispatch
 
@@ -273,6 +277,7 @@ class _GatewayCollector(Collector):
     def __init__(self, telemetry: Telemetry, snapshots: Snapshots) -> None:
         self._telemetry = telemetry
         self._snapshots = snapshots
+        self.gauges: Callable[[], Sequence[Gauge]] | None = None
         self.connections: Connections | None = None
         self.dispatch: Dispatch | None = None
 
@@ -295,6 +300,9 @@ class _GatewayCollector(Collector):
             yield GaugeMetricFamily("techstone_streams_running", "Of these, streams that began.", value=streams)
         if self.dispatch is not None:
             yield self._breakers(self.dispatch)
+        if self.gauges is not None:
+            for name, meaning, value in self.gauges():
+                yield GaugeMetricFamily(name, meaning, value=value)
 
     @staticmethod
     def _breakers(dispatch: Dispatch) -> Metric:

@@ -210,7 +210,7 @@ async def test_streams_are_told_from_other_answers(tmp_path: Path) -> None:
             trust=Trust(),
         ),
     )
-    bench.telemetry.watch(gateway.connections, gateway.dispatch)
+    bench.telemetry.watch(gateway.connections, gateway.dispatch, lambda: [("techstone_x", "Something.", 3.0)])
     for exchange in (None, "whole", "stream"):
         front = Front(gateway.connections)
         gateway.connections.fronts.add(front)
@@ -227,6 +227,7 @@ async def test_streams_are_told_from_other_answers(tmp_path: Path) -> None:
     bench.close()
     names = ("connections", "requests_running", "streams_running")
     assert [found[f"techstone_{name}"] for name in names] == [3, 2, 1]
+    assert found["techstone_x"] == 3
     assert found["techstone_route_open model=m provider=up upstream_model=x"] == 0
     assert found["techstone_route_open model=m provider=down upstream_model=y"] == 1, "half-open is not closed"
 
