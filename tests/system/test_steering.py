@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.system.conftest import House
+from tests.system.conftest import House, Upstream, answer_whole
 
 from techstone.core.chat import ROUTING_FIELDS
 
@@ -19,6 +19,10 @@ NAMES = [
     "model", "stream", "n", "max_tokens", "max_completion_tokens", "messages", "stream_options", "temperature", "user",
     "Model", "MODEL", "\u017ftream", "Max_Tokens", "N", "model ", "x", *sorted(ROUTING_FIELDS),
 ]  # fmt: skip
+STREAM = (
+    b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"up","choices":[{"index":0,"delta":'
+    b'{"content":"Hello."},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+)
 MESSAGES = '[{"role":"user","content":"hi"}]'
 VALUES = st.sampled_from(
     [
@@ -42,6 +46,15 @@ def bodies(draw: st.DrawFn) -> str:
     return "{" + ",".join(out) + "}"
 
 
+async def answer_as_asked(upstream: Upstream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Stream to who asks for a stream: five answers of the wrong kind in a row would open the route's breaker."""
+    if json.loads(upstream.received[-1][1]).get("stream") is not True:
+        await answer_whole(upstream, reader, writer)
+        return
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n"
+    writer.write(head % len(STREAM) + STREAM)
+
+
 def _pairs(text: bytes) -> list[tuple[str, Any]]:
     return list(json.loads(text, object_pairs_hook=lambda pairs: pairs))
 
@@ -52,6 +65,7 @@ def _check(house: House, raw: str, answer: bytes) -> None:
     if answer.startswith(b"HTTP/1.1 4"):
         assert not house.upstream.received
         return
+    assert answer.startswith(b"HTTP/1.1 200"), answer
     (head, body) = house.upstream.received[-1]
     pairs = _pairs(body)
     names = [name for name, _ in pairs]
@@ -74,6 +88,7 @@ def test_upstream_sees_only_what_was_admitted(tmp_path: Path) -> None:
     loop = asyncio.new_event_loop()
     house = House()
     servers = loop.run_until_complete(house.start(str(tmp_path)))
+    house.upstream.behave = answer_as_asked
     accepted = 0
 
     @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), database=None)
