@@ -139,8 +139,9 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
     try:
         await serve(listener, gateway.connections, server.drain)
     finally:
+        gateway.connections.stop()
+        await books.close()
         gateway.close()
-        books.close()
         telemetry.close()
         log.close()
         for task in (following, announcing):
@@ -158,6 +159,8 @@ class Books:
         try:
             self._lock = Lock(place.journal)
             recovered = recover(place.journal, lambda: secrets.token_hex(8))
+            if recovered.torn:
+                _complain(f"journal: a crash left {recovered.torn:,} bytes of an unfinished record; they are cut off")
             self.limits = MemoryLimits(time.monotonic, time.time)
             last = recovered.records[-1][0] if recovered.records else 0
             self.writer = JournalWriter(loop, place.journal, recovered)
@@ -183,7 +186,7 @@ class Books:
     def gauge(self) -> list[tuple[str, str, float]]:
         """Return what the metrics show."""
         writer = self.writer
-        lag = writer.lag(self._loop.time())
+        lag = self._shipping.lag if self._shipping is not None else 0.0
         return [
             ("techstone_requests_admitted", "Requests that hold a slot now.", self.limits.running),
             ("techstone_journal_records", "Records written since the start.", writer.written),
@@ -195,14 +198,18 @@ class Books:
     def _sweep(self) -> None:
         self._timer = self._loop.call_later(self.limits.sweep(), self._sweep)
 
-    def close(self) -> None:
-        """Write what waits, and let go."""
+    async def close(self) -> None:
+        """Write what waits, ship it while the control plane is still there, and let go."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._shipping is not None:
-            self._shipping.stop()
         self.writer.close()
+        if self._shipping is not None:
+            await self._shipping.finish()
         self._lock.release()
+
+
+def _complain(line: str) -> None:
+    print(f"gateway: {line}", file=sys.stderr, flush=True)  # noqa: T201 - the operator's terminal
 
 
 async def _announce(follower: SnapshotFollower) -> None:

@@ -6,13 +6,9 @@ that only compare equal or not.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
 _DAY_SECONDS = 86_400
-
-Span = Literal["day", "month"]
 
 
 class Period(msgspec.Struct, frozen=True, gc=False):

@@ -9,6 +9,7 @@ the books (`adapters/limits`) calls it; the numbers that the client is told are 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -19,7 +20,10 @@ from techstone.core.snapshot import Principal
 from techstone.core.window import Window
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from techstone.core.credit import Period, Spending
+    from techstone.core.snapshot import Key, Limits
     from techstone.core.window import Entry
 
 Axis = Literal["requests", "tokens", "concurrency", "credit", "monthly_cap", "daily_cap"]
@@ -89,23 +93,27 @@ class Grant:
 
 
 def refuse(claim: Claim, account: AccountBooks, key: KeyBooks, now: float, period: Period) -> Refusal | None:
-    """Decide on a request: why it may not be admitted now, or None. Takes nothing."""
+    """Decide on a request: why it may not be admitted now, or None. Takes nothing.
+
+    Of several reasons the one that lasts longest is told: who waits for it is not refused again for another.
+    """
     principal = claim.principal
     limits = principal.limits
-    tokens = claim.tokens
     window = account.window
     window.expire(now)
-    if window.requests >= limits.rpm:
-        return Refusal("requests", "account", limits.rpm, 1, window.wait_for_request(now, limits.rpm))
-    if window.tokens + tokens > limits.tpm:
-        return Refusal("tokens", "account", limits.tpm, tokens, window.wait_for_tokens(now, limits.tpm, tokens))
-    if not account.leases.room(now, limits.concurrent):
-        return Refusal("concurrency", "account", limits.concurrent, 1, CONCURRENCY_WAIT)
+    if (
+        window.requests < limits.rpm
+        and window.tokens + claim.tokens <= limits.tpm
+        and account.leases.room(now, limits.concurrent)
+        and not (principal.key_limited and any(_refuse_key(claim, key, now)))
+    ):
+        return _refuse_money(claim.nano, principal, account, key, period) if claim.nano else None
+    refusals = [*_refuse_within("account", limits, account, claim.tokens, now)]
     if principal.key_limited:
-        refusal = _refuse_key(claim, key, now)
-        if refusal is not None:
-            return refusal
-    return _refuse_money(claim.nano, principal, account, key, period) if claim.nano else None
+        refusals += _refuse_key(claim, key, now)
+    if claim.nano and (money := _refuse_money(claim.nano, principal, account, key, period)):
+        refusals.append(money)
+    return max(refusals, key=_last)
 
 
 def admit(claim: Claim, account: AccountBooks, key: KeyBooks, now: float, period: Period) -> Grant | Refusal:
@@ -124,18 +132,27 @@ def admit(claim: Claim, account: AccountBooks, key: KeyBooks, now: float, period
     return grant
 
 
-def _refuse_key(claim: Claim, key: KeyBooks, now: float) -> Refusal | None:
-    limits = claim.principal.key
-    window = key.window
-    window.expire(now)
+def _refuse_key(claim: Claim, key: KeyBooks, now: float) -> Iterator[Refusal]:
+    key.window.expire(now)
+    return _refuse_within("key", claim.principal.key, key, claim.tokens, now)
+
+
+def _refuse_within(
+    scope: Scope, limits: Limits | Key, books: AccountBooks | KeyBooks, tokens: int, now: float
+) -> Iterator[Refusal]:
+    """Yield why the limits of an account or a key refuse a request, on each axis that does."""
+    window = books.window
     if limits.rpm is not None and window.requests >= limits.rpm:
-        return Refusal("requests", "key", limits.rpm, 1, window.wait_for_request(now, limits.rpm))
-    if limits.tpm is not None and window.tokens + claim.tokens > limits.tpm:
-        wait = window.wait_for_tokens(now, limits.tpm, claim.tokens)
-        return Refusal("tokens", "key", limits.tpm, claim.tokens, wait)
-    if limits.concurrent is not None and not key.leases.room(now, limits.concurrent):
-        return Refusal("concurrency", "key", limits.concurrent, 1, CONCURRENCY_WAIT)
-    return None
+        yield Refusal("requests", scope, limits.rpm, 1, window.wait_for_request(now, limits.rpm))
+    if limits.tpm is not None and window.tokens + tokens > limits.tpm:
+        yield Refusal("tokens", scope, limits.tpm, tokens, window.wait_for_tokens(now, limits.tpm, tokens))
+    if limits.concurrent is not None and not books.leases.room(now, limits.concurrent):
+        yield Refusal("concurrency", scope, limits.concurrent, 1, CONCURRENCY_WAIT)
+
+
+def _last(refusal: Refusal) -> float:
+    """Return how long a refusal lasts, for ever included."""
+    return math.inf if refusal.wait is None else refusal.wait
 
 
 def _refuse_money(

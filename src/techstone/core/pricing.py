@@ -32,11 +32,6 @@ class Price(msgspec.Struct, frozen=True, omit_defaults=True):
     reasoning: int | None = None
     source: str = ""
 
-    @property
-    def free(self) -> bool:
-        """Whether nothing ever comes of it."""
-        return not (self.input or self.output or self.cached_input or self.reasoning)
-
 
 FREE = Price(0, 0, 0, 0, source="engine")
 

@@ -40,8 +40,8 @@ class Window:
     def expire(self, now: float) -> None:
         """Forget what is 60 s old."""
         entries = self._entries
-        limit = now - SECONDS
-        while entries and entries[0].at <= limit:
+        # As the waits are computed, so that rounding never keeps what the wait for it calls gone.
+        while entries and entries[0].at + SECONDS <= now:
             entry = entries.popleft()
             self.requests -= entry.requests
             self.tokens -= entry.tokens

@@ -52,8 +52,6 @@ class Shipping:
         self._loop = asyncio.get_running_loop()
         self.problem: str | None = None
         self.applied = 0
-        self.shipped = 0
-        """How many records were sent and are applied."""
         self._running = Trampoline(self._run(), self._ended)
 
     def start(self) -> None:
@@ -124,7 +122,6 @@ class Shipping:
         applied = await self._send(batches)
         if applied < batches[-1].last:
             raise UpstreamProblem("content", f"it applied {applied} of {batches[-1].last}")
-        self.shipped += batches[-1].last - max(self.applied, batches[0].first - 1)
         self.applied = applied
         self._writer.shipped(applied)
 

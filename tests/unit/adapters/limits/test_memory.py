@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from techstone.adapters.limits.memory import MemoryLimits
 from techstone.core.errors import LedgerUnavailable
@@ -275,3 +278,41 @@ def test_store_never_waits() -> None:
     clock = Clock()
     limits, who = _open_store(clock), principal()
     assert isinstance(asyncio.run(limits.admit(Claim(b"1", who, 1, 0))), Grant)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0.001, 20), st.integers(1, 60)), min_size=1, max_size=40),
+    st.integers(1, 8),
+    st.integers(60, 200),
+    st.one_of(st.none(), st.integers(1, 8)),
+    st.one_of(st.none(), st.integers(60, 200)),
+)
+def test_who_waits_what_he_was_told_is_admitted(
+    asked: list[tuple[float, int]], rpm: int, tpm: int, key_rpm: int | None, key_tpm: int | None
+) -> None:
+    """The wait of a refusal is that of the axis which lasts longest, of account and key; it is 60 s at most."""
+    clock = Clock()
+    who = principal(Plan("p", rpm, tpm, 50, "postpaid"), key=msgspec.structs.replace(_KEY, rpm=key_rpm, tpm=key_tpm))
+    limits = _open_store(clock)
+    for number, (pause, tokens) in enumerate(asked):
+        clock.now += pause
+        found = ask(limits, who, b"%d" % number, tokens)
+        if isinstance(found, Refusal):
+            assert found.wait is not None
+            assert found.wait <= 60
+            clock.now += math.ceil(found.wait * 1000) / 1000 + 1e-9  # as `retry-after-ms` tells it, rounding aside
+            found = ask(limits, who, b"%d" % number, tokens)
+        assert isinstance(found, Grant)
+        limits.settle(found, tokens, 0)
+
+
+def test_refusal_that_waiting_does_not_end_is_told_first() -> None:
+    """No credit and no requests left: a client that waited for the requests would only hear of the credit then."""
+    clock = Clock()
+    who = principal(Plan("p", 1, 100, 5, "prepaid"), granted=10)
+    limits = _open_store(clock, who)
+    assert isinstance(ask(limits, who, b"1", 1, 10), Grant)
+    found = ask(limits, who, b"2", 1, 10)
+    assert isinstance(found, Refusal)
+    assert (found.axis, found.wait) == ("credit", None)
