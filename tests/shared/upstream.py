@@ -16,7 +16,7 @@ CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arg
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    """`fail-503` fails with that status; tools are called; all else says "Hello."."""
+    """`fail-503` fails with that status, `silent` never answers; tools are called; all else says "Hello."."""
 
     protocol_version = "HTTP/1.1"
     received: list[dict[str, Any]]
@@ -24,7 +24,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.received.append(body)
-        if body["model"] == "endless-line":
+        if body["model"] == "silent":
+            self.rfile.read(1)  # until it is hung up
+        elif body["model"] == "endless-line":
             self._flood(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: ")
         elif body["model"] == "endless-head":
             self._flood(b"HTTP/1.1 200 OK\r\nX-A: ")

@@ -19,6 +19,7 @@ import uvloop
 from techstone.adapters.journal.segments import JournalDamaged, JournalInUse, Lock, recover
 from techstone.adapters.journal.shipping import Shipping
 from techstone.adapters.journal.writer import JournalWriter
+from techstone.adapters.limits.admissions import Admissions
 from techstone.adapters.limits.memory import MemoryLimits
 from techstone.adapters.snapshots import SnapshotFollower
 from techstone.adapters.telemetry.log import Log
@@ -130,23 +131,24 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
     gateway = Gateway(loop, outside)
     telemetry.watch(gateway.connections, gateway.dispatch, books.gauge)
     listener = Listener(gateway.connections, sock, tls)
+    stopping = Stopping(loop)
     follower.load()
     following = loop.create_task(follower.run())
-    await listener.start()
     gateway.start()
     books.start(gateway.upstreams)
-    announcing = loop.create_task(_announce(follower))
     try:
-        await serve(listener, gateway.connections, server.drain)
+        await _await_control(follower, stopping)
+        await listener.start()
+        child.report_ready(child.News())
+        await serve(listener, gateway.connections, server.drain, stopping)
     finally:
         gateway.connections.stop()
         await books.close()
         gateway.close()
         telemetry.close()
         log.close()
-        for task in (following, announcing):
-            task.cancel()
-        await asyncio.gather(following, announcing, return_exceptions=True)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
 
 
 class Books:
@@ -161,8 +163,9 @@ class Books:
             recovered = recover(place.journal, lambda: secrets.token_hex(8))
             if recovered.torn:
                 _complain(f"journal: a crash left {recovered.torn:,} bytes of an unfinished record; they are cut off")
-            self.limits = MemoryLimits(time.monotonic, time.time)
-            last = recovered.records[-1][0] if recovered.records else 0
+            self._admissions = Admissions(place.admissions)
+            self.limits = MemoryLimits(time.monotonic, time.time, self._admissions)
+            last = recovered.last
             self.writer = JournalWriter(loop, place.journal, recovered)
             # What the writer appends first gets the next numbers.
             self.limits.recover([*recovered.records, *enumerate(self.writer.lost, last + 1)])
@@ -171,22 +174,26 @@ class Books:
         except OSError as error:
             raise ConfigError(f"journal {place.journal}: {error.strerror or error}") from error
         follower.heard = self._hear
+        self._upstreams: Upstreams | None = None
         self._shipping: Shipping | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def _hear(self, view: View) -> None:
+        """Anchor the limits, and only then ship: what the ledger had before is what the last life left."""
         self.limits.anchor(view, self.writer.journal)
+        if self._shipping is None and self._upstreams is not None:
+            self._shipping = Shipping(self.writer, self._upstreams, self._socket, time.time)
+            self._shipping.start()
 
     def start(self, upstreams: Upstreams) -> None:
-        """Begin to ship, and to renew what is held."""
-        self._shipping = Shipping(self.writer, upstreams, self._socket, time.time)
-        self._shipping.start()
+        """Begin to renew what is held, and to ship once the control plane is heard."""
+        self._upstreams = upstreams
         self._sweep()
 
     def gauge(self) -> list[tuple[str, str, float]]:
         """Return what the metrics show."""
         writer = self.writer
-        lag = self._shipping.lag if self._shipping is not None else 0.0
+        lag = writer.lag(time.time())
         return [
             ("techstone_requests_admitted", "Requests that hold a slot now.", self.limits.running),
             ("techstone_journal_records", "Records written since the start.", writer.written),
@@ -205,6 +212,7 @@ class Books:
         self.writer.close()
         if self._shipping is not None:
             await self._shipping.finish()
+        self._admissions.close()
         self._lock.release()
 
 
@@ -212,44 +220,48 @@ def _complain(line: str) -> None:
     print(f"gateway: {line}", file=sys.stderr, flush=True)  # noqa: T201 - the operator's terminal
 
 
-async def _announce(follower: SnapshotFollower) -> None:
-    """Report ready once the control plane was heard; the snapshot on disk alone may be of another time."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_CONTROL_PATIENCE):
-            await follower.followed.wait()
-    child.report_ready(child.News())
+class Stopping:
+    """What SIGTERM and SIGINT ask for: to stop, and at the second one to stop at once."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.asked = asyncio.Event()
+        self.at_once = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._hear)
+
+    def _hear(self) -> None:
+        if self.asked.is_set():
+            self.at_once.set()
+        self.asked.set()
 
 
-async def serve(listener: Listener, connections: Connections, drain: float) -> None:
-    """Serve until SIGTERM or SIGINT, then drain for so many seconds; a second signal ends at once."""
-    stopping, at_once = _hear(asyncio.get_running_loop())
+async def _await_control(follower: SnapshotFollower, stopping: Stopping) -> None:
+    """Wait until the control plane was heard: the snapshot on disk may be of another time, and knows no credit.
+
+    Clients that come meanwhile wait in the socket's queue, in place of being refused.
+    """
+    waits = [asyncio.ensure_future(event.wait()) for event in (follower.followed, stopping.asked)]
+    await asyncio.wait(waits, timeout=_CONTROL_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+
+
+async def serve(listener: Listener, connections: Connections, drain: float, stopping: Stopping) -> None:
+    """Serve until asked to stop, then drain for so many seconds."""
     # What exists now lives as long as the process: never walk it again when looking for garbage.
     gc.collect()
     gc.freeze()
     # What a request makes is freed by its reference counts; looking for cycles every 700 objects cost 1 µs a request.
     gc.set_threshold(_GARBAGE, 20, 100)
-    await stopping.wait()
+    await stopping.asked.wait()
     await listener.stop()
     connections.drain()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(drain):
-            await _wait_until(lambda: not connections.working, at_once)
+            await _wait_until(lambda: not connections.working, stopping.at_once)
     connections.stop()
-    if not at_once.is_set():
+    if not stopping.at_once.is_set():
         await asyncio.sleep(_FLUSH_SECONDS)
-
-
-def _hear(loop: asyncio.AbstractEventLoop) -> tuple[asyncio.Event, asyncio.Event]:
-    stopping, at_once = asyncio.Event(), asyncio.Event()
-
-    def hear() -> None:
-        if stopping.is_set():
-            at_once.set()
-        stopping.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, hear)
-    return stopping, at_once
 
 
 async def _wait_until(done: Callable[[], bool], at_once: asyncio.Event) -> None:

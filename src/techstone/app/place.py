@@ -40,6 +40,11 @@ class Place(msgspec.Struct, frozen=True):
         return self.data / "journal"
 
     @property
+    def admissions(self) -> Path:
+        """Who was admitted lately, for the limits of a gateway that was killed."""
+        return self.journal / "admissions"
+
+    @property
     def run(self) -> Path:
         """The folder of the sockets; outside of the data folder only where its path is too long for a socket."""
         folder = self.data / "run"

@@ -132,6 +132,16 @@ def admit(claim: Claim, account: AccountBooks, key: KeyBooks, now: float, period
     return grant
 
 
+def is_bounded(principal: Principal) -> bool:
+    """Say whether there is a bound to the money that may be spent: credit, or a cap."""
+    return (
+        principal.plan.billing == "prepaid"
+        or principal.account.monthly_cap is not None
+        or principal.key.daily_cap is not None
+        or principal.key.monthly_cap is not None
+    )
+
+
 def _refuse_key(claim: Claim, key: KeyBooks, now: float) -> Iterator[Refusal]:
     key.window.expire(now)
     return _refuse_within("key", claim.principal.key, key, claim.tokens, now)

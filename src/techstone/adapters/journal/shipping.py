@@ -74,11 +74,6 @@ class Shipping:
         except TimeoutError:
             last.cancel()
 
-    @property
-    def lag(self) -> float:
-        """For how long the oldest record that is not applied has been waiting, in seconds."""
-        return self._writer.lag(self._wall_clock())
-
     def _ended(self, error: Exception | None) -> None:
         # Nothing in here may fail but in ways that are handled; if it does, say so and begin anew.
         self.problem = f"shipping failed: {error!r}"

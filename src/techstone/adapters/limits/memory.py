@@ -1,8 +1,8 @@
 """The limit store in memory: for one gateway process, which decides by its own books alone.
 
-What it must not forget comes back at the start: the last minute's admissions and the spending that the ledger had not
-booked yet, from the journal; all earlier spending from the snapshot. Until the control plane was heard, nobody's credit
-is known, so what costs money waits for it.
+What it must not forget comes back at the start: the last minute's admissions, from the journal and, of those that had
+no end, from their own file; the spending that the ledger had not booked yet, from the journal, and all earlier from the
+snapshot. Until the control plane was heard, nobody's credit and caps are known, so what counts against them waits.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from techstone.core.window import SECONDS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from techstone.adapters.limits.admissions import Admissions
     from techstone.core.snapshot import Account, Key, Principal, View
     from techstone.core.usage import UsageRecord
 
@@ -26,14 +27,20 @@ _DAY_SECONDS = 86_400
 
 
 class MemoryLimits:
-    """Implements `LimitStore`. `clock` is monotonic and fine-grained, `wall_clock` in unix seconds."""
+    """Implements `LimitStore`. `clock` is monotonic and fine-grained, `wall_clock` in unix seconds.
 
-    def __init__(self, clock: Callable[[], float], wall_clock: Callable[[], float]) -> None:
+    Without `admissions` a killed process forgets what was under way.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float], wall_clock: Callable[[], float], admissions: Admissions | None = None
+    ) -> None:
         self._clock = clock
         self._wall_clock = wall_clock
+        self._admissions = admissions
         self._accounts: dict[str, AccountBooks] = {}
         self._keys: dict[str, KeyBooks] = {}
-        self._running: set[Grant] = set()
+        self._running: dict[Grant, int] = {}  # and the place of its admission
         self._view: View | None = None
         self._anchored = False
         self._tail: list[tuple[int, UsageRecord]] = []
@@ -46,16 +53,26 @@ class MemoryLimits:
         """Take what the journal still holds, each record with its sequence number, oldest first."""
         now, wall = self._clock(), self._wall_clock()
         self._tail = [(number, record) for number, record in records if record.state != "open"]
-        # They lie in the order of their ends; a window wants that of their admissions.
-        for _, record in sorted(self._tail, key=lambda entry: entry[1].at):
-            age = max(0.0, wall - record.at / 1000)
-            if age < SECONDS:
-                tokens = record.prompt_tokens + record.completion_tokens
-                self._account(record.account).window.add(now - age, 1, tokens)
-                self._key(record.key).window.add(now - age, 1, tokens)
+        admitted = [
+            (record.at / 1000, record.account, record.key, record.prompt_tokens + record.completion_tokens)
+            for _, record in self._tail
+            if wall - record.at / 1000 < SECONDS
+        ]
+        if self._admissions is not None:
+            ended = {record.id for _, record in self._tail}
+            unended = self._admissions.recall(wall - SECONDS, ended)
+            admitted += [(found.at, found.account, found.key, found.tokens) for found in unended]
+        # A window wants them in the order of their admissions.
+        for at, account, key, tokens in sorted(admitted):
+            age = max(0.0, wall - at)
+            self._account(account).window.add(now - age, 1, tokens)
+            self._key(key).window.add(now - age, 1, tokens)
 
     def anchor(self, view: View, journal: str) -> None:
-        """Take everybody's spending from the first snapshot that the control plane itself sent."""
+        """Add everybody's earlier spending from the first snapshot that the control plane itself sent.
+
+        Nothing of this process may be booked by then: its spending is counted here already.
+        """
         self._view = view
         if self._anchored:
             return
@@ -84,14 +101,14 @@ class MemoryLimits:
     def _base_account(self, books: AccountBooks, account: Account | None) -> None:
         if account is not None and self._view is not None:
             then = period_of(self._view.snapshot.as_of_day * _DAY_SECONDS)
-            books.spent = account.spent
-            books.month.spent = account.spent_month if then.month == books.month.period else 0
+            books.spent += account.spent
+            books.month.spent += account.spent_month if then.month == books.month.period else 0
 
     def _base_key(self, books: KeyBooks, key: Key | None) -> None:
         if key is not None and self._view is not None:
             then = period_of(self._view.snapshot.as_of_day * _DAY_SECONDS)
-            books.day.spent = key.spent_day if then.day == books.day.period else 0
-            books.month.spent = key.spent_month if then.month == books.month.period else 0
+            books.day.spent += key.spent_day if then.day == books.day.period else 0
+            books.month.spent += key.spent_month if then.month == books.month.period else 0
 
     # Books
 
@@ -112,7 +129,9 @@ class MemoryLimits:
         return books
 
     def _now_period(self) -> Period:
-        wall = self._wall_clock()
+        return self._period_at(self._wall_clock())
+
+    def _period_at(self, wall: float) -> Period:
         if wall >= self._period_ends or wall < self._period_ends - _DAY_SECONDS:
             self._period = period_of(wall)
             self._period_ends = (self._period.day + 1) * _DAY_SECONDS
@@ -125,11 +144,12 @@ class MemoryLimits:
         principal = claim.principal
         account = self._accounts.get(principal.account.id) or self._account(principal.account.id, principal.account)
         key = self._keys.get(principal.key.id) or self._key(principal.key.id, principal.key)
-        if claim.nano and not self._anchored:
+        if claim.nano and not self._anchored and limits.is_bounded(principal):
             raise LedgerUnavailable
-        found = limits.admit(claim, account, key, self._clock(), self._now_period())
+        wall = self._wall_clock()
+        found = limits.admit(claim, account, key, self._clock(), self._period_at(wall))
         if isinstance(found, Grant):
-            self._running.add(found)
+            self._running[found] = self._admissions.note(claim, wall) if self._admissions is not None else 0
         return found
 
     async def consider(self, claim: Claim) -> Refusal | None:
@@ -146,7 +166,10 @@ class MemoryLimits:
 
     def top_up(self, grant: Grant, tokens: int, nano: int) -> Refusal | None:
         """Reserve and hold more for a request that runs, or say why not."""
-        return limits.top_up(grant, tokens, nano, self._clock(), self._now_period())
+        refusal = limits.top_up(grant, tokens, nano, self._clock(), self._now_period())
+        if refusal is None and self._admissions is not None:
+            self._admissions.change(self._running[grant], grant.claim.tokens)
+        return refusal
 
     def cover(self, grant: Grant, cost: int) -> int:
         """Return what of a cost can be charged, and hold it."""
@@ -154,7 +177,9 @@ class MemoryLimits:
 
     def settle(self, grant: Grant, tokens: int, cost: int) -> None:
         """Give back what was reserved and held, but what it came to."""
-        self._running.discard(grant)
+        place = self._running.pop(grant, None)
+        if place is not None and self._admissions is not None:
+            self._admissions.free(place)
         limits.settle(grant, tokens, cost, self._clock(), self._now_period())
 
     def standing(self, principal: Principal) -> Standing:

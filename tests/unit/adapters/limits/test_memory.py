@@ -229,6 +229,21 @@ def test_start_remembers_the_last_minute_and_what_the_ledger_has_not_booked() ->
     assert limits.credit(who) == 1000 - 300 - 2 * 10, "two of the four records were booked already"
 
 
+def test_what_is_spent_before_control_is_heard_is_counted() -> None:
+    """Without credit or caps nothing waits for the control plane; what is spent meanwhile adds to what it tells."""
+    clock = Clock()
+    who = principal(Plan("p", 60, 10**6, 5, "postpaid"), spent=300, spent_month=200)
+    limits = MemoryLimits(clock, clock.wall)
+    grant = ask(limits, who, b"1", 1, 50)
+    assert isinstance(grant, Grant)
+    limits.settle(grant, 1, 40)
+    capped = msgspec.structs.replace(who.account, monthly_cap=250)
+    limits.anchor(View(Snapshot(1, accounts=(capped,), keys=(who.key,), as_of_day=_DAY)), _JOURNAL)
+    later = make_principal(who.key, capped, who.plan)
+    assert isinstance(ask(limits, later, b"2", 1, 10), Grant)
+    assert isinstance(ask(limits, later, b"3", 1, 1), Refusal), "200, 40 and 10 of 250"
+
+
 def test_later_snapshots_do_not_count_spending_twice() -> None:
     """The store counts by itself from its anchor on; the ledger follows, and its figures are of the past."""
     clock = Clock()
