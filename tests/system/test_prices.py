@@ -126,3 +126,19 @@ def test_model_without_a_price_stops_the_start(tmp_path: Path) -> None:
     done = Service(tmp_path).run("serve", "--workers", "2")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "server.workers: limits kept in memory belong to one process" in done.stderr
+
+
+def test_period_is_rated_anew(service: Service) -> None:
+    """A price that should have been in force since yesterday: usage and account say what is due by it."""
+    wait_until(lambda: len(service.ask("usage", "--requests")) > 0)
+    service.run("price", "set", "gpt-4o", "--input", "0", "--output", "0", "--from", "2026-01-01T00:00Z")
+    done = service.ask("ledger", "rerate", "--since", "2026-01-01T00:00Z")
+    assert done["requests"] >= done["changed"] > 0
+    assert done["before"] > done["after"] == "0.00"
+    assert {record["cost"] for record in service.ask("usage", "--requests")} == {"0.00"}
+    assert [row["cost"] for row in service.ask("usage")] == ["0.00"]
+    assert {account["spent"] for account in service.ask("account", "list")} != {"0.00"}
+    refused = service.run("ledger", "rerate", "--since", "yesterday")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "expected a time with its zone, such as 2026-11-01T00:00Z" in refused.stderr
+    service.run("price", "reset", "gpt-4o")

@@ -238,10 +238,12 @@ class Stopping:
 async def _await_control(follower: SnapshotFollower, stopping: Stopping) -> None:
     """Wait until the control plane was heard: the snapshot on disk may be of another time, and knows no credit.
 
-    Clients that come meanwhile wait in the socket's queue, in place of being refused.
+    Clients that come meanwhile wait in the socket's queue, in place of being refused. Without a snapshot on disk there
+    is nothing to serve by, however long it takes.
     """
+    patience = None if follower.view is None else _CONTROL_PATIENCE
     waits = [asyncio.ensure_future(event.wait()) for event in (follower.followed, stopping.asked)]
-    await asyncio.wait(waits, timeout=_CONTROL_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait(waits, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()
 

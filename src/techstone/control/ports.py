@@ -16,7 +16,7 @@ from techstone.control.keys.records import Key
 from techstone.control.ledger.records import Spending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from techstone.control.accounts.records import Terms
     from techstone.control.billing.ports import BillingStore
@@ -49,6 +49,9 @@ class Holders(Protocol):
 
     async def emails(self) -> dict[str, str]:
         """Return every account's email by its id."""
+
+    async def on_plans(self, plans: Collection[str]) -> set[str]:
+        """Return the ids of the accounts that are on one of these plans."""
 
 
 class StoreError(Exception):

@@ -84,7 +84,8 @@ def rerate(
 ) -> None:
     """Give the requests of a period the cost of the prices in force then, as they are known now.
 
-    The differences are refunded or charged; doing it twice changes nothing more.
+    The differences are refunded or charged, but prepaid accounts are charged nothing more ("spared"); doing it twice
+    changes nothing more.
     """
     end = int(time.time()) if until is None else _read_time("--until", until)
     span = RatingSpan(_read_time("--since", since), end, model, dry_run)

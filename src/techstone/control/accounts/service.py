@@ -11,6 +11,8 @@ from techstone.core import money
 from techstone.core.errors import AccountNotFound, InvalidRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from techstone.control.ports import AccountStore, Clock, Offer, Randomness
 
 # RFC 5321 section 4.5.3.1.3: a path is at most 256 octets with its angle brackets.
@@ -63,6 +65,10 @@ class Accounts:
     async def emails(self) -> dict[str, str]:
         """Return every account's email by its id."""
         return {account.id: account.email for account in await self._store.list_accounts()}
+
+    async def on_plans(self, plans: Collection[str]) -> set[str]:
+        """Return the ids of the accounts that are on one of these plans."""
+        return {account.id for account in await self._store.list_accounts() if account.plan in plans}
 
     async def list(self) -> tuple[AccountShown, ...]:
         """Return all, oldest first."""

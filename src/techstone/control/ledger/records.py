@@ -84,12 +84,13 @@ class RatingSpan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Rerating(msgspec.Struct, frozen=True):
-    """What a re-rating came to; money in USD."""
+    """What a re-rating came to; money in USD. `spared` is what prepaid accounts would have been charged besides."""
 
     requests: int
     changed: int
     before: str
     after: str
+    spared: str
 
 
 class Applied(msgspec.Struct, frozen=True):

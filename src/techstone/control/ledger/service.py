@@ -94,12 +94,14 @@ class Ledger:
     async def rerate(self, span: RatingSpan) -> Rerating:
         """Give settled requests the cost of the prices that were in force then, as they are known now.
 
-        Twice does the same as once. The difference is refunded or charged in a transfer of its own.
+        Twice does the same as once. The difference is refunded or charged in a transfer of its own; a prepaid account
+        is never charged more: it may have nothing left, and nothing is taken below zero.
         """
         if span.since >= span.until:
             raise InvalidRequest("until must be later than since.", param="until")
         prices = await self._histories()
-        requests = changed = before = after = 0
+        prepaid = await self._holders.on_plans(self._prepaid)
+        requests = changed = before = after = spared = 0
         last = ""
         while batch := await self._store.read_settled(span.since * 1000, span.until * 1000, last, _RATED_AT_ONCE):
             last = batch[-1].id
@@ -115,13 +117,16 @@ class Ledger:
                     record.completion_tokens,
                     record.reasoning_tokens,
                 )
+                if cost > record.cost and record.account in prepaid:
+                    spared, cost = spared + cost - record.cost, record.cost
                 requests, before, after = requests + 1, before + record.cost, after + cost
                 if cost != record.cost:
                     ratings.append(Rating(record, cost, price.version))
             changed += len(ratings)
             if ratings and not span.dry_run:
                 await self._store.rerate(ratings)
-        return Rerating(requests, changed, money.show(before), money.show(after))
+                self._touched({rating.record.account for rating in ratings})
+        return Rerating(requests, changed, money.show(before), money.show(after), money.show(spared))
 
     async def _find(self, account: str | None) -> str | None:
         return None if account is None else (await self._holders.find(account)).id
