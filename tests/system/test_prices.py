@@ -23,6 +23,10 @@ base_url = "{url}"
 name = "gpt-4o"
 routes = [{{ provider = "up", model = "gpt-4o" }}]
 price = {{ input = "1", output = "2" }}
+[[models]]
+name = "dear"
+routes = [{{ provider = "up", model = "gpt-4o" }}]
+price = {{ input = "1000000000", output = "0" }}
 """
 
 
@@ -129,16 +133,18 @@ def test_model_without_a_price_stops_the_start(tmp_path: Path) -> None:
 
 
 def test_period_is_rated_anew(service: Service) -> None:
-    """A price that should have been in force since yesterday: usage and account say what is due by it."""
-    wait_until(lambda: len(service.ask("usage", "--requests")) > 0)
-    service.run("price", "set", "gpt-4o", "--input", "0", "--output", "0", "--from", "2026-01-01T00:00Z")
-    done = service.ask("ledger", "rerate", "--since", "2026-01-01T00:00Z")
-    assert done["requests"] >= done["changed"] > 0
-    assert done["before"] > done["after"] == "0.00"
-    assert {record["cost"] for record in service.ask("usage", "--requests")} == {"0.00"}
-    assert [row["cost"] for row in service.ask("usage")] == ["0.00"]
-    assert {account["spent"] for account in service.ask("account", "list")} != {"0.00"}
+    """A price that should have been in force since January: usage and account say what is due by it."""
+    assert [service.chat({"model": "dear"})[0] for _ in range(3)] == [200] * 3
+    wait_until(lambda: _spent_on_dear(service) == "27000.00")
+    service.run("price", "set", "dear", "--input", "1", "--output", "0", "--from", "2026-01-01T00:00Z")
+    done = service.ask("ledger", "rerate", "--since", "2026-01-01T00:00Z", "--model", "dear")
+    assert (done["requests"], done["changed"], done["before"], done["after"]) == (3, 3, "27000.00", "0.000027")
+    assert _spent_on_dear(service) == "0.000027"
+    assert service.ask("account", "list")[0]["credit"].startswith("-0.00")
     refused = service.run("ledger", "rerate", "--since", "yesterday")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "expected a time with its zone, such as 2026-11-01T00:00Z" in refused.stderr
-    service.run("price", "reset", "gpt-4o")
+
+
+def _spent_on_dear(service: Service) -> str | None:
+    return next((row["cost"] for row in service.ask("usage") if row["group"] == "dear"), None)
