@@ -24,6 +24,7 @@ check:                    ## format, lint, types, import contracts, dead links
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache > .lint-imports.log || { cat .lint-imports.log; rm -f .lint-imports.log; exit 1; }
 	@rm -f .lint-imports.log
+	@$(BIN)/python tools/links.py
 
 bench:                    ## side by side with nginx, and with the peers that are pointed to
 	@$(PYTHON) tools/setup.py --bench

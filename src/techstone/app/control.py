@@ -99,7 +99,8 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
             first = await bootstrap(store, services.accounts, services.keys, options.owner, options.plan)
             await services.prices.note_configured()
             await publisher.load()
-            guide = Guide(options.public_url, __version__, await services.catalog.list_models())
+            models, plans = await services.catalog.list_models(), options.catalog.plans
+            guide = Guide(options.public_url, __version__, models, plans)
             servers = [_Server(build_internal(services, publisher), internal), _Server(build_public(guide), public)]
             await _run(
                 servers,

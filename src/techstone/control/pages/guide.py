@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import MediaType, Response, Router, route
 
 from techstone.control.catalog.records import ModelShown
+from techstone.core.snapshot import Plan
 
 
 class Guide(msgspec.Struct, frozen=True):
@@ -17,6 +18,7 @@ class Guide(msgspec.Struct, frozen=True):
     public_url: str
     version: str
     models: tuple[ModelShown, ...]
+    plans: tuple[Plan, ...]
 
 
 def render(guide: Guide) -> str:
