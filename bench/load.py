@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,8 +19,12 @@ if TYPE_CHECKING:
     from servers import Server
 
 CONNECTIONS = 32
+# A steady rate: each of so many connections asks again so long after its answer, 6,000 a second together.
+STEADY_CONNECTIONS = 64
+_STEADY_MILLISECONDS = 10
 
 _SCRIPT = """
+{steady}
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 wrk.headers["Authorization"] = "Bearer {key}"
@@ -57,12 +62,14 @@ class Figures:
 
 def measure(server: Server, folder: Path, core: int, seconds: int, *, stream: bool) -> Figures:
     """Load the server from one core for so long, after a short warm-up."""
-    script = folder / f"{server.name.split()[0]}-{stream}.lua"
-    script.write_text(_SCRIPT.format(key=server.key, body=chat_body(stream=stream)))
+    script = _write_script(server, folder, stream=stream)
     _run_wrk(server, script, core, 2)
     before = server.cpu_seconds()
     found = _run_wrk(server, script, core, seconds)
-    used = server.cpu_seconds() - before
+    return _read_figures(server, found, server.cpu_seconds() - before)
+
+
+def _read_figures(server: Server, found: dict[str, int], used: float) -> Figures:
     requests = max(1, found["requests"])
     return Figures(
         rate=requests / found["micros"] * 1e6,
@@ -74,10 +81,38 @@ def measure(server: Server, folder: Path, core: int, seconds: int, *, stream: bo
     )
 
 
-def _run_wrk(server: Server, script: Path, core: int, seconds: int) -> dict[str, int]:
+def sustain(server: Server, folder: Path, core: int, seconds: int) -> tuple[Figures, float, int]:
+    """Load at a steady rate for so long; return also the longest lag of the ledger in seconds, and what it booked."""
+    script = _write_script(server, folder, stream=False, steady=f"function delay() return {_STEADY_MILLISECONDS} end")
+    lags = [0.0]
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.25):
+            lags.append(server.gauge("techstone_journal_lag_seconds"))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    before = server.cpu_seconds()
+    found = _run_wrk(server, script, core, seconds, STEADY_CONNECTIONS)
+    figures = _read_figures(server, found, server.cpu_seconds() - before)
+    over.set()
+    watching.join()
+    while server.gauge("techstone_journal_waiting_bytes"):
+        time.sleep(0.1)
+    return figures, max(lags), server.count_booked()
+
+
+def _write_script(server: Server, folder: Path, *, stream: bool, steady: str = "") -> Path:
+    script = folder / f"{server.name.split()[0]}-{stream}.lua"
+    script.write_text(_SCRIPT.format(key=server.key, body=chat_body(stream=stream), steady=steady))
+    return script
+
+
+def _run_wrk(server: Server, script: Path, core: int, seconds: int, connections: int = CONNECTIONS) -> dict[str, int]:
     program = shutil.which("wrk", path=SEARCH) or "wrk"
     url = f"http://127.0.0.1:{server.port}/v1/chat/completions"
-    command = [program, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(script), url]
+    command = [program, "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script), url]
     done = subprocess.run(pin(core, command), check=True, capture_output=True, text=True)  # noqa: S603 - our own words
     return dict(json.loads(done.stderr))
 

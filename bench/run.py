@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from load import CONNECTIONS, Figures, hold_idle_streams, measure
+from load import CONNECTIONS, Figures, hold_idle_streams, measure, sustain
 from servers import SEARCH, Server, fixed_upstream, floor, litellm, sse_upstream, techstone
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).parent / "results"
 IDLE_STREAMS = 1000
+STEADY_SECONDS = 60
 _WIDTHS = (18, 10, 12, 9, 9, 9, 8, 6)
 _COLUMNS = ("server", "requests/s", "CPU µs/req", "p50 ms", "p99 ms", "RSS MB", "ratio", "bad")
 
@@ -35,7 +36,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=6)
-    parser.add_argument("--only", choices=("small", "stream", "weight"), help="a part; its figures are not kept")
+    parser.add_argument(
+        "--only", choices=("small", "stream", "steady", "weight"), help="a part; its figures are not kept"
+    )
     arguments = parser.parse_args()
     missing = [name for name in ("nginx", "wrk", "taskset") if not shutil.which(name, path=SEARCH)]
     if missing:
@@ -63,6 +66,9 @@ def _measure(folder: Path, cores: list[int], arguments: argparse.Namespace) -> I
     if arguments.only in {None, "stream"}:
         yield from ("", "Stream of 100 chunks, one every 2 ms")
         yield from compare(folder, cores, arguments, stream=True)
+    if arguments.only in {None, "steady"}:
+        yield ""
+        yield from endure(folder, cores)
     if arguments.only in {None, "weight"}:
         yield ""
         yield from weigh(folder, cores)
@@ -103,6 +109,18 @@ def _contenders(base: Path, core: int, upstream: int, *, stream: bool) -> Iterat
     venv = os.environ.get("LITELLM_VENV")
     if venv:
         yield litellm(base / "litellm", core, upstream, f"{venv}/bin/litellm")
+
+
+def endure(folder: Path, cores: list[int]) -> Iterator[str]:
+    """Yield whether the ledger keeps up for a minute, on the one core that serves."""
+    with (
+        fixed_upstream(folder / "steady-upstream", cores[1]) as upstream,
+        techstone(folder / "steady", cores[0], upstream.port) as server,
+    ):
+        figures, lag, booked = sustain(server, folder, cores[1], STEADY_SECONDS)
+        yield f"{STEADY_SECONDS} s at a steady {figures.rate:,.0f} requests/s, all on one core, bad {figures.bad}:"
+        yield f"  CPU {figures.cpu:.1f} µs/req, p50 {figures.p50 / 1000:.2f} ms, p99 {figures.p99 / 1000:.2f} ms"
+        yield f"  the ledger's lag at most {lag:.2f} s, {booked:,} requests booked"
 
 
 def weigh(folder: Path, cores: list[int]) -> Iterator[str]:

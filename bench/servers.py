@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -66,6 +67,7 @@ class Server:
     name: str
     port: int
     process: subprocess.Popen[bytes]
+    folder: Path
     key: str = "none"
     notes: dict[str, float] = field(default_factory=dict)
 
@@ -95,6 +97,18 @@ class Server:
                 if not largest or "\0gateway\0" in words:
                     sizes.append(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
         return sum(sizes)
+
+    def gauge(self, name: str) -> float:
+        """Return a gauge of ours."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
+            found = re.search(rf"^{name} (\S+)$", answer.read().decode(), re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    def count_booked(self) -> int:
+        """Return how many requests the ledger has."""
+        command = [sys.executable, "-m", "techstone", "usage", "--json"]
+        done = subprocess.run(command, cwd=self.folder, check=True, capture_output=True)  # noqa: S603 - our own words
+        return sum(row["requests"] for row in json.loads(done.stdout))
 
 
 def pin(core: int, command: list[str]) -> list[str]:
@@ -147,7 +161,7 @@ def nginx(folder: Path, core: int, body: str, port: int, name: str) -> Iterator[
         pin(core, [program, "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")]), folder
     ) as process:
         await_answer(f"http://127.0.0.1:{port}/", process)
-        yield Server(name, port, process)
+        yield Server(name, port, process, folder)
 
 
 @contextlib.contextmanager
@@ -165,7 +179,7 @@ def sse_upstream(folder: Path, core: int) -> Iterator[Server]:
     port = free_port()
     with running(pin(core, [sys.executable, str(HERE / "sse.py"), str(port)]), folder) as process:
         await_answer(f"http://127.0.0.1:{port}/", process)
-        yield Server("sse", port, process)
+        yield Server("sse", port, process, folder)
 
 
 @contextlib.contextmanager
@@ -195,7 +209,7 @@ def techstone(folder: Path, core: int, upstream: int, *, engine: bool = False) -
     )
     command = [sys.executable, "-m", "techstone", "serve", "--port", str(port)]
     with running(pin(core, command), folder) as process:
-        server = Server("TechStone", port, process)
+        server = Server("TechStone", port, process, folder)
         server.notes["start"] = await_answer(f"http://127.0.0.1:{port}/readyz", process)
         while not (found := re.search(r"ts_live_[A-Za-z0-9]{46}", (folder / "out").read_text())):
             time.sleep(0.02)
@@ -216,4 +230,4 @@ def litellm(folder: Path, core: int, upstream: int, program: str) -> Iterator[Se
     environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     with running(pin(core, command), folder, environment) as process:
         await_answer(f"http://127.0.0.1:{port}/health/liveliness", process)
-        yield Server("LiteLLM", port, process, key="sk-bench")
+        yield Server("LiteLLM", port, process, folder, key="sk-bench")
