@@ -26,7 +26,14 @@ TOOLS = ROOT / ".uv"
 VENV = ROOT / ".venv"
 
 # What `make test` drives beside Python: program, Debian package, what needs it.
-PROGRAMS = (("nginx", "nginx"), ("haproxy", "haproxy"), ("wrk", "wrk"), ("node", "nodejs"), ("npm", "npm"))
+PROGRAMS = (
+    ("nginx", "nginx"),
+    ("haproxy", "haproxy"),
+    ("wrk", "wrk"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
+    ("strace", "strace"),
+)
 
 
 class SetupError(Exception):
