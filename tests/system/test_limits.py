@@ -12,6 +12,7 @@ from tests.system.conftest import COMPLETION, House, Upstream
 
 from techstone.core.pricing import Price
 from techstone.core.snapshot import Plan, View
+from techstone.gateway.ports import SettlementFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -340,3 +341,53 @@ async def _until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(2):
         while not true():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.005)
+
+
+async def test_nothing_of_a_route_that_failed_is_billed(house: House) -> None:
+    """M-4: the first route sends a usage and breaks off, the second answers: what the second sent is billed."""
+    failing = Upstream()
+    server = await asyncio.start_server(failing.serve, "127.0.0.1", 0)
+    failing.behave = _break_after_usage
+    house.upstream.behave = _stream_without_usage
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    assert house.snapshots.view is not None
+    old = house.snapshots.view.snapshot
+    up, down = old.providers
+    providers = (up, msgspec.structs.replace(down, base_url=url))
+    house.snapshots.view = View(msgspec.structs.replace(old, providers=providers))
+    status, _, body = await _chat(house, _STREAMED.replace(b"gpt-4o", b"both") % 50)
+    server.close()
+    assert (status, b"[DONE]" in body) == (200, True)
+    record = house.books.records[-1]
+    assert (record.provider, record.attempts, record.completion_tokens) == ("up", 2, 2)
+
+
+async def test_whole_answer_that_cannot_be_recorded_is_not_owed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client gets 503 and nothing of the answer, also of one that had to be counted: nothing is billed."""
+    _change(house, price=_DOLLAR)
+    house.upstream.behave = _answer_sloppily
+
+    async def fail(*_: object) -> None:
+        raise SettlementFailed("disk full")
+
+    monkeypatch.setattr(house.journal, "commit", fail)
+    assert (await _chat(house))[0] == 503
+    record = house.books.records[-1]
+    assert (record.state, record.cost, house.limits.running) == ("void", 0, 0)
+
+
+async def _break_after_usage(_: Upstream, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    usage = b'{"prompt_tokens":1000000,"completion_tokens":2000000,"total_tokens":3000000}'
+    writer.write(_HEAD + _frame(b'data: {"choices":[],"usage":%b}\n\n' % usage))
+    await writer.drain()
+    writer.close()
+
+
+async def _stream_without_usage(_: Upstream, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    pieces = (_FIRST, _WORD, _WORD, _CHUNK % (b"{}", b'"stop"'), b"data: [DONE]\n\n")
+    writer.write(_HEAD + b"".join(map(_frame, pieces)) + b"0\r\n\r\n")
+
+
+async def _answer_sloppily(_: Upstream, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    sloppy = COMPLETION.replace(b'"refusal":null', b'"x":1')
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(sloppy), sloppy))

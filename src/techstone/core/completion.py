@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from techstone.core.tally import Tally, read_usage
+from techstone.core.tally import Tally, is_plausible, read_usage
 from techstone.wire.usage import Usage
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def rewrite(body: bytes, model: str, fallback: Callable[[], tuple[str, int]], ta
         return _write_anew(body, model, fallback, tally)
     usage = full.usage
     total = usage.prompt_tokens + usage.completion_tokens
-    if not full.choices or usage.prompt_tokens < 0 or usage.completion_tokens < 0 or usage.total_tokens != total:
+    if not (full.choices and usage.completion_tokens and usage.total_tokens == total and is_plausible(usage)):
         return _write_anew(body, model, fallback, tally)
     tally.usage = usage
     asked = _ENCODER.encode(model)

@@ -150,6 +150,8 @@ class ChatStream:
         self.broken = why
         self.over = True
         self._line = None
+        self._buffer = b""
+        self._splitter = None
         return b""
 
     def _splice_slowly(self, payload: bytes) -> bytes:

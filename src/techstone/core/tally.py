@@ -30,10 +30,20 @@ def read_usage(raw: bytes | msgspec.Raw) -> Usage | None:
         usage = _USAGE.decode(raw)
     except msgspec.MsgspecError:
         return None
-    if not (0 <= usage.prompt_tokens <= _LARGEST and 0 <= usage.completion_tokens <= _LARGEST):
+    if not is_plausible(usage):
         return None
     total = usage.prompt_tokens + usage.completion_tokens
     return usage if usage.total_tokens == total else msgspec.structs.replace(usage, total_tokens=total)
+
+
+def is_plausible(usage: Usage) -> bool:
+    """Say whether the counts that are billed can be true."""
+    if not (0 <= usage.prompt_tokens <= _LARGEST and 0 <= usage.completion_tokens <= _LARGEST):
+        return False
+    prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
+    cached = prompt.cached_tokens if prompt is not None else None
+    reasoning = completion.reasoning_tokens if completion is not None else None
+    return 0 <= (cached or 0) <= _LARGEST and 0 <= (reasoning or 0) <= _LARGEST
 
 
 class Tally:
@@ -90,5 +100,6 @@ class Tally:
         return Usage(prompt, completion, prompt + completion)
 
     def settled(self) -> Usage:
-        """Return what the request is counted at."""
-        return self.usage or self.counted()
+        """Return what the request is counted at; no tokens at all for a text that came are no count of it."""
+        usage = self.usage
+        return self.counted() if usage is None or (self.size and not usage.completion_tokens) else usage

@@ -170,6 +170,8 @@ class _ChatCall:
     async def prepare(self, answer: Answer) -> bytes:
         """Return the whole answer for the client, or relay the stream to its end (then nothing is left to return)."""
         exchange, request = self.exchange, self.request
+        if self.account.attempt.count > 1:
+            self.account.tally = Tally(request.estimate)  # nothing of a route that failed before is counted
         if not request.stream:
             return await relay.read_whole(self._translate(answer), request.model, self._name_answer, self.account.tally)
         options = Options(request.model, request.include_usage, *self._name_answer())

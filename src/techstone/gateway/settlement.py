@@ -110,6 +110,8 @@ class Settlement:
         except SettlementFailed as failed:
             account.exchange.record = None
             account.fail(503, "journal_unwritable")
+            if not account.stream:
+                account.first_byte = 0.0  # nothing of a whole answer has left
             raise JournalUnwritable from failed
         except BaseException:
             # The client hung up while its record was being written: it is billed, as the answer was whole.

@@ -236,6 +236,18 @@ def test_tokens_are_given_back_where_they_were_taken() -> None:
     assert desk.figures()[3] == 0
 
 
+def test_tokens_beyond_the_reservation_count_from_when_they_were_known() -> None:
+    """Nobody was asked for them: they are in the window for 60 s from the settlement, the reserved ones from before."""
+    desk = Desk(who())
+    grant = desk.grant(10)
+    desk.now = 30.0
+    desk.settle(grant, 11)
+    desk.now = 60.0
+    assert desk.figures()[3] == 1
+    desk.now = 90.0
+    assert desk.figures()[3] == 0
+
+
 def test_reservation_that_is_out_of_the_window_is_not_given_back_twice() -> None:
     """A stream of more than a minute: its first tokens are forgotten already, only the later ones come back."""
     desk = Desk(who())
@@ -248,7 +260,7 @@ def test_reservation_that_is_out_of_the_window_is_not_given_back_twice() -> None
     assert desk.figures()[3] == 7
 
 
-@given(st.lists(st.tuples(st.floats(0, 0.02), st.integers(1, 99), st.integers(0, 99)), min_size=1, max_size=30))
+@given(st.lists(st.tuples(st.floats(0, 0.02), st.integers(1, 99), st.integers(0, 99)), min_size=1, max_size=20))
 def test_merged_requests_are_settled_each_for_itself(asked: list[tuple[float, int, int]]) -> None:
     """Above 5,000 requests a minute, where requests of the same 10 ms share an entry: the sums are exact."""
     desk = Desk(who(Plan("p", 10_000, 10**6, 100, "postpaid"), rpm=9000))
@@ -268,7 +280,7 @@ def test_merged_requests_are_settled_each_for_itself(asked: list[tuple[float, in
 _STEPS = st.tuples(st.sampled_from(["admit", "top up", "settle"]), st.integers(0, 9), st.integers(0, 60))
 
 
-@given(st.lists(_STEPS, max_size=40), st.integers(0, 200))
+@given(st.lists(_STEPS, max_size=40), st.integers(0, 150))
 def test_prepaid_account_never_goes_below_zero(steps: list[tuple[str, int, int]], granted: int) -> None:
     """Whatever is admitted, topped up, covered and charged: what is spent and held stays within what was granted."""
     desk = Desk(who(_PLAN, {"granted": granted}))
@@ -312,6 +324,16 @@ def test_top_up_that_is_refused_takes_nothing(principal: Principal, tokens: int,
     assert (grant.claim.tokens, grant.claim.nano) == (60, 40)
 
 
+@pytest.mark.parametrize("principal", [who(msgspec.structs.replace(_PLAN, tpm=70)), who(tpm=70)])
+def test_top_up_may_take_all_that_is_left(principal: Principal) -> None:
+    """To the last token, and again all of the plan once a stream's own first tokens are 60 s old."""
+    desk = Desk(principal)
+    grant = desk.grant(60)
+    assert desk.top_up(grant, 10) is None
+    desk.now = 60.0
+    assert desk.top_up(grant, 70) is None
+
+
 def test_top_up_is_no_request() -> None:
     """It takes tokens and money at its own time, and neither a request nor a slot."""
     desk = Desk(who(rpm=1))
@@ -328,14 +350,15 @@ def test_top_up_is_no_request() -> None:
     [(_PLAN, 40, 40), (_PLAN, 50, 50), (_PLAN, 70, 70), (_PLAN, 71, 70), (_POSTPAID, 10_000, 10_000)],
 )
 def test_cost_is_covered_as_far_as_credit_goes(plan: Plan, cost: int, covered: int) -> None:
-    """Of 100, 50 held here and 30 by another: 20 more can be charged; an account that pays later covers everything."""
-    desk = Desk(who(plan))
+    """Of 110, 10 spent, 50 held here, 30 by another: 20 more can be charged; who pays later covers everything."""
+    desk = Desk(who(plan, {"granted": 110}))
+    desk.settle(desk.grant(1, 10), 1, 10)
     grant, _ = desk.grant(1, 50), desk.grant(1, 30)
     assert limits.cover(grant, cost) == covered
     assert desk.account.held == 30 + max(50, covered)
     assert limits.cover(grant, cost) == covered, "asked again it is the same"
     desk.settle(grant, 1, covered)
-    assert desk.figures()[:2] == [covered, 30]
+    assert desk.figures()[:2] == [10 + covered, 30]
 
 
 def test_slot_comes_back_with_the_settlement_and_without_the_holder() -> None:
@@ -349,30 +372,55 @@ def test_slot_comes_back_with_the_settlement_and_without_the_holder() -> None:
 
 
 def test_caps_begin_anew_with_their_period() -> None:
-    """The day's at midnight UTC, the month's with the month; a request is booked in the period in which it ends."""
+    """The day's at midnight UTC, the month's with the month."""
     desk = Desk(who(_POSTPAID, {"monthly_cap": 150}, daily_cap=100, monthly_cap=140))
-    late = desk.grant(1, 90)
+    desk.settle(desk.grant(1, 90), 1, 90)
     assert desk.refusal(1, 20).axis == "daily_cap"
     desk.period = Period(20_001, 24_000)
-    desk.settle(late, 1, 90)
-    assert (desk.key.day.period, desk.key.day.spent) == (20_001, 90)
-    desk.period = Period(20_002, 24_000)
     assert desk.refusal(1, 51) == Refusal("monthly_cap", "key", 140, 51, None)
     desk.settle(desk.grant(1, 50), 1, 50)
-    desk.period = Period(20_003, 24_001)
+    desk.period = Period(20_002, 24_001)
     desk.grant(1, 100)
 
 
+def test_cost_is_booked_in_the_period_in_which_a_request_ends() -> None:
+    """Begun before midnight of the month's last day: it counts against the caps of the new day and month."""
+    desk = Desk(who(_POSTPAID))
+    desk.settle(desk.grant(1, 40), 1, 40)
+    late = desk.grant(1, 90)
+    desk.period = Period(20_001, 24_001)
+    desk.settle(late, 1, 80)
+    assert desk.figures()[8:] == [80, 0] * 3
+
+
 def test_client_is_told_the_tighter_of_account_and_key() -> None:
-    """On each axis by itself, and the longer time until all is back."""
-    desk = Desk(who(rpm=10, tpm=5000))
-    assert limits.describe(desk.principal, desk.account, desk.key, 0.0) == limits.Standing(10, 10, 1000, 1000, 0.0)
-    desk.grant(100)
-    assert limits.describe(desk.principal, desk.account, desk.key, 15.0) == limits.Standing(10, 9, 1000, 900, 45.0)
-    assert limits.describe(desk.principal, desk.account, None, 15.0) == limits.Standing(100, 99, 1000, 900, 45.0)
-    tight = who(tpm=500)
-    assert limits.describe(tight, desk.account, desk.key, 15.0) == limits.Standing(100, 99, 500, 400, 45.0)
-    assert limits.describe(desk.principal, desk.account, desk.key, 60.0) == limits.Standing(10, 10, 1000, 1000, 0.0)
+    """On each axis by itself, by what is left and not by the limit."""
+    plan = msgspec.structs.replace(_PLAN, rpm=12)
+    wide, tight = who(plan, rpm=13, tpm=900), who(plan, rpm=11, tpm=1200)
+    desk = Desk(wide)
+    assert limits.describe(wide, desk.account, desk.key, 0.0) == limits.Standing(12, 12, 900, 900, 0.0)
+    desk.settle(desk.grant(100), 100)
+    assert limits.describe(wide, desk.account, desk.key, 15.0) == limits.Standing(12, 11, 900, 800, 45.0)
+    assert limits.describe(tight, desk.account, desk.key, 15.0) == limits.Standing(11, 10, 1000, 900, 45.0)
+    assert limits.describe(tight, desk.account, None, 15.0) == limits.Standing(12, 11, 1000, 900, 45.0)
+    assert limits.describe(wide, desk.account, desk.key, 60.0) == limits.Standing(12, 12, 900, 900, 0.0)
+
+
+def test_client_is_told_when_all_is_back() -> None:
+    """The longer time of account and key: another key's request, later, keeps the account from being full."""
+    desk = Desk(who(rpm=10))
+    desk.settle(desk.grant(100), 100)
+    desk.account.window.add(20.0, 1, 5)
+    assert limits.describe(desk.principal, desk.account, desk.key, 20.0).reset == 60.0
+
+
+def test_exact_settlement_does_not_put_off_when_all_is_back() -> None:
+    """It is no new entry in the window."""
+    desk = Desk(who())
+    grant = desk.grant(100)
+    desk.now = 15.0
+    desk.settle(grant, 100)
+    assert limits.describe(desk.principal, desk.account, None, 15.0).reset == 45.0
 
 
 def test_what_is_left_is_never_below_zero() -> None:

@@ -109,8 +109,9 @@ def test_prompt_is_estimated_above_our_own_count(text: str) -> None:
 @given(_TEXT)
 def test_text_is_estimated_by_its_bytes(text: str) -> None:
     """A token for every three bytes of the messages' JSON, and eight: no text is tokenised before it is admitted."""
-    request = read(messages=[{"role": "user", "content": text}, {"role": "assistant", "content": text}])
-    assert estimate_prompt(request) == 8 + len(bytes(request.fields["messages"])) // 3
+    for content in (text, f'{text} says "hello" ' * 100):
+        request = read(messages=[{"role": "user", "content": content}, {"role": "assistant", "content": content}])
+        assert estimate_prompt(request) == 8 + len(bytes(request.fields["messages"])) // 3
 
 
 @given(_TEXT, _TEXT)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from techstone.core import tokens
 from techstone.core.tally import Tally, read_usage
+from techstone.wire.usage import Usage
 
 GOOD = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
 
@@ -88,3 +89,24 @@ def test_much_text_is_counted_on_the_way() -> None:
         tally.take_escaped(piece)
     assert sum(map(len, tally._pieces)) < len(piece) * 200
     assert tally.counted().completion_tokens == tokens.count(piece.decode() * 200)
+
+
+def test_no_tokens_at_all_are_no_count_of_a_text() -> None:
+    """An upstream that sends text and says 0 does not count: then we do; without a text 0 is the truth."""
+    tally = Tally(lambda: 7)
+    tally.usage = Usage(0, 0, 0)
+    assert tally.settled() == Usage(0, 0, 0)
+    tally.take("two words", 0, "content")
+    assert tally.settled() == Usage(7, 2, 9)
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        b'"prompt_tokens_details":{"cached_tokens":-1}',
+        b'"completion_tokens_details":{"reasoning_tokens":1000000000000}',
+    ],
+)
+def test_details_beyond_belief_make_the_usage_absurd(details: bytes) -> None:
+    """They are priced by themselves, so that a negative one would be money."""
+    assert read_usage(b'{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3,%b}' % details) is None

@@ -111,6 +111,9 @@ class HttpAnswer:
         if self.problem is None and self.received > limit:
             self.problem = UpstreamProblem("too_large", f"an answer of more than {limit} bytes")
         if self.problem is not None:
+            # Raised, the problem holds this frame and so this answer, which holds the problem: until the next garbage
+            # collection all would stay.
+            self.buffer.clear()
             raise self.problem
         return self.take()
 

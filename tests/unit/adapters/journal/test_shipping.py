@@ -349,20 +349,20 @@ async def test_finish_is_one_try(open_writer: Open, clock: Clock, path: Path, co
 
 
 async def test_finish_lasts_a_second_at_most(open_writer: Open, clock: Clock, path: Path, control: Control) -> None:
-    """A control plane that hangs does not hold up the end of the process."""
+    """A control plane that hangs does not hold up the end of the process; nothing is left under way."""
     writer = open_writer()
-    control.script = [Failure(None, hangs=True)]
+    control.script = [Failure(None, hangs=True), Failure(None, hangs=True)]
     await _record(writer, 1)
-    writer.close()
     async with shipping(writer, clock, path) as ships:
-        ships.stop()
-        finishing = asyncio.create_task(ships.finish())
         await until(lambda: len(control.asked) == 1)
+        writer.close()
+        finishing = asyncio.create_task(ships.finish())
+        await until(lambda: len(control.asked) == 2 and control.given_up == 1)
         await clock.move(0.999)
         assert not finishing.done()
         await clock.move(0.001)
         await finishing
-        await until(lambda: control.given_up == 1)
+        await until(lambda: control.given_up == 2)
     assert control.booked == {}
 
 

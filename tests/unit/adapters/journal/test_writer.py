@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -135,6 +136,36 @@ async def test_full_disk_fails_who_waits(open_writer: Callable[..., JournalWrite
         await commit(writer, make_record(5))
     assert writer.written == 1
     assert writer.answers.find("a1", "i2", AT) is None
+
+
+async def test_what_gathered_behind_a_failed_group_fails_with_it(
+    open_writer: Callable[..., JournalWriter], clock: Clock, tmp_path: Path
+) -> None:
+    """It is not written, though the disk would take it: after a failed sync only a probe tells what the disk does."""
+
+    class Broken(HeldDisk):
+        failures = 1
+
+        def sync(self, number: int) -> None:
+            super().sync(number)
+            self.failures -= 1
+            if self.failures == 0:
+                raise OSError(errno.EIO, "Input/output error")
+
+    disk = Broken()
+    writer = open_writer(disk)
+    disk.hold()
+    waiting = [commit(writer, make_record(1))]
+    disk.await_sync()
+    waiting += [commit(writer, make_record(number)) for number in (2, 3)]
+    disk.release()
+    for outcome in await asyncio.gather(*waiting, return_exceptions=True):
+        assert isinstance(outcome, SettlementFailed)
+    assert disk.asked == ["write", "sync"]
+    await clock.move(PROBE)
+    await until(lambda: writer.problem is None)
+    await commit(writer, make_record(4))
+    assert name(read_back(tmp_path)) == ["r4"]
 
 
 async def test_nothing_is_committed_until_a_probe_succeeded(
