@@ -79,16 +79,20 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
 
 
 class Grant:
-    """What an admitted request holds, until it is settled."""
+    """What an admitted request holds, until it is settled: tokens at entries of the windows, which others may share.
 
-    __slots__ = ("account", "claim", "entries", "key", "key_entries", "settled")
+    Its cost belongs to the period of its admission, as the ledger has it.
+    """
 
-    def __init__(self, claim: Claim, account: AccountBooks, key: KeyBooks) -> None:
+    __slots__ = ("account", "claim", "entries", "key", "key_entries", "period", "settled")
+
+    def __init__(self, claim: Claim, account: AccountBooks, key: KeyBooks, period: Period) -> None:
         self.claim = claim
         self.account = account
         self.key = key
-        self.entries: list[Entry] = []
-        self.key_entries: list[Entry] = []
+        self.period = period
+        self.entries: list[tuple[Entry, int]] = []
+        self.key_entries: list[tuple[Entry, int]] = []
         self.settled = False
 
 
@@ -122,7 +126,7 @@ def admit(claim: Claim, account: AccountBooks, key: KeyBooks, now: float, period
     if refusal is not None:
         return refusal
     principal, tokens = claim.principal, claim.tokens
-    grant = Grant(claim, account, key)
+    grant = Grant(claim, account, key, period)
     _take_tokens(grant, now, 1, tokens)
     account.leases.take(claim.request, now)
     if principal.key_limited:
@@ -169,31 +173,36 @@ def _refuse_money(
     nano: int, principal: Principal, account: AccountBooks, key: KeyBooks, period: Period
 ) -> Refusal | None:
     """Refuse what credit or a cap does not cover; waiting for it is not promised."""
+    for left, axis, scope, limit in _room(principal, account, key, period):
+        if left < nano:
+            return Refusal(axis, scope, limit, nano, None)
+    return None
+
+
+def _room(
+    principal: Principal, account: AccountBooks, key: KeyBooks, period: Period
+) -> Iterator[tuple[int, Axis, Scope, int]]:
+    """Yield what each bound to the money leaves, and what is told of it: of credit that, of a cap the cap."""
     who, own = principal.account, principal.key
     if principal.plan.billing == "prepaid":
         left = who.granted - account.spent - account.held
-        if left < nano:
-            return Refusal("credit", "account", left, nano, None)
+        yield left, "credit", "account", max(0, left)
     if who.monthly_cap is not None:
         account.month.turn(period.month)
-        if account.month.room(who.monthly_cap) < nano:
-            return Refusal("monthly_cap", "account", who.monthly_cap, nano, None)
+        yield account.month.room(who.monthly_cap), "monthly_cap", "account", who.monthly_cap
     if own.daily_cap is not None:
         key.day.turn(period.day)
-        if key.day.room(own.daily_cap) < nano:
-            return Refusal("daily_cap", "key", own.daily_cap, nano, None)
+        yield key.day.room(own.daily_cap), "daily_cap", "key", own.daily_cap
     if own.monthly_cap is not None:
         key.month.turn(period.month)
-        if key.month.room(own.monthly_cap) < nano:
-            return Refusal("monthly_cap", "key", own.monthly_cap, nano, None)
-    return None
+        yield key.month.room(own.monthly_cap), "monthly_cap", "key", own.monthly_cap
 
 
 def _take_tokens(grant: Grant, now: float, requests: int, tokens: int) -> None:
     principal = grant.claim.principal
-    grant.entries.append(grant.account.window.add(now, requests, tokens, principal.limits.rpm))
+    grant.entries.append((grant.account.window.add(now, requests, tokens, principal.limits.rpm), tokens))
     if principal.key_limited:
-        grant.key_entries.append(grant.key.window.add(now, requests, tokens, principal.key.rpm or 0))
+        grant.key_entries.append((grant.key.window.add(now, requests, tokens, principal.key.rpm or 0), tokens))
 
 
 def _hold(grant: Grant, nano: int) -> None:
@@ -204,46 +213,57 @@ def _hold(grant: Grant, nano: int) -> None:
 
 
 def top_up(grant: Grant, tokens: int, nano: int, now: float, period: Period) -> Refusal | None:
-    """Reserve and hold more for a request that runs, or say why not; all or nothing again."""
+    """Reserve and hold more for a request that runs, or say why not; all or nothing again. One that is over takes none."""
+    if grant.settled:
+        return None
     claim = grant.claim
     principal = claim.principal
-    window, limits = grant.account.window, principal.limits
-    window.expire(now)
-    if window.tokens + tokens > limits.tpm:
-        return Refusal("tokens", "account", limits.tpm, tokens, window.wait_for_tokens(now, limits.tpm, tokens))
-    if principal.key_limited and principal.key.tpm is not None:
-        grant.key.window.expire(now)
-        if grant.key.window.tokens + tokens > principal.key.tpm:
-            wait = grant.key.window.wait_for_tokens(now, principal.key.tpm, tokens)
-            return Refusal("tokens", "key", principal.key.tpm, tokens, wait)
+    if tokens:
+        refusal = _refuse_tokens(grant, tokens, now)
+        if refusal is not None:
+            return refusal
     if nano:
         refusal = _refuse_money(nano, principal, grant.account, grant.key, period)
         if refusal is not None:
             return refusal
         _hold(grant, nano)
-    _take_tokens(grant, now, 0, tokens)
-    claim.tokens += tokens
-    claim.nano += nano
+        claim.nano += nano
+    if tokens:
+        _take_tokens(grant, now, 0, tokens)
+        claim.tokens += tokens
     return None
 
 
-def cover(grant: Grant, cost: int) -> int:
-    """Return what of a cost may be charged, and hold it: a prepaid account never goes below zero.
-
-    An upstream may count more than was held (hidden reasoning, another tokenizer); what credit does not cover is ours
-    to bear.
-    """
+def _refuse_tokens(grant: Grant, tokens: int, now: float) -> Refusal | None:
+    """Refuse what does not fit beside all that the windows have, too much of an earlier answer included."""
     principal = grant.claim.principal
+    window, limit = grant.account.window, principal.limits.tpm
+    window.expire(now)
+    if window.tokens + tokens > limit:
+        return Refusal("tokens", "account", limit, tokens, window.wait_for_tokens(now, limit, tokens))
+    if principal.key_limited and principal.key.tpm is not None:
+        window, limit = grant.key.window, principal.key.tpm
+        window.expire(now)
+        if window.tokens + tokens > limit:
+            return Refusal("tokens", "key", limit, tokens, window.wait_for_tokens(now, limit, tokens))
+    return None
+
+
+def cover(grant: Grant, cost: int, period: Period) -> int:
+    """Return what of a cost may be charged, and hold it: no credit goes below zero, no cap is passed.
+
+    An upstream may count more than was held (hidden reasoning, another tokenizer); what credit and caps do not cover
+    is ours to bear.
+    """
     excess = cost - grant.claim.nano
-    if excess <= 0:
+    if excess <= 0 or grant.settled:
         return cost
-    if principal.plan.billing == "prepaid":
-        left = principal.account.granted - grant.account.spent - grant.account.held
-        excess = min(excess, max(0, left))
-        cost = grant.claim.nano + excess
+    excess = max(
+        0, min([excess, *(left for left, *_ in _room(grant.claim.principal, grant.account, grant.key, period))])
+    )
     _hold(grant, excess)
     grant.claim.nano += excess
-    return cost
+    return grant.claim.nano
 
 
 def settle(grant: Grant, tokens: int, cost: int, now: float, period: Period) -> None:
@@ -264,12 +284,13 @@ def settle(grant: Grant, tokens: int, cost: int, now: float, period: Period) -> 
         key.month.turn(period.month)
         account.held -= held
         account.spent += cost
-        account.month.settle(held, cost)
-        key.day.settle(held, cost)
-        key.month.settle(held, cost)
+        began = grant.period
+        account.month.settle(held, cost if began.month == account.month.period else 0)
+        key.day.settle(held, cost if began.day == key.day.period else 0)
+        key.month.settle(held, cost if began.month == key.month.period else 0)
 
 
-def _correct(window: Window, entries: list[Entry], change: int, now: float) -> None:
+def _correct(window: Window, entries: list[tuple[Entry, int]], change: int, now: float) -> None:
     """Lower the reservation to the true figure, the newest first; where more came than was reserved, count that too.
 
     More cannot be refused any more, but what follows must wait for it: the window tells the truth.
@@ -277,10 +298,10 @@ def _correct(window: Window, entries: list[Entry], change: int, now: float) -> N
     if change > 0:
         window.add(now, 0, change)
         return
-    for entry in reversed(entries):
+    for entry, taken in reversed(entries):
         if change == 0:
             return
-        lowered = max(change, -entry.tokens) if len(entries) > 1 else change
+        lowered = max(change, -taken)
         window.change(entry, lowered)
         change -= lowered
 

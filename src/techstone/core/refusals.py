@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from techstone.core.limits import Refusal
 
 _LIMITED = {
-    "requests": "{limit:,} requests per minute",
-    "tokens": "{limit:,} tokens per minute",
-    "concurrency": "{limit:,} concurrent requests",
+    "requests": "{limit:,} request{s} per minute",
+    "tokens": "{limit:,} token{s} per minute",
+    "concurrency": "{limit:,} concurrent request{s}",
 }
 _CAPPED = {"monthly_cap": "monthly spending cap", "daily_cap": "daily spending cap"}
 
@@ -31,7 +31,7 @@ def explain(refusal: Refusal) -> ApiError:
             f"The {_CAPPED[refusal.axis]} of your {refusal.scope} (${money.show(refusal.limit)}) does not cover this "
             f"request, for which up to ${money.show(refusal.needed)} must be held."
         )
-    named = _LIMITED[refusal.axis].format(limit=refusal.limit)
+    named = _LIMITED[refusal.axis].format(limit=refusal.limit, s="" if refusal.limit == 1 else "s")
     if refusal.wait is None:
         error = RateLimited(
             f"This request may take {refusal.needed:,} tokens, more than the limit of your {refusal.scope} "

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 # The output of a model that does not say how much it can: what OpenAI's first chat models could.
 DEFAULT_OUTPUT = 4096
 STEP = 1024
-# A request that names no limit may take this part of the plan's tokens, so that a handful fits beside each other.
+# A request that names no limit may take this part of what its prompt leaves of the plan's tokens, so that a handful
+# fits beside each other.
 _SHARE = 4
 _LEAST = 256
 # A byte-pair token is rarely shorter than three bytes of JSON, in any alphabet; the rest frames the messages.
@@ -30,6 +31,7 @@ _FRAME = 8
 # OpenAI's 4o family takes at most this for an image in high detail (4 tiles of 170, and 85, in 2 passes).
 _IMAGE = 1105
 _MEDIA = (b'"image_url"', b'"input_audio"', b'"file"')
+_MEDIA_TYPES = frozenset(("image_url", "input_audio", "file"))
 _COUNTED = frozenset(("tools", "functions", "response_format"))
 
 
@@ -60,7 +62,10 @@ def reserve(request: ChatRequest, model: Model, price: Price, limits: Limits) ->
         output, enforced = model.max_output_tokens, False
     else:
         longest = model.max_output_tokens or DEFAULT_OUTPUT
-        output = max(_LEAST, min(longest, (limits.tpm // _SHARE - prompt) // request.n))
+        if model.max_output_tokens is None and model.context_window is not None:
+            longest = min(longest, max(_LEAST, model.context_window - prompt))
+        share = (limits.tpm - prompt) // _SHARE // request.n
+        output = min(longest, max(_LEAST, share))
         enforced = output != model.max_output_tokens
     everything = output * request.n if output is not None else None
     step = STEP * request.n
@@ -86,25 +91,21 @@ def estimate_prompt(request: ChatRequest) -> int:
     messages = bytes(fields["messages"])
     size = len(messages)
     media = 0
-    if size > _IMAGE and any(kind in messages for kind in _MEDIA):
-        size, media = _measure_parts(request)
+    if any(kind in messages for kind in _MEDIA):
+        media, payload = _measure_media(request)
+        size -= payload
     if not _COUNTED.isdisjoint(fields):
         size += sum(len(bytes(fields[name])) for name in _COUNTED.intersection(fields))
     return _FRAME + size // _BYTES_PER_TOKEN + media * _IMAGE
 
 
-def _measure_parts(request: ChatRequest) -> tuple[int, int]:
-    """Return the bytes of text, and how many parts are media (which may be megabytes of base64)."""
-    size = media = 0
+def _measure_media(request: ChatRequest) -> tuple[int, int]:
+    """Return how many parts are media, and the bytes of what they hold: a URL, or megabytes of base64."""
+    count = size = 0
     for message in request.messages:
-        content = message.content
-        size += 32
-        if isinstance(content, str):
-            size += len(content.encode())
-        elif content is not None:
-            for part in content:
-                if part.text is not None:
-                    size += len(part.text.encode())
-                else:
-                    media += 1
-    return size, media
+        for part in message.content if isinstance(message.content, list) else ():
+            if part.type in _MEDIA_TYPES:
+                count += 1
+                held = part.input_audio or part.file or {}
+                size += sum(map(len, held.values())) + (len(part.image_url.url) if part.image_url is not None else 0)
+    return count, size

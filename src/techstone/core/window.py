@@ -76,7 +76,7 @@ class Window:
         for entry in self._entries:
             excess -= entry.requests
             if excess <= 0:
-                return entry.at + SECONDS - now
+                return min(SECONDS, entry.at + SECONDS - now)  # rounding may say more at the very moment of it
         return SECONDS  # a limit below one: nothing is ever admitted
 
     def wait_for_tokens(self, now: float, limit: int, tokens: int) -> float | None:
@@ -89,7 +89,7 @@ class Window:
         for entry in self._entries:
             excess -= entry.tokens
             if excess <= 0:
-                return entry.at + SECONDS - now
+                return min(SECONDS, entry.at + SECONDS - now)
         return None
 
     def reset(self, now: float) -> float:

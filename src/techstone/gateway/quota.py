@@ -74,7 +74,9 @@ class Quota:
         seconds = math.ceil(wait)
         exchange.limits = _STRANGER % (0, seconds)
         return RateLimited(
-            f"Too many attempts with invalid API keys from your address. Please retry after {seconds} seconds.", wait
+            "Too many attempts with invalid API keys from your address. Please retry after "
+            f"{seconds} second{'' if seconds == 1 else 's'}.",
+            wait,
         )
 
     def flood(self, exchange: Exchange, principal: Principal) -> RateLimited | None:

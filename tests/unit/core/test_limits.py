@@ -294,7 +294,7 @@ def test_prepaid_account_never_goes_below_zero(steps: list[tuple[str, int, int]]
             desk.top_up(running[place % len(running)], 1, nano)
         elif running:
             grant = running.pop(place % len(running))
-            cost = limits.cover(grant, nano)
+            cost = limits.cover(grant, nano, desk.period)
             assert cost <= nano
             desk.settle(grant, 1, cost)
             spent += cost
@@ -354,9 +354,9 @@ def test_cost_is_covered_as_far_as_credit_goes(plan: Plan, cost: int, covered: i
     desk = Desk(who(plan, {"granted": 110}))
     desk.settle(desk.grant(1, 10), 1, 10)
     grant, _ = desk.grant(1, 50), desk.grant(1, 30)
-    assert limits.cover(grant, cost) == covered
+    assert limits.cover(grant, cost, desk.period) == covered
     assert desk.account.held == 30 + max(50, covered)
-    assert limits.cover(grant, cost) == covered, "asked again it is the same"
+    assert limits.cover(grant, cost, desk.period) == covered, "asked again it is the same"
     desk.settle(grant, 1, covered)
     assert desk.figures()[:2] == [10 + covered, 30]
 
@@ -383,14 +383,15 @@ def test_caps_begin_anew_with_their_period() -> None:
     desk.grant(1, 100)
 
 
-def test_cost_is_booked_in_the_period_in_which_a_request_ends() -> None:
-    """Begun before midnight of the month's last day: it counts against the caps of the new day and month."""
+def test_cost_is_booked_in_the_period_in_which_a_request_began() -> None:
+    """As the ledger has it: one from before midnight of the month's last day leaves the caps of the new ones whole."""
     desk = Desk(who(_POSTPAID))
     desk.settle(desk.grant(1, 40), 1, 40)
     late = desk.grant(1, 90)
     desk.period = Period(20_001, 24_001)
     desk.settle(late, 1, 80)
-    assert desk.figures()[8:] == [80, 0] * 3
+    assert desk.figures()[8:] == [0, 0] * 3
+    assert desk.figures()[:2] == [120, 0]
 
 
 def test_client_is_told_the_tighter_of_account_and_key() -> None:
@@ -428,3 +429,47 @@ def test_what_is_left_is_never_below_zero() -> None:
     desk = Desk(who(msgspec.structs.replace(_PLAN, rpm=1)))
     desk.settle(desk.grant(500), 1500)
     assert limits.describe(desk.principal, desk.account, desk.key, 0.0) == limits.Standing(1, 0, 1000, 0, 60.0)
+
+
+def test_settlement_gives_back_its_own_tokens_only() -> None:
+    """Above 5,000 requests a minute entries are shared: another request's 500 stay counted for their 60 s."""
+    desk = Desk(who(Plan("e", 10_000, 20_000_000, 500, "postpaid")))
+    first = desk.grant(100)
+    desk.now = 10.0
+    other = desk.grant(500)
+    desk.now = 10.005
+    assert desk.top_up(first, 1000) is None
+    desk.now = 11.0
+    desk.settle(first)
+    assert desk.account.window.tokens == 500
+    desk.settle(other)
+    assert desk.account.window.tokens == 0
+
+
+def test_stream_whose_tokens_are_reserved_is_not_refused_tokens() -> None:
+    """Another answer took more than it had reserved; one that tops up money only asks for no token."""
+    desk = Desk(who(Plan("p", 60, 100, 5, "prepaid"), {"granted": 1000}))
+    stream, other = desk.grant(50, 1), desk.grant(50, 1)
+    desk.settle(other, 51, 1)
+    assert desk.top_up(stream, 0, 5) is None
+    assert desk.top_up(stream, 1, 0) is not None
+
+
+def test_cost_beyond_the_hold_passes_no_cap() -> None:
+    """An upstream that counts more than was held: what a cap does not cover is ours to bear."""
+    desk = Desk(who(_POSTPAID, {"monthly_cap": 150}, daily_cap=100))
+    grant = desk.grant(1, 60)
+    assert limits.cover(grant, 120, desk.period) == 100
+    desk.settle(grant, 1, 100)
+    assert desk.refusal(1, 1).axis == "daily_cap"
+
+
+def test_request_that_is_over_takes_nothing_more() -> None:
+    """A late chunk asks for room: nothing is held that nobody would give back."""
+    desk = Desk(who(_PLAN, {"granted": 1000}))
+    grant = desk.grant(10, 10)
+    desk.settle(grant, 10, 10)
+    before = desk.figures()
+    assert desk.top_up(grant, 10, 10) is None
+    assert limits.cover(grant, 99, desk.period) == 99
+    assert desk.figures() == before

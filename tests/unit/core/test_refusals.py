@@ -78,3 +78,9 @@ def test_cap_is_named_with_whose_it_is(axis: Axis, scope: Scope, named: str) -> 
     assert isinstance(error, QuotaExceeded)
     assert error.code == "insufficient_quota"
     assert error.message == f"The {named} does not cover this request, for which up to $2.00 must be held."
+
+
+def test_limit_of_one_is_singular() -> None:
+    """One request, one token, one at a time."""
+    assert "1 request per minute" in explain(Refusal("requests", "key", 1, 1, 5.0)).message
+    assert "1 concurrent request." in explain(Refusal("concurrency", "key", 1, 1, 1.0)).message

@@ -173,7 +173,7 @@ class MemoryLimits:
 
     def cover(self, grant: Grant, cost: int) -> int:
         """Return what of a cost can be charged, and hold it."""
-        return limits.cover(grant, cost)
+        return limits.cover(grant, cost, self._now_period())
 
     def settle(self, grant: Grant, tokens: int, cost: int) -> None:
         """Give back what was reserved and held, but what it came to."""
