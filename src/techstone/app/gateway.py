@@ -181,6 +181,7 @@ class Books:
     def _hear(self, view: View) -> None:
         """Anchor the limits, and only then ship: what the ledger had before is what the last life left."""
         self.limits.anchor(view, self.writer.journal)
+        self.writer.shipped(view.snapshot.applied.get(self.writer.journal, 0))
         if self._shipping is None and self._upstreams is not None:
             self._shipping = Shipping(self.writer, self._upstreams, self._socket, time.time)
             self._shipping.start()
@@ -204,6 +205,7 @@ class Books:
 
     def _sweep(self) -> None:
         self._timer = self._loop.call_later(self.limits.sweep(), self._sweep)
+        self.writer.answers.retire(int(time.time() * 1000))
 
     async def close(self) -> None:
         """Write what waits, ship it while the control plane is still there, and let go."""

@@ -213,7 +213,7 @@ def _hold(grant: Grant, nano: int) -> None:
 
 
 def top_up(grant: Grant, tokens: int, nano: int, now: float, period: Period) -> Refusal | None:
-    """Reserve and hold more for a request that runs, or say why not; all or nothing again. One that is over gets none."""
+    """Reserve and hold more for a request that runs, or say why not: all or nothing. One that is over gets none."""
     if grant.settled:
         return None
     claim = grant.claim

@@ -61,7 +61,7 @@ class Idempotency:
             raise IdempotencyKeyInvalid(_LONGEST_KEY)
         key = raw.decode()
         digest = hashlib.sha256(exchange.body).digest()
-        running = self._running.get((account, key))
+        running = self._running.get((account, key)) or self._answers.coming(account, key)
         if running is not None:
             raise IdempotencyConflict if running == digest else IdempotencyMismatch
         found = self._answers.find(account, key, now)

@@ -174,6 +174,9 @@ class Answers(Protocol):
     def find(self, account: str, key: str, now: int) -> Remembered | None:
         """Return what is known of the answer under a key; `now` is in unix milliseconds."""
 
+    def coming(self, account: str, key: str) -> bytes | None:
+        """Return the digest of the body whose answer is being stored under a key, also where its client hung up."""
+
     def load(self, found: Remembered) -> StoredAnswer | None:
         """Return the answer; None if it is gone after all."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 KEPT_MILLISECONDS = 86_400_000
 TOTAL_BYTES = 1024 * 1024 * 1024
 _FILE_BYTES = 16 * 1024 * 1024
+# A file is full after so long, too: else a few answers a day would stay on the disk for as long as it takes to fill it.
+_FILE_MILLISECONDS = 3_600_000
 # What is known of each takes 0.4 KB of memory.
 _MOST = 200_000
 _NAME = re.compile(r"answers-([0-9]{16})\.log")
@@ -51,6 +54,7 @@ class File(msgspec.Struct):
     path: Path
     base: int
     size: int = 0
+    oldest: int = 0
     newest: int = 0
 
 
@@ -80,7 +84,9 @@ class Answers:
         self._total = total
         self._file_bytes = file_bytes
         self._files: list[File] = []
-        self._index: dict[tuple[str, str], _Entry] = {}
+        # A plain dict walks over all that it forgot before, to find its first: a second for 500,000 answers at a start.
+        self._index: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
+        self._coming: dict[tuple[str, str], bytes] = {}
         self._number = -1
         self._unsynced = False
         self._suspect = False
@@ -89,14 +95,26 @@ class Answers:
         """Read the folder back; return the settlements that the journal, whose next number is given, may lack."""
         found = [match for name in self._disk.names(self._folder) if (match := _NAME.fullmatch(name))]
         lost: list[tuple[int, UsageRecord]] = []
-        for place, match in enumerate(found):
+        places: list[list[Place]] = []
+        following: int | None = None
+        known = 0
+        for match in reversed(found):  # the newest first: what is beyond the most that are known is not read at all
             file = File(self._folder / match[0], int(match[1]))
-            ends = int(found[place + 1][1]) - file.base if place + 1 < len(found) else None
+            self._files.append(file)
+            ends = None if following is None else following - file.base
+            following = file.base
+            if known >= _MOST:
+                file.size = ends or 0
+                continue
+            places.append([])
             for kept, start, end in self._read(file, ends):
-                self._remember(Place(kept.answer, file, start, end))
+                places[-1].append(Place(kept.answer, file, start, end))
                 if kept.number >= expected:
                     lost.append((kept.number, RECORD.decode(kept.record)))
-            self._files.append(file)
+            known += len(places[-1])
+        self._files.reverse()
+        for place in (place for of_file in reversed(places) for place in of_file):
+            self._remember(place)
         return [record for _, record in sorted(lost, key=lambda entry: entry[0])]
 
     def _read(self, file: File, ends: int | None) -> Iterator[tuple[Kept, int, int]]:
@@ -110,6 +128,7 @@ class Answers:
             except msgspec.MsgspecError:
                 break  # of another version: to answer anew is all that a client would notice
             yield kept, file.size, end
+            file.oldest = file.oldest or kept.answer.at
             file.size, file.newest = end, kept.answer.at
         if ends is None:
             number = self._disk.open(file.path)
@@ -127,7 +146,7 @@ class Answers:
             answer.digest, answer.request_id, answer.at, not answer.payload, place.file, place.start, place.end
         )
         if len(self._index) > _MOST:
-            del self._index[next(iter(self._index))]
+            self._index.popitem(last=False)
 
     def find(self, account: str, key: str, now: int) -> Remembered | None:
         """Return what is known of the answer under a key; `now` is in unix milliseconds."""
@@ -135,6 +154,18 @@ class Answers:
         if entry is None or entry.at < now - KEPT_MILLISECONDS:
             return None
         return entry
+
+    def coming(self, account: str, key: str) -> bytes | None:
+        """Return the digest of the answer that is being written under a key, whoever still waits for it."""
+        return self._coming.get((account, key))
+
+    def expect(self, answer: StoredAnswer) -> None:
+        """Hear that an answer is about to be written."""
+        self._coming[answer.account, answer.key] = answer.digest
+
+    def dismiss(self, answer: StoredAnswer) -> None:
+        """Hear that it was written, or will not be."""
+        self._coming.pop((answer.account, answer.key), None)
 
     def load(self, found: Remembered) -> StoredAnswer | None:
         """Return the answer; None if its file is gone."""
@@ -150,7 +181,7 @@ class Answers:
 
     def write(self, answers: list[tuple[int, bytes, StoredAnswer]]) -> list[Place]:
         """Write and sync answers with their settlements; return where each lies. Raise OSError."""
-        if self._number < 0 or self._files[-1].size >= self._file_bytes:
+        if self._number < 0 or self._is_full(self._files[-1], answers[0][2].at):
             self._open_next()
         file = self._files[-1]
         places: list[Place] = []
@@ -167,9 +198,13 @@ class Answers:
         self._suspect = False
         return places
 
+    def _is_full(self, file: File, at: int) -> bool:
+        return file.size >= self._file_bytes or bool(file.oldest and at - file.oldest > _FILE_MILLISECONDS)
+
     def settle(self, places: list[Place]) -> None:
         """Hear that what was written has its settlement in the journal."""
         file = places[-1].file
+        file.oldest = file.oldest or places[0].answer.at
         file.size, file.newest = places[-1].end, places[-1].answer.at
         self._unsynced = False
 
@@ -217,12 +252,14 @@ class Answers:
 
     def retire(self, now: int) -> None:
         """Delete files whose answers are all too old, and the oldest while all take too much."""
+        index = self._index
         files = self._files
         while len(files) > 1 and (
             files[0].newest < now - KEPT_MILLISECONDS or sum(file.size for file in files) > self._total
         ):
             file = files.pop(0)
-            self._index = {name: entry for name, entry in self._index.items() if entry.file is not file}
+            while index and next(iter(index.values())).file is file:  # the oldest are first
+                index.popitem(last=False)
             with contextlib.suppress(OSError):  # it is tried again at the next start
                 self._disk.remove(file.path)
 

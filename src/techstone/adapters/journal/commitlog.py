@@ -130,9 +130,10 @@ class CommitLog:
         except OSError:
             self._disk.close(number)
             raise
-        if self._number >= 0:
-            self._disk.close(self._number)
-        self._number = number
+        old, self._number = self._number, number
+        if old >= 0:
+            with contextlib.suppress(OSError):
+                self._disk.close(old)
         if last is None or last.size:
             self.segments.append(segment)
 
@@ -144,12 +145,17 @@ class CommitLog:
     def retire(self, applied: int, before: int) -> None:
         """Delete such segments.
 
-        One at a time, oldest first, each for good: should one come back, then there is no gap behind it.
+        One at a time, oldest first, each for good: should one come back, then there is no gap behind it. One that
+        cannot be deleted stays, and so do all after it, until the next time.
         """
         while self.has_retired(applied, before):
-            with contextlib.suppress(OSError):  # it is read once more at the next start
+            try:
                 self._disk.remove(self.segments[0].path)
                 self._disk.sync_folder(self._folder)
+            except FileNotFoundError:
+                pass  # deleted before, and only the folder was not synced
+            except OSError:
+                return
             del self.segments[0]
 
     def close(self) -> None:

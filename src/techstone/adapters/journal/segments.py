@@ -137,6 +137,15 @@ def _read(recovered: Recovered, path: Path, first: int, following: int | None) -
     recovered.segments.append(segment)
 
 
+def _keep_torn(recovered: Recovered, segment: Segment, length: int) -> None:
+    """Keep what is cut off beside it, for a person to look at: most likely an unfinished group, at worst a bad disk."""
+    kept = recovered.disk.create(segment.path.with_suffix(".torn"))
+    try:
+        recovered.disk.write(kept, recovered.disk.read_part(segment.path, segment.size, length), 0)
+    finally:
+        recovered.disk.close(kept)
+
+
 def _make_last(recovered: Recovered, segment: Segment, length: int) -> None:
     """Cut the torn tail off, and sync.
 
@@ -147,6 +156,7 @@ def _make_last(recovered: Recovered, segment: Segment, length: int) -> None:
     try:
         if segment.size < length:
             recovered.torn = length - segment.size
+            _keep_torn(recovered, segment, length)
             recovered.disk.truncate(number, segment.size)
         recovered.disk.sync(number)
     finally:

@@ -53,6 +53,7 @@ class Shipping:
         self.problem: str | None = None
         self.applied = 0
         self._running = Trampoline(self._run(), self._ended)
+        self._again: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Begin."""
@@ -60,6 +61,8 @@ class Shipping:
 
     def stop(self) -> None:
         """End; what is not shipped waits for the next start."""
+        if self._again is not None:
+            self._again.cancel()
         self._running.cancel()
 
     async def finish(self) -> None:
@@ -78,7 +81,7 @@ class Shipping:
         # Nothing in here may fail but in ways that are handled; if it does, say so and begin anew.
         self.problem = f"shipping failed: {error!r}"
         self._running = Trampoline(self._run(), self._ended)
-        self._loop.call_later(_AGAIN_SECONDS[-1], self._running.advance)
+        self._again = self._loop.call_later(_AGAIN_SECONDS[-1], self._running.advance)
 
     async def _run(self) -> None:
         failures = 0
@@ -96,7 +99,6 @@ class Shipping:
                 continue
             now = int(self._wall_clock() * 1000)
             await self._writer.retire(self.applied, now - _KEPT_MILLISECONDS)
-            self._writer.answers.retire(now)
             if self._writer.spooled < _LARGEST:
                 await asyncio.sleep(_PACE_SECONDS)
 

@@ -31,13 +31,16 @@ if TYPE_CHECKING:
     from techstone.adapters.journal.answers import Place
     from techstone.adapters.journal.segments import Batch, Recovered, Segment
 
-# So much may wait for the control plane (some minutes of a busy day); then nothing new is admitted.
+# So much may wait for the control plane, some 400,000 records (an hour at 100 a second); then nothing new is admitted.
 SPOOL_BYTES = 64 * 1024 * 1024
 _RESUMED = 0.9
 _PROBE_SECONDS = 0.5
 # Groups that follow each other are shipped as one batch up to this size: a batch takes 0.1 KB of memory.
 _BATCH_BYTES = 64 * 1024
 _CLOSE_SECONDS = 5.0
+# A group takes a millisecond; a disk that has not answered after two looks does not.
+_WATCH_SECONDS = 1.0
+_PATIENCE = 2
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -53,15 +56,17 @@ _DEFAULTS = Options()
 
 
 class Commit(Signal):
-    """Somebody waits for his record to be durable."""
+    """Somebody waits for his record to be durable, or has hung up meanwhile: then it must not be lost, either."""
 
-    __slots__ = ("failed",)
+    __slots__ = ("abandoned", "failed", "record")
 
-    def __init__(self) -> None:
+    def __init__(self, record: UsageRecord) -> None:
         # Not by way of `super()`, which costs 0.1 µs: this runs once a request.
         self.come = False
         self._waiter = None
         self.failed = False
+        self.abandoned = False
+        self.record = record
 
 
 _Waiting = tuple[bytes, "Commit | None", "StoredAnswer | UsageRecord | None"]
@@ -94,6 +99,8 @@ class JournalWriter:
         self._queue: list[_Waiting] = []
         self._spool_full = False
         self._disk_problem: str | None = None
+        self._stuck = 0
+        self._ledger_problem: str | None = None
         self._closing = False
         self._busy = False
         self._handed: list[_Waiting] | None = None
@@ -104,6 +111,8 @@ class JournalWriter:
         self._thread.start()
         for record in self.lost:
             self.append(record)
+        self._watching = loop.call_later(_WATCH_SECONDS, self._watch)
+        self._weigh()
 
     @property
     def segments(self) -> list[Segment]:
@@ -128,11 +137,15 @@ class JournalWriter:
         """Record, and return once it is durable; raise SettlementFailed."""
         if self._disk_problem is not None or self._closing:
             raise SettlementFailed(self._disk_problem or "the journal is closed")
-        if self._open:
-            self._open.pop(record.id, None)
-        waiting = Commit()
+        waiting = Commit(record)
+        if answer is not None:
+            self.answers.expect(answer)
         self._put((frames.frame(encode(record)), waiting, answer))
-        await waiting
+        try:
+            await waiting
+        except BaseException:
+            waiting.abandoned = True
+            raise
         if waiting.failed:
             raise SettlementFailed(self._disk_problem or "the journal failed")
 
@@ -155,19 +168,41 @@ class JournalWriter:
 
     def _take(self, outcome: _Outcome) -> None:
         group, written, problem = outcome
-        # Those who are woken may record more: that gathers for the next group.
-        if problem is not None:
-            self._fail(group, problem)
-        elif written is None:
-            self._resume()
-        else:
-            self._keep(*written)
-            for _, waiting, _ in group:
-                if waiting is not None:
-                    waiting.give()
-        self._busy = False
-        if self._queue:
-            self._hand_over()
+        if self._stuck:
+            self._stuck = 0
+            self._judge()
+        try:
+            # Those who are woken may record more: that gathers for the next group.
+            if problem is not None:
+                self._fail(group, problem)
+            elif written is None:
+                self._resume()
+            else:
+                self._keep(*written)
+                self._tell(group)
+        finally:
+            self._busy = False
+            if self._queue:
+                self._hand_over()
+
+    def _tell(self, group: list[_Waiting]) -> None:
+        """Wake those whose records are durable."""
+        opened = self._open
+        for _, waiting, extra in group:
+            if waiting is not None:
+                if opened:
+                    opened.pop(waiting.record.id, None)
+                if extra is not None and isinstance(extra, StoredAnswer):
+                    self.answers.dismiss(extra)
+                waiting.give()
+
+    def _watch(self) -> None:
+        """Notice a disk that neither writes nor fails: what is admitted meanwhile could not be recorded."""
+        self._watching = self._loop.call_later(_WATCH_SECONDS, self._watch)
+        was = self._stuck
+        self._stuck = was + 1 if self._busy else 0
+        if (was >= _PATIENCE) != (self._stuck >= _PATIENCE):
+            self._judge()
 
     def _keep(self, batch: Batch, places: list[Place]) -> None:
         """Have a group that is durable shipped."""
@@ -184,6 +219,9 @@ class JournalWriter:
         last.sealed = last.end - last.start >= _BATCH_BYTES
         if self.arrived is not None and not self.arrived.done():
             self.arrived.set_result(None)
+        self._weigh()
+
+    def _weigh(self) -> None:
         if self.spooled > self._options.spool and not self._spool_full:
             self._spool_full = True
             self._judge()
@@ -197,7 +235,11 @@ class JournalWriter:
         if not self._closing:
             self._loop.call_later(_PROBE_SECONDS, self._probe)
         for _, waiting, extra in group:
+            if isinstance(extra, StoredAnswer):
+                self.answers.dismiss(extra)
             if waiting is not None:
+                if waiting.abandoned:
+                    self._owed[waiting.record.id] = waiting.record  # it was billed when its client hung up
                 waiting.failed = True
                 waiting.give()
             elif isinstance(extra, UsageRecord):
@@ -215,8 +257,10 @@ class JournalWriter:
             self.append(record)
 
     def _judge(self) -> None:
-        if self._disk_problem is not None:
-            self.problem = self._disk_problem
+        if self._disk_problem is not None or self._ledger_problem is not None:
+            self.problem = self._disk_problem or self._ledger_problem
+        elif self._stuck >= _PATIENCE:
+            self.problem = "the journal's disk does not answer"
         elif self._spool_full:
             self.problem = f"{self._options.spool:,} bytes of usage wait for the control plane"
         else:
@@ -235,7 +279,19 @@ class JournalWriter:
         return found
 
     def shipped(self, applied: int) -> None:
-        """Hear how far the control plane has come; let go of what it has."""
+        """Hear how far the control plane has come; let go of what it has.
+
+        It cannot have come further than what was ever written here: then a part of the journal is gone (restored from
+        an old copy, or damaged), and new records would get numbers that the ledger takes for booked.
+        """
+        last = self.segments[-1].last
+        if applied > last and self._ledger_problem is None:
+            self._ledger_problem = (
+                f"the ledger has {applied:,} records of the journal {self.journal}, which has only {last:,} itself: a "
+                "part of it is gone. Move its files away, so that a new journal begins"
+            )
+            self._judge()
+            return
         while self.unshipped and self.unshipped[0].last <= applied:
             batch = self.unshipped.popleft()
             self.spooled -= batch.end - batch.start
@@ -248,6 +304,8 @@ class JournalWriter:
 
         Those since the oldest running stream began are kept: its last checkpoint, by which a crash closes it, is there.
         """
+        if self._owed or self._disk_problem is not None:
+            return
         before = min(before, min(self._open.values(), default=before))
         if self._log.has_retired(applied, before):
             await self._loop.run_in_executor(None, self._log.retire, applied, before)
@@ -261,13 +319,24 @@ class JournalWriter:
         if self._closing:
             return
         self._closing = True
+        self._watching.cancel()
         with contextlib.suppress(queue.Empty):  # a disk that hangs: what it had not confirmed is confirmed to nobody
             while self._busy:
                 self._take(self._outcomes.get(timeout=_CLOSE_SECONDS))
             self._handed = None
             self._wake.release()
             self._thread.join(_CLOSE_SECONDS)
+            with contextlib.suppress(OSError):
+                self._write_owed()
             self._log.close()
+
+    def _write_owed(self) -> None:
+        """Try once more what a failing disk could not take; the thread is gone."""
+        if self._owed and not self._thread.is_alive():
+            self._log.mend()
+            batch, _ = self._log.write([frames.frame(encode(record)) for record in self._owed.values()])
+            self._keep(batch, [])
+            self._owed = {}
 
     # On the thread
 

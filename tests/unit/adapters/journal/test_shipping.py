@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 from journals import JOURNAL, Clock, commit, name_segment, read_back, until
-from usage import make_answer, make_record
+from usage import make_record
 
 from techstone.adapters.journal.disk import Disk
 from techstone.adapters.journal.shipping import Shipping
@@ -139,10 +139,6 @@ async def _until_applied(ships: Shipping, number: int) -> None:
 
 async def _until_told(ships: Shipping, problem: str) -> None:
     await until(lambda: problem in (ships.problem or ""))
-
-
-def _count_answers(folder: Path) -> int:
-    return len([*folder.glob("answers-*")])
 
 
 def _ids(*numbers: int) -> dict[int, str]:
@@ -450,20 +446,3 @@ async def test_what_is_applied_and_old_retires(
         await until(lambda: [segment.first for segment in writer.segments] == [3])
     assert not name_segment(tmp_path, 1).exists()
     assert control.booked == _ids(1, 2, 3)
-
-
-async def test_answers_that_are_too_old_go_when_usage_is_shipped(
-    open_writer: Open, clock: Clock, path: Path, control: Control, tmp_path: Path
-) -> None:
-    """By the file: each start begins a new one."""
-    for number in (1, 2):
-        writer = open_writer()
-        await commit(writer, make_record(number), make_answer(number))
-        writer.close()
-    writer = open_writer()
-    await clock.move(86_401)
-    assert _count_answers(tmp_path) == 2
-    async with shipping(writer, clock, path) as ships:
-        await _until_applied(ships, 2)
-        assert _count_answers(tmp_path) == 1
-    assert control.booked == _ids(1, 2)
