@@ -87,9 +87,9 @@ class HeldDisk(Disk):
         self._waits.clear()
         self._free.clear()
 
-    def await_sync(self) -> None:
+    async def await_sync(self) -> None:
         """Return once somebody waits for the release."""
-        assert self._waits.wait(5)
+        await until(self._waits.is_set)
 
     def release(self) -> None:
         self._free.set()

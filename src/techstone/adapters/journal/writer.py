@@ -103,6 +103,7 @@ class JournalWriter:
         self._ledger_problem: str | None = None
         self._closing = False
         self._busy = False
+        self._due: asyncio.Handle | None = None
         self._handed: list[_Waiting] | None = None
         self._wake = threading.Lock()
         self._wake.acquire()
@@ -152,11 +153,14 @@ class JournalWriter:
     def _put(self, waiting: _Waiting) -> None:
         self._queue.append(waiting)
         if not self._busy:
-            self._hand_over()
+            # At the end of this turn of the loop: what else comes in it goes along.
+            self._busy = True
+            self._due = self._loop.call_soon(self._hand_over)
 
     def _hand_over(self) -> None:
         """Give the thread what has gathered; an empty group is a probe."""
         self._busy = True
+        self._due = None
         self._handed = self._queue
         self._queue = []
         self._wake.release()
@@ -181,9 +185,11 @@ class JournalWriter:
                 self._keep(*written)
                 self._tell(group)
         finally:
-            self._busy = False
-            if self._queue:
+            self._busy = bool(self._queue)
+            if self._busy and self._closing:
                 self._hand_over()
+            elif self._busy:
+                self._due = self._loop.call_soon(self._hand_over)
 
     def _tell(self, group: list[_Waiting]) -> None:
         """Wake those whose records are durable."""
@@ -194,7 +200,13 @@ class JournalWriter:
                     opened.pop(waiting.record.id, None)
                 if extra is not None and isinstance(extra, StoredAnswer):
                     self.answers.dismiss(extra)
-                waiting.give()
+                self._wake_up(waiting)
+
+    def _wake_up(self, waiting: Commit) -> None:
+        try:
+            waiting.give()
+        except Exception as error:  # noqa: BLE001 - one who breaks as he is woken must not leave the others waiting
+            self._loop.call_exception_handler({"message": "a commit's waiter failed", "exception": error})
 
     def _watch(self) -> None:
         """Notice a disk that neither writes nor fails: what is admitted meanwhile could not be recorded."""
@@ -241,7 +253,7 @@ class JournalWriter:
                 if waiting.abandoned:
                     self._owed[waiting.record.id] = waiting.record  # it was billed when its client hung up
                 waiting.failed = True
-                waiting.give()
+                self._wake_up(waiting)
             elif isinstance(extra, UsageRecord):
                 self._owed[extra.id] = extra
 
@@ -320,6 +332,9 @@ class JournalWriter:
             return
         self._closing = True
         self._watching.cancel()
+        if self._due is not None:
+            self._due.cancel()
+            self._hand_over()
         with contextlib.suppress(queue.Empty):  # a disk that hangs: what it had not confirmed is confirmed to nobody
             while self._busy:
                 self._take(self._outcomes.get(timeout=_CLOSE_SECONDS))

@@ -62,7 +62,7 @@ async def test_disk_that_hangs_is_told_and_forgiven(open_writer: Open, clock: Cl
     writer = open_writer(disk)
     disk.hold()
     waiting = commit(writer, make_record(1))
-    disk.await_sync()
+    await disk.await_sync()
     told = []
     for _ in range(4):
         await clock.move(1.0)
@@ -127,7 +127,7 @@ async def test_key_of_who_hung_up_is_taken_until_its_answer_is_stored(open_write
 
     first = Trampoline(answer(), lambda _: None)
     first.advance()
-    disk.await_sync()
+    await disk.await_sync()
     first.cancel()
     with pytest.raises(IdempotencyConflict):
         keys.claim(exchange, "a1", AT)

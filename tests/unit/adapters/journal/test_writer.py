@@ -46,7 +46,7 @@ async def test_group_is_one_write_and_one_sync(open_writer: Callable[..., Journa
     writer = open_writer(disk)
     disk.hold()
     first = commit(writer, make_record(1))
-    disk.await_sync()
+    await disk.await_sync()
     disk.asked.clear()
     gathered = [commit(writer, make_record(number)) for number in range(2, 102)]
     writer.append(make_record(102))
@@ -63,7 +63,7 @@ async def test_group_with_answers_costs_one_sync_more(open_writer: Callable[...,
     writer = open_writer(disk)
     disk.hold()
     first = commit(writer, make_record(1))
-    disk.await_sync()
+    await disk.await_sync()
     disk.asked.clear()
     gathered = [commit(writer, make_record(number), make_answer(number)) for number in range(2, 12)]
     assert writer.answers.find("a1", "i2", AT) is None
@@ -79,7 +79,7 @@ async def test_commit_returns_only_after_the_sync(open_writer: Callable[..., Jou
     writer = open_writer(disk)
     disk.hold()
     committed = commit(writer, make_record(1))
-    disk.await_sync()
+    await disk.await_sync()
     for _ in range(100):
         await asyncio.sleep(0)
     assert not committed.done()
@@ -112,7 +112,7 @@ async def test_record_of_a_client_that_hung_up_is_written(
     disk.hold()
     gone = Trampoline(writer.commit(make_record(1)), _never)
     gone.advance()
-    disk.await_sync()
+    await disk.await_sync()
     also_gone = Trampoline(writer.commit(make_record(2)), _never)
     also_gone.advance()
     gone.cancel()
@@ -156,7 +156,7 @@ async def test_what_gathered_behind_a_failed_group_fails_with_it(
     writer = open_writer(disk)
     disk.hold()
     waiting = [commit(writer, make_record(1))]
-    disk.await_sync()
+    await disk.await_sync()
     waiting += [commit(writer, make_record(number)) for number in (2, 3)]
     disk.release()
     for outcome in await asyncio.gather(*waiting, return_exceptions=True):
@@ -411,7 +411,7 @@ async def test_disk_that_hangs_does_not_hold_up_the_close(
     writer = open_writer(disk)
     disk.hold()
     committed = commit(writer, make_record(1))
-    disk.await_sync()
+    await disk.await_sync()
     writer.close()
     assert not committed.done()
     disk.release()
@@ -426,7 +426,7 @@ def test_loop_that_is_gone_is_survived_by_the_thread(tmp_path: Path) -> None:
     writer = JournalWriter(loop, tmp_path, read_back(tmp_path, disk))
     disk.hold()
     writer.append(make_record(1))
-    disk.await_sync()
+    loop.run_until_complete(disk.await_sync())
     loop.close()
     disk.release()
     writer.close()
