@@ -67,7 +67,7 @@ def _read_call(found: re.Match[str], places: dict[Path, int]) -> Call | None:
             return Call("create", _read_path(found[4])) if "O_CREAT" in found[2] else None
         case "unlink" | "unlinkat":
             return Call("remove", _read_path(words[name == "unlinkat"].strip('"')))
-    path = _read_path(words[0].partition("<")[2].rstrip(">"))
+    path = _read_path(words[0].partition("<")[2].partition(">")[0])  # behind it may stand "(deleted)"
     match name:
         case "lseek":
             places[path] = result

@@ -58,6 +58,7 @@ STREAMS = 5000 if LONG else 200
 ENDS = 10_000 if LONG else 500
 WORKERS = 32
 KEYS = 50
+HUNG = 2000 if LONG else 100
 PAID = 37
 RPM = 40
 
@@ -555,6 +556,31 @@ async def _outlive(service: Service, raws: list[bytes], kill: int, after: float)
     await asyncio.to_thread(_strike, service, kill)
     first = await asking
     return list(zip(first, await _gather(_insist(service, raw) for raw in raws), strict=True))
+
+
+def test_key_is_billed_once_whose_client_hangs_up_as_the_answer_comes(service: Service) -> None:
+    """M-5: hung up around the moment of the settlement, and asked again at once: one answer, and one bill, a key."""
+    customer = _open_account(service, "many")
+    raws = [_name(f"hung-{number}", customer.key, stream=False, wait=0.02) for number in range(HUNG)]
+    waiting = iter(raws)
+    asked = asyncio.run(_gather(_hang_up(service, waiting) for _ in range(WORKERS // 2)))
+    bills, answers = _list_bills(service, customer), [answer for some in asked for answer in some]
+    replayed = sum("idempotent-replayed" in answer.headers for answer in answers)
+    figures = {"id": "M-5 hang-up", "keys": len(answers), "bills": len(bills), "settled before": replayed}
+    print(json.dumps(figures))
+    assert sorted(bill.request_id for bill in bills) == sorted(answer.headers["x-request-id"] for answer in answers)
+
+
+async def _hang_up(service: Service, raws: Iterator[bytes]) -> list[Answer]:
+    """Ask and hang up about when the answer is due, and ask again; return what came then."""
+    answers = []
+    for raw in raws:
+        async with _connect(service) as (_, writer):
+            writer.write(raw)
+            await asyncio.sleep(random.uniform(0.015, 0.04))
+            _reset(writer)
+        answers.append(await _insist(service, raw))
+    return answers
 
 
 @pytest.mark.parametrize("killed", [False, True])
