@@ -310,9 +310,8 @@ def test_running_stream_ends_whole_while_draining(tmp_path: Path) -> None:
 def test_second_signal_ends_at_once(tmp_path: Path) -> None:
     """A stalled stream would hold the drain; the second signal ends it with an error event within a second."""
     with serving(tmp_path, "[server]\ndrain = 20.0") as service, _streaming(service, 1900) as answer:
-        gateway = service.children()["gateway"]
-        os.kill(service.children()["engine"], signal.SIGSTOP)
-        engine = service.children()["engine"]
+        gateway, engine = (service.children()[name] for name in ("gateway", "engine"))
+        os.kill(engine, signal.SIGSTOP)
         assert service.process is not None
         service.process.terminate()
         time.sleep(0.3)
