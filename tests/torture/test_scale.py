@@ -269,7 +269,7 @@ async def _listen(path: Path, question: Question) -> list[tuple[str, Any]]:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Yield an installation that has the books; 6 GB of the long run are not left to pytest."""
+    """Yield an installation that has the books; the 4 GB of the long run are not left to pytest."""
     folder = tmp_path_factory.mktemp("scale")
     path = folder / _DATABASE
     path.parent.mkdir()
