@@ -95,7 +95,7 @@ class Answers:
         """Read the folder back; return the settlements that the journal, whose next number is given, may lack."""
         found = [match for name in self._disk.names(self._folder) if (match := _NAME.fullmatch(name))]
         lost: list[tuple[int, UsageRecord]] = []
-        places: list[list[Place]] = []
+        entries: list[list[tuple[tuple[str, str], _Entry]]] = []
         following: int | None = None
         known = 0
         for match in reversed(found):  # the newest first: what is beyond the most that are known is not read at all
@@ -106,15 +106,15 @@ class Answers:
             if known >= _MOST:
                 file.size = ends or 0
                 continue
-            places.append([])
+            entries.append([])
             for kept, start, end in self._read(file, ends):
-                places[-1].append(Place(kept.answer, file, start, end))
+                entries[-1].append(_index(Place(kept.answer, file, start, end)))
                 if kept.number >= expected:
                     lost.append((kept.number, RECORD.decode(kept.record)))
-            known += len(places[-1])
+            known += len(entries[-1])
         self._files.reverse()
-        for place in (place for of_file in reversed(places) for place in of_file):
-            self._remember(place)
+        for name, entry in (pair for of_file in reversed(entries) for pair in of_file):
+            self._remember(name, entry)
         return [record for _, record in sorted(lost, key=lambda entry: entry[0])]
 
     def _read(self, file: File, ends: int | None) -> Iterator[tuple[Kept, int, int]]:
@@ -138,13 +138,9 @@ class Answers:
             finally:
                 self._disk.close(number)
 
-    def _remember(self, place: Place) -> None:
-        answer = place.answer
-        name = (answer.account, answer.key)
+    def _remember(self, name: tuple[str, str], entry: _Entry) -> None:
         self._index.pop(name, None)  # the youngest is last
-        self._index[name] = _Entry(
-            answer.digest, answer.request_id, answer.at, not answer.payload, place.file, place.start, place.end
-        )
+        self._index[name] = entry
         if len(self._index) > _MOST:
             self._index.popitem(last=False)
 
@@ -248,7 +244,7 @@ class Answers:
     def add(self, places: list[Place]) -> None:
         """Know what was written; its settlement is durable."""
         for place in places:
-            self._remember(place)
+            self._remember(*_index(place))
 
     def retire(self, now: int) -> None:
         """Delete files whose answers are all too old, and the oldest while all take too much."""
@@ -268,3 +264,10 @@ class Answers:
         if self._number >= 0:
             self._disk.close(self._number)
             self._number = -1
+
+
+def _index(place: Place) -> tuple[tuple[str, str], _Entry]:
+    """Return what is known of an answer, by its account and key; never its bytes, which are on the disk."""
+    answer = place.answer
+    entry = _Entry(answer.digest, answer.request_id, answer.at, not answer.payload, place.file, place.start, place.end)
+    return (answer.account, answer.key), entry

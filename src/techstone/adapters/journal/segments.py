@@ -7,6 +7,7 @@ nothing is changed.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
@@ -156,7 +157,8 @@ def _make_last(recovered: Recovered, segment: Segment, length: int) -> None:
     try:
         if segment.size < length:
             recovered.torn = length - segment.size
-            _keep_torn(recovered, segment, length)
+            with contextlib.suppress(OSError):  # a full disk must not stop the start
+                _keep_torn(recovered, segment, length)
             recovered.disk.truncate(number, segment.size)
         recovered.disk.sync(number)
     finally:

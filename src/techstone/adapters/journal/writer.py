@@ -303,7 +303,8 @@ class JournalWriter:
                 "part of it is gone. Move its files away, so that a new journal begins"
             )
             self._judge()
-            return
+        if self._ledger_problem is not None:
+            return  # what it has by number is not what is written here: nothing is let go of
         while self.unshipped and self.unshipped[0].last <= applied:
             batch = self.unshipped.popleft()
             self.spooled -= batch.end - batch.start

@@ -167,8 +167,9 @@ class MemoryLimits:
     def top_up(self, grant: Grant, tokens: int, nano: int) -> Refusal | None:
         """Reserve and hold more for a request that runs, or say why not."""
         refusal = limits.top_up(grant, tokens, nano, self._clock(), self._now_period())
-        if refusal is None and self._admissions is not None:
-            self._admissions.change(self._running[grant], grant.claim.tokens)
+        place = self._running.get(grant)
+        if refusal is None and place is not None and self._admissions is not None:
+            self._admissions.change(place, grant.claim.tokens)
         return refusal
 
     def cover(self, grant: Grant, cost: int) -> int:

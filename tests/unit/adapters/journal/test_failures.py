@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import tracemalloc
 from random import Random
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -81,6 +82,11 @@ async def test_ledger_that_is_ahead_stops_the_journal(open_writer: Open) -> None
     for applied in (1, 5):
         writer.shipped(applied)
         told.append(writer.problem or "")
+    writer.append(make_record(2))
+    await until(lambda: writer.unshipped)
+    for applied in (5, 2):
+        writer.shipped(applied)
+        assert writer.unshipped, "what is not booked is not let go of"
     assert told[0] == ""
     assert "has 5 records of the journal" in told[1]
     assert "only 1 itself" in told[1]
@@ -217,3 +223,37 @@ def test_torn_end_is_kept_beside_the_journal(tmp_path: Path) -> None:
     assert read_back(tmp_path).torn == 4
     assert [path.read_bytes() for path in tmp_path.glob("*.torn")] == [b"torn"]
     assert read_back(tmp_path).torn == 0
+
+
+def test_torn_end_on_a_full_disk_does_not_stop_the_start(tmp_path: Path) -> None:
+    """It is cut off all the same; that it could not be kept is no reason to answer nobody."""
+
+    class Full(Disk):
+        def create(self, path: Path) -> int:
+            raise OSError(errno.ENOSPC, f"No space left on device: {path}")
+
+    log = CommitLog(tmp_path, read_back(tmp_path), Answers(tmp_path, Disk()), 10**6, lambda: AT / 1000)
+    log.write([framed(make_record(1))])
+    log.close()
+    (segment,) = tmp_path.glob("*.log")
+    with segment.open("ab") as file:
+        file.write(b"torn")
+    assert name(read_back(tmp_path, Full())) == ["r1"]
+    assert read_back(tmp_path).torn == 0
+
+
+def test_start_keeps_no_bytes_of_stored_answers(tmp_path: Path) -> None:
+    """A gigabyte of them lies on the disk: what is known in memory is where each lies, also while it is read back."""
+    answers = Answers(tmp_path, Disk())
+    places = answers.write([(1, b"", make_answer(number, b"x" * 1_000_000)) for number in range(20)])
+    answers.settle(places)
+    answers.close()
+    places.clear()
+    tracemalloc.start()
+    again = Answers(tmp_path, Disk())
+    again.recover(100)
+    kept, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert again.find("a1", "i19", AT) is not None
+    assert kept < 1_000_000
+    assert most < 30_000_000, "the file itself, and an answer or two"

@@ -75,3 +75,12 @@ def test_file_grows_with_the_requests_at_a_time_only(tmp_path: Path) -> None:
     assert (tmp_path / "a").stat().st_size == 3 * 4096 * 136
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
     admissions.close()
+
+
+async def test_late_chunk_of_a_request_that_is_over_changes_nothing(tmp_path: Path) -> None:
+    """Its place may be another's by then."""
+    limits = MemoryLimits(lambda: 1000.0, lambda: _NOW, Admissions(tmp_path / "a"))
+    grant = await _admit(limits, 1)
+    limits.settle(grant, 5, 0)
+    assert limits.top_up(grant, 100, 0) is None
+    assert limits.standing(_WHO).remaining_tokens == 995
