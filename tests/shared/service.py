@@ -135,6 +135,12 @@ class Service:
             with error:
                 return error.code, error.read().decode(), dict(error.headers)
 
+    def gauge(self, name: str) -> float:
+        """Return a gauge of /metrics."""
+        found = re.search(rf"^{name} (\S+)$", self.get("/metrics")[1], re.MULTILINE)
+        assert found is not None, name
+        return float(found[1])
+
     def children(self) -> dict[str, int]:
         """Return the process ids of the supervisor's children by what they are."""
         assert self.process is not None

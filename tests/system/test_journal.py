@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import threading
 from typing import TYPE_CHECKING
@@ -33,12 +32,6 @@ enabled = false
 """
 
 
-def _gauge(service: Service, name: str) -> float:
-    found = re.search(rf"^{name} (\S+)$", service.get("/metrics")[1], re.MULTILINE)
-    assert found is not None
-    return float(found[1])
-
-
 def test_usage_waits_while_control_hangs_and_is_booked_when_it_goes_on(tmp_path: Path) -> None:
     """The API does not notice, the metrics tell what waits and for how long; nothing is lost or doubled."""
     with serving(tmp_path) as service:
@@ -46,12 +39,12 @@ def test_usage_waits_while_control_hangs_and_is_booked_when_it_goes_on(tmp_path:
         os.kill(control, signal.SIGSTOP)
         try:
             assert [service.chat()[0] for _ in range(3)] == [200] * 3
-            assert _gauge(service, "techstone_journal_waiting_bytes") > 0
-            wait_until(lambda: _gauge(service, "techstone_journal_lag_seconds") > 0.3)
+            assert service.gauge("techstone_journal_waiting_bytes") > 0
+            wait_until(lambda: service.gauge("techstone_journal_lag_seconds") > 0.3)
         finally:
             os.kill(control, signal.SIGCONT)
-        wait_until(lambda: _gauge(service, "techstone_journal_waiting_bytes") == 0)
-        assert _gauge(service, "techstone_journal_lag_seconds") == 0
+        wait_until(lambda: service.gauge("techstone_journal_waiting_bytes") == 0)
+        assert service.gauge("techstone_journal_lag_seconds") == 0
         assert len(service.ask("usage", "--requests")) == 3
 
 
