@@ -94,6 +94,25 @@ class Service:
             self.process.kill()
             raise
 
+    def kill(self, child: str | None = None) -> None:
+        """Kill one process, or all at once."""
+        assert self.process is not None
+        children = self.children()
+        everybody = [*children.values(), self.process.pid] if child is None else [children[child]]
+        for pid in everybody:
+            os.kill(pid, signal.SIGKILL)
+        if child is None:
+            self.process.wait(10)
+        wait_until(lambda: not any(map(is_running, everybody)))
+
+    def strike(self, number: int) -> None:
+        """Kill the gateway, and every other time everything (which also ends the supervisor's growing patience)."""
+        if number % 2 == 0:
+            self.kill("gateway")
+        else:
+            self.kill()
+            self.start()
+
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command of ours on this installation."""
         command = [sys.executable, "-m", "techstone", *arguments]
