@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 from unittest import mock
 
 import msgspec
@@ -24,7 +25,7 @@ from techstone.adapters.storage.schema import TRANSFERS
 from techstone.adapters.storage.sqlite import open_store
 from techstone.control.accounts.records import Account
 from techstone.control.billing.records import Code
-from techstone.control.ledger.records import Rating
+from techstone.control.ledger.records import Grouping, Rating
 from techstone.core.ledger import BOOKS
 from techstone.core.recovery import close_open
 from techstone.core.usage import UsageRecord
@@ -135,6 +136,32 @@ async def test_usage_is_summed_by_what_is_asked(store: Store) -> None:
     days = await store.ledger.sum_usage(None, since, "day")
     assert sum(sums.cost_nano for sums in days) == 7
     assert await store.ledger.sum_usage(None, since + 10**7, "model") == ()
+
+
+async def test_usage_since_within_a_day_counts_its_later_hours_and_the_days_after(store: Store) -> None:
+    """Hours before are left out, whether it is asked by key, model or account, of one account or of all."""
+    midnight = _AT // 86_400_000 * 86_400
+    hours = [msgspec.structs.replace(record(n, cost=1), at=(midnight + n * 3600) * 1000 + 1) for n in range(50)]
+    await store.ledger.apply(_JOURNALS[0], 1, hours)
+    for since, count in ((5 * 3600 + 1800, 45), (23 * 3600, 27), (24 * 3600, 26), (49 * 3600, 1), (50 * 3600, 0)):
+        for by, account in itertools.product(get_args(Grouping), (None, "acct_a")):
+            sums = await store.ledger.sum_usage(account, midnight + since, by)
+            assert sum(one.requests for one in sums) == (50 - since // 86_400 * 24 if by == "day" else count)
+
+
+async def test_requests_are_read_page_by_page(store: Store) -> None:
+    """By time of admission, then by id: each comes once, also of those that were admitted in the same millisecond."""
+    entries = [msgspec.structs.replace(record(n, cost=1), at=_AT - n // 3) for n in range(10)]
+    await store.ledger.apply(_JOURNALS[0], 1, entries)
+    expected = sorted(entries, key=lambda entry: (entry.at, entry.id))
+    listed: list[UsageRecord] = []
+    settled: list[UsageRecord] = []
+    while page := await store.ledger.list_requests("acct_a", 0, listed[-1].id if listed else "", 4):
+        listed += [entry for entry, _ in page]
+    while batch := await store.ledger.read_settled(0, _AT, settled[-1].id if settled else "", 4):
+        settled += batch
+    assert listed == expected
+    assert settled == [entry for entry in expected if entry.at < _AT]
 
 
 async def test_overdraft_of_prepaid_credit_is_a_violation(tmp_path: Path) -> None:

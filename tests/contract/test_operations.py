@@ -25,6 +25,7 @@ from techstone.control.services import Services
 from techstone.core import keys
 from techstone.core.errors import AccountNotFound, ApiError, InvalidRequest, KeyNotFound
 from techstone.core.snapshot import Model, Plan, Provider, Route
+from techstone.core.usage import UsageRecord
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -210,3 +211,21 @@ async def test_client_without_control_says_so() -> None:
     assert not answers("/nowhere/s")
     with pytest.raises(StoreError, match="does not answer"):
         await InternalClient("/nowhere/s").doctor()
+
+
+async def test_requests_come_whole_however_many_pages_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks for usage through a running control gets every request, in the order in which they were admitted."""
+    for room in ("adapters.internal", "control.ledger.api"):
+        monkeypatch.setattr(f"techstone.{room}.PAGE", 2)
+    services = Services(MemoryStore(), CATALOG)
+    made = await services.accounts.create(NewAccount(ANN))
+    for count in (0, 1, 1, 1, 1):
+        number = len(await services.ledger.list_requests(ANN, 0)) + 1
+        counts = (number, 1, 1, 1, 0, 1, 0)
+        record = UsageRecord(f"r{number}", "settled", made.id, "k", "m", "up", "x", 200, False, *counts, 5, 0, 1)
+        await services.store.ledger.apply("a" * 16, number, [record] * count)
+        expected = await services.ledger.list_requests(None, 0)
+        async with over_http(services) as client:
+            assert await client.ledger.list_requests(None, 0) == expected
+            assert await client.ledger.list_requests(ANN, 0) == expected
+    assert [shown.request_id for shown in expected] == ["r1", "r2", "r3", "r4"]

@@ -28,7 +28,7 @@ from techstone.control.billing.records import (
 )
 from techstone.control.catalog.records import ModelShown
 from techstone.control.keys.records import CreatedKey, KeyChosen, KeyShown, NewKey, Rotation
-from techstone.control.ledger.records import Grouping, RatingSpan, RequestShown, Rerating, UsageShown, Violation
+from techstone.control.ledger.records import PAGE, Grouping, RatingSpan, RequestShown, Rerating, UsageShown, Violation
 from techstone.control.operations import Facts
 from techstone.control.ports import StoreError
 from techstone.core.errors import AccountNotFound, ApiError, InvalidRequest, KeyNotFound, NotFound, ServerError
@@ -37,6 +37,8 @@ from techstone.wire.error import ErrorBody
 _T = TypeVar("_T")
 
 _SECONDS = 10.0
+# What reads every request of a period: 5 minutes for the whole check of 10 million requests.
+_LONG_SECONDS = 3600.0
 _BY_CODE: dict[str | None, type[ApiError]] = {kind.code: kind for kind in (AccountNotFound, KeyNotFound)}
 _BY_STATUS: dict[int, type[ApiError]] = {400: InvalidRequest, 404: NotFound}
 
@@ -55,8 +57,8 @@ def answers(path: str) -> bool:
 class _Connection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__("control", timeout=_SECONDS)
+    def __init__(self, path: str, seconds: float) -> None:
+        super().__init__("control", timeout=seconds)
         self._path = path
 
     def connect(self) -> None:
@@ -72,12 +74,14 @@ class _Caller:
     def __init__(self, path: str) -> None:
         self._path = path
 
-    async def call(self, method: str, url: str, shape: type[_T], body: msgspec.Struct | None = None) -> _T:
-        """Return the answer; raise ApiError as the service did, or StoreError where control does not answer."""
-        return await asyncio.to_thread(self._call, method, url, shape, body)
+    async def call(
+        self, method: str, url: str, shape: type[_T], body: msgspec.Struct | None = None, *, seconds: float = _SECONDS
+    ) -> _T:
+        """Return the answer; raise ApiError as the service did, or StoreError where control does not answer in time."""
+        return await asyncio.to_thread(self._call, method, url, shape, body, seconds)
 
-    def _call(self, method: str, url: str, shape: type[_T], body: msgspec.Struct | None) -> _T:
-        connection = _Connection(self._path)
+    def _call(self, method: str, url: str, shape: type[_T], body: msgspec.Struct | None, seconds: float) -> _T:
+        connection = _Connection(self._path, seconds)
         try:
             data = msgspec.json.encode(body) if body is not None else None
             connection.request(method, "/internal" + url, data, {"content-type": "application/json"})
@@ -244,16 +248,24 @@ class _Ledger:
         self._caller = caller
 
     async def list_requests(self, account: str | None, since: int) -> tuple[RequestShown, ...]:
-        return await self._caller.call("GET", _query("/usage/requests", account, since), tuple[RequestShown, ...])
+        found: list[RequestShown] = []
+        while True:
+            after = {"after": found[-1].request_id} if found else {}
+            url = _query("/usage/requests", account, since, **after)
+            page = await self._caller.call("GET", url, tuple[RequestShown, ...])
+            found += page
+            if len(page) < PAGE:
+                return tuple(found)
 
     async def sum_usage(self, account: str | None, since: int, by: Grouping) -> tuple[UsageShown, ...]:
         return await self._caller.call("GET", _query("/usage", account, since, by=by), tuple[UsageShown, ...])
 
     async def check(self) -> tuple[Violation, ...]:
-        return await self._caller.call("GET", "/ledger/violations", tuple[Violation, ...])
+        shape = tuple[Violation, ...]
+        return await self._caller.call("GET", "/ledger/violations", shape, seconds=_LONG_SECONDS)
 
     async def rerate(self, span: RatingSpan) -> Rerating:
-        return await self._caller.call("POST", "/ledger/ratings", Rerating, span)
+        return await self._caller.call("POST", "/ledger/ratings", Rerating, span, seconds=_LONG_SECONDS)
 
 
 def _query(path: str, account: str | None, since: int, **more: str) -> str:

@@ -95,9 +95,12 @@ class LedgerStore(Protocol):
         """Add credit; say whether the account can hold so much."""
 
     async def list_requests(
-        self, account: str | None, since: int, limit: int | None = None
+        self, account: str | None, since: int, after: str = "", limit: int | None = None
     ) -> tuple[tuple[UsageRecord, str], ...]:
-        """Return requests since a unix time in milliseconds, oldest first, each with its account's email."""
+        """Return requests since a unix time in milliseconds, each with its account's email.
+
+        By time of admission and id; those after a request of that id, at most so many.
+        """
 
     async def sum_usage(self, account: str | None, since: int, by: Grouping) -> tuple[Sums, ...]:
         """Return sums of whole hours (of whole days by day) since a unix time in seconds."""
@@ -109,7 +112,10 @@ class LedgerStore(Protocol):
         """
 
     async def read_settled(self, since: int, until: int, after: str, limit: int) -> tuple[UsageRecord, ...]:
-        """Return settled requests admitted within [since, until) (unix ms), by id after one, at most so many."""
+        """Return settled requests admitted within [since, until) (unix ms), by time of admission and id.
+
+        Those after a request of that id, at most so many.
+        """
 
     async def rerate(self, ratings: Sequence[Rating]) -> None:
         """Give settled requests other costs, with all that follows; one that has its cost already is left alone."""

@@ -9,12 +9,13 @@ import time
 from typing import TYPE_CHECKING
 
 import msgspec
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or_leave
 
 from techstone.adapters.storage.database import raise_revision
-from techstone.adapters.storage.ledger import DAY, give
-from techstone.adapters.storage.schema import ACCOUNTS, ALERTS, CODES, KEYS, PRICES, ROLLUPS_DAILY
+from techstone.adapters.storage.ledger import give
+from techstone.adapters.storage.schema import ACCOUNTS, ALERTS, CODES, KEYS, PRICES
+from techstone.adapters.storage.usage import DAY, read_spent
 from techstone.control.billing import versions
 from techstone.control.billing.records import Alert, Code, Gauge, PriceVersion
 from techstone.core.pricing import Price
@@ -22,7 +23,7 @@ from techstone.core.pricing import Price
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
-    from sqlalchemy import Column, ColumnElement, Row
+    from sqlalchemy import Row
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from techstone.adapters.storage.database import Database
@@ -141,7 +142,7 @@ async def _gauge_accounts(
     rows = (await connection.execute(wanted)).all()
     month, began = name_month(now)
     capped = [row.id for row in rows if row.monthly_cap is not None]
-    spent = await _sum_spent(connection, ROLLUPS_DAILY.c.account, ROLLUPS_DAILY.c.account.in_(capped), began)
+    spent = await read_spent(connection, "account", began, capped)
     for row in rows:
         if row.monthly_cap is not None:
             yield Gauge(row.id, row.email, row.id, month, spent.get(row.id, 0), row.monthly_cap)
@@ -160,22 +161,14 @@ async def _gauge_keys(connection: AsyncConnection, names: list[str], now: int) -
     rows = (await connection.execute(wanted)).all()
     if not rows:
         return
-    # By account first: that is how the rollups lie.
-    own = ROLLUPS_DAILY.c.account.in_({row.account for row in rows}) & ROLLUPS_DAILY.c.key.in_([row.id for row in rows])
+    keys = [row.id for row in rows]
     (month, month_began), (day, day_began) = name_month(now), name_day(now)
-    in_month = await _sum_spent(connection, ROLLUPS_DAILY.c.key, own, month_began)
-    in_day = await _sum_spent(connection, ROLLUPS_DAILY.c.key, own, day_began)
+    in_month = await read_spent(connection, "key", month_began, keys)
+    in_day = await read_spent(connection, "key", day_began, keys)
     for row in rows:
         for period, spent, cap in ((day, in_day, row.daily_cap), (month, in_month, row.monthly_cap)):
             if cap is not None:
                 yield Gauge(row.account, row.email, row.id, period, spent.get(row.id, 0), cap)
-
-
-async def _sum_spent(
-    connection: AsyncConnection, by: Column[str], chosen: ColumnElement[bool], since: int
-) -> dict[str, int]:
-    wanted = select(by, func.sum(ROLLUPS_DAILY.c.cost_nano)).where(chosen, ROLLUPS_DAILY.c.start >= since).group_by(by)
-    return {name: int(nano) for name, nano in (await connection.execute(wanted)).all()}
 
 
 def name_month(now: int) -> tuple[str, int]:

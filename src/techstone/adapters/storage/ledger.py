@@ -7,14 +7,15 @@ every gateway comes through here.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import insert, select, update
 
-from techstone.adapters.storage import invariants
+from techstone.adapters.storage import invariants, usage
 from techstone.adapters.storage.database import raise_revision
-from techstone.adapters.storage.schema import ACCOUNTS, JOURNALS, REQUESTS, ROLLUPS_DAILY, ROLLUPS_HOURLY, TRANSFERS
+from techstone.adapters.storage.schema import ACCOUNTS, JOURNALS, REQUESTS, TRANSFERS
+from techstone.adapters.storage.usage import COUNTS, DAY, HOUR
 from techstone.control.ledger.records import Rating, Spending, Sums, Violation
 from techstone.core import ledger, money
 from techstone.core.credit import period_of
@@ -24,14 +25,13 @@ from techstone.core.usage import UsageRecord
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Row
+    from sqlalchemy import ColumnElement, Row
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from techstone.adapters.storage.database import Database
     from techstone.control.ledger.records import Grouping
 
-HOUR = 3600
-DAY = 86_400
+_K = TypeVar("_K")
 
 _FIND = "SELECT id, state, held_nano FROM requests WHERE id IN (SELECT value FROM json_each(?))"
 _COLUMNS = (
@@ -49,13 +49,14 @@ _PUT = (
 )
 _MOVE = "INSERT INTO transfers (at, kind, debit, credit, account, nano, request) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _SPEND = "UPDATE accounts SET spent_nano = spent_nano + ?, held_nano = held_nano + ? WHERE id = ?"
+_PLUS = ", ".join(f"{name} = {name} + excluded.{name}" for name in COUNTS)
 _ROLL = (
-    "INSERT INTO {} (account, key, model, start, requests, prompt_tokens, cached_tokens, completion_tokens, "
-    "reasoning_tokens, cost_nano) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (account, start, key, model) "
-    "DO UPDATE SET requests = requests + excluded.requests, prompt_tokens = prompt_tokens + excluded.prompt_tokens, "
-    "cached_tokens = cached_tokens + excluded.cached_tokens, "
-    "completion_tokens = completion_tokens + excluded.completion_tokens, "
-    "reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens, cost_nano = cost_nano + excluded.cost_nano"
+    f"INSERT INTO {{table}} (account, key, model, start, {', '.join(COUNTS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608 - constants
+    f"ON CONFLICT (account, start, key, model) DO UPDATE SET {_PLUS}"
+)
+_TOTAL = (
+    f"INSERT INTO {{table}} (grouping, name, start, {', '.join(COUNTS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608 - constants
+    f"ON CONFLICT (grouping, name, start) DO UPDATE SET {_PLUS}"
 )
 _FOLLOW = (
     "INSERT INTO journals (id, applied, gaps, heard_at) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
@@ -68,7 +69,8 @@ _RERATE = (
 )
 _CORRECT = "UPDATE accounts SET granted_nano = granted_nano - ?, changed = ? WHERE id = ?"
 
-_Rollup = tuple[str, str, str, int]
+# Account, key, model and the hour's first second.
+_Bucket = tuple[str, str, str, int]
 
 
 class SqliteLedger:
@@ -102,10 +104,7 @@ class SqliteLedger:
             await connection.exec_driver_sql(_MOVE, batch.moves)
             sums = [(spent, held, account) for account, (spent, held) in batch.sums.items()]
             await connection.exec_driver_sql(_SPEND, sums)
-        for table, size in (("rollups_hourly", HOUR), ("rollups_daily", DAY)):
-            rolled = batch.roll(size)
-            if rolled:
-                await connection.exec_driver_sql(_ROLL.format(table), rolled)
+        await _roll(connection, batch.sums_by_hour)
 
     async def grant(self, account: str, nano: int, note: str) -> bool:
         """Add credit; say whether the account can hold so much."""
@@ -113,14 +112,14 @@ class SqliteLedger:
             return await give(connection, account, nano, note)
 
     async def list_requests(
-        self, account: str | None, since: int, limit: int | None = None
+        self, account: str | None, since: int, after: str = "", limit: int | None = None
     ) -> tuple[tuple[UsageRecord, str], ...]:
         """Return requests since a unix time in milliseconds, oldest first, each with its account's email."""
         wanted = (
             select(REQUESTS, ACCOUNTS.c.email)
             .join(ACCOUNTS, ACCOUNTS.c.id == REQUESTS.c.account, isouter=True)
-            .where(REQUESTS.c.at >= since)
-            .order_by(REQUESTS.c.number)
+            .where(REQUESTS.c.at >= since, *_follow(after))
+            .order_by(REQUESTS.c.at, REQUESTS.c.id)
             .limit(limit)
         )
         if account is not None:
@@ -130,59 +129,33 @@ class SqliteLedger:
         return tuple((_read(row), row.email or row.account) for row in rows)
 
     async def sum_usage(self, account: str | None, since: int, by: Grouping) -> tuple[Sums, ...]:
-        """Return sums of whole hours since a unix time in seconds; days from the days' own rollups."""
-        table, start = (ROLLUPS_DAILY, since // DAY * DAY) if by == "day" else (ROLLUPS_HOURLY, since // HOUR * HOUR)
-        group = table.c.start if by in {"day", "hour"} else table.c[by]
-        sums = [
-            func.sum(table.c[name])
-            for name in (
-                "requests",
-                "prompt_tokens",
-                "cached_tokens",
-                "completion_tokens",
-                "reasoning_tokens",
-                "cost_nano",
-            )
-        ]
-        wanted = select(group, *sums).where(table.c.start >= start).group_by(group).order_by(group)
-        if account is not None:
-            wanted = wanted.where(table.c.account == account)
+        """Return sums of whole hours (of whole days by day) since a unix time in seconds."""
         async with self._database.look() as connection:
-            rows = (await connection.execute(wanted)).all()
-        return tuple(Sums(str(row[0]), *map(int, row[1:])) for row in rows)
+            return await usage.add_up(connection, account, since, by)
 
     async def read_spending(self, connection: AsyncConnection, now: int) -> Spending:
         """Return what the snapshot tells of spending, within its transaction."""
-        period = period_of(now)
-        month = _month_start(now)
-        rows = await connection.execute(
-            select(
-                ROLLUPS_DAILY.c.account, ROLLUPS_DAILY.c.key, ROLLUPS_DAILY.c.start, func.sum(ROLLUPS_DAILY.c.cost_nano)
-            )
-            .where(ROLLUPS_DAILY.c.start >= month)
-            .group_by(ROLLUPS_DAILY.c.account, ROLLUPS_DAILY.c.key, ROLLUPS_DAILY.c.start)
+        period, month = period_of(now), _month_start(now)
+        applied = (await connection.execute(select(JOURNALS.c.id, JOURNALS.c.applied))).all()
+        return Spending(
+            day=period.day,
+            accounts_month=await usage.read_spent(connection, "account", month),
+            keys_month=await usage.read_spent(connection, "key", month),
+            keys_day=await usage.read_spent(connection, "key", period.day * DAY),
+            applied={row.id: row.applied for row in applied},
         )
-        spending = Spending(period.day, {}, {}, {}, {})
-        for account, key, start, nano in rows.all():
-            spending.accounts_month[account] = spending.accounts_month.get(account, 0) + nano
-            spending.keys_month[key] = spending.keys_month.get(key, 0) + nano
-            if start == period.day * DAY:
-                spending.keys_day[key] = spending.keys_day.get(key, 0) + nano
-        for name, applied in (await connection.execute(select(JOURNALS.c.id, JOURNALS.c.applied))).all():
-            spending.applied[name] = applied
-        return spending
 
     async def check(self, prepaid: Sequence[str], *, quick: bool = False) -> tuple[Violation, ...]:
         """Return every invariant that does not hold; `prepaid` are the names of prepaid plans."""
-        async with self._database.look() as connection:
-            return await invariants.check(connection, prepaid, quick=quick)
+        return await invariants.check(self._database, prepaid, quick=quick)
 
     async def read_settled(self, since: int, until: int, after: str, limit: int) -> tuple[UsageRecord, ...]:
-        """Return settled requests admitted within [since, until) (unix ms), by id after one, at most so many."""
+        """Return settled requests admitted within [since, until) (unix ms), oldest first, at most so many."""
+        span = (REQUESTS.c.at >= since, REQUESTS.c.at < until)
         wanted = (
             select(REQUESTS)
-            .where(REQUESTS.c.state == "settled", REQUESTS.c.at >= since, REQUESTS.c.at < until, REQUESTS.c.id > after)
-            .order_by(REQUESTS.c.id)
+            .where(REQUESTS.c.state == "settled", *span, *_follow(after))
+            .order_by(REQUESTS.c.at, REQUESTS.c.id)
             .limit(limit)
         )
         async with self._database.look() as connection:
@@ -202,9 +175,8 @@ class SqliteLedger:
                 row = (now, kind, *BOOKS[kind], record.account, abs(difference), record.id)
                 await connection.exec_driver_sql(_MOVE, row)
                 await connection.exec_driver_sql(_CORRECT, (difference, changed, record.account))
-                for table, size in (("rollups_hourly", HOUR), ("rollups_daily", DAY)):
-                    bucket = (record.account, record.key, record.model, record.at // 1000 // size * size)
-                    await connection.exec_driver_sql(_ROLL.format(table), (*bucket, 0, 0, 0, 0, 0, difference))
+                bucket = (record.account, record.key, record.model, record.at // 1000 // HOUR * HOUR)
+                await _roll(connection, {bucket: [0, 0, 0, 0, 0, difference]})
 
 
 class _Batch:
@@ -213,10 +185,10 @@ class _Batch:
     def __init__(self, journal: str, known: dict[str, Standing]) -> None:
         self._journal = journal
         self._known = known
-        self._rollups: dict[_Rollup, list[int]] = {}
         self.rows: dict[str, tuple[object, ...]] = {}
         self.moves: list[tuple[object, ...]] = []
         self.sums: dict[str, tuple[int, int]] = {}
+        self.sums_by_hour: dict[_Bucket, list[int]] = {}
 
     def take(self, record: UsageRecord) -> None:
         """Take the next record, if it changes anything."""
@@ -241,23 +213,47 @@ class _Batch:
             )
         if state == "settled":
             bucket = (account, key, model, at // 1000 // HOUR * HOUR)
-            sums = self._rollups.get(bucket)
+            sums = self.sums_by_hour.get(bucket)
             if sums is None:
-                sums = self._rollups[bucket] = [0, 0, 0, 0, 0, 0]
+                sums = self.sums_by_hour[bucket] = [0, 0, 0, 0, 0, 0]
             for place, count in enumerate((1, prompt, cached, completion, reasoning, cost)):
                 sums[place] += count
 
-    def roll(self, size: int) -> list[tuple[object, ...]]:
-        """Return the rows of the rollups by buckets of so many seconds."""
-        rolled: dict[_Rollup, list[int]] = {}
-        for (account, key, model, hour), counts in self._rollups.items():
-            sums = rolled.setdefault((account, key, model, hour // size * size), [0] * 6)
-            for place, count in enumerate(counts):
-                sums[place] += count
-        return [(*bucket, *sums) for bucket, sums in rolled.items()]
-
 
 _fields = msgspec.structs.astuple
+
+
+async def _roll(connection: AsyncConnection, hours: dict[_Bucket, list[int]]) -> None:
+    """Add the hours' sums to the rollups, and to the totals of these."""
+    if not hours:
+        return
+    days: dict[_Bucket, list[int]] = {}
+    for (account, key, model, start), counts in hours.items():
+        _add(days, (account, key, model, start // DAY * DAY), counts)
+    for size, rolled in (("hourly", hours), ("daily", days)):
+        totals: dict[tuple[str, str, int], list[int]] = {}
+        for (account, key, model, start), counts in rolled.items():
+            _add(totals, ("all", "", start), counts)
+            _add(totals, ("account", account, start), counts)
+            if size == "daily":
+                _add(totals, ("key", key, start), counts)
+                _add(totals, ("model", model, start), counts)
+        for statement, name, sums in ((_ROLL, "rollups", rolled), (_TOTAL, "totals", totals)):
+            rows = [(*bucket, *counts) for bucket, counts in sums.items()]
+            await connection.exec_driver_sql(statement.format(table=f"{name}_{size}"), rows)
+
+
+def _add(sums: dict[_K, list[int]], bucket: _K, counts: list[int]) -> None:
+    known = sums.get(bucket)
+    sums[bucket] = list(counts) if known is None else [a + b for a, b in zip(known, counts, strict=True)]
+
+
+def _follow(after: str) -> tuple[ColumnElement[bool], ...]:
+    """Return the condition of what comes after a request (its id; "": after none) by time of admission and id."""
+    if not after:
+        return ()
+    at = select(REQUESTS.c.at).where(REQUESTS.c.id == after).scalar_subquery()
+    return (REQUESTS.c.at >= at, (REQUESTS.c.at > at) | (REQUESTS.c.id > after))
 
 
 async def give(connection: AsyncConnection, account: str, nano: int, note: str) -> bool:

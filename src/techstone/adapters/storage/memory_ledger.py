@@ -79,12 +79,12 @@ class MemoryLedger:
         return spent
 
     async def list_requests(
-        self, account: str | None, since: int, limit: int | None = None
+        self, account: str | None, since: int, after: str = "", limit: int | None = None
     ) -> tuple[tuple[UsageRecord, str], ...]:
         """Return requests since a unix time in milliseconds, oldest first, each with its account's email."""
         found = [
             (record, self._accounts[record.account].email if record.account in self._accounts else record.account)
-            for record in self._requests.values()
+            for record in self._follow(after)
             if record.at >= since and account in (None, record.account)
         ]
         return tuple(found[:limit])
@@ -117,13 +117,15 @@ class MemoryLedger:
         return spending
 
     async def read_settled(self, since: int, until: int, after: str, limit: int) -> tuple[UsageRecord, ...]:
-        """Return settled requests admitted within [since, until) (unix ms), by id after one, at most so many."""
-        found = (
-            record
-            for _, record in sorted(self._requests.items())
-            if record.state == "settled" and since <= record.at < until and record.id > after
-        )
+        """Return settled requests admitted within [since, until) (unix ms), oldest first, at most so many."""
+        found = (record for record in self._follow(after) if record.state == "settled" and since <= record.at < until)
         return tuple(found)[:limit]
+
+    def _follow(self, after: str) -> list[UsageRecord]:
+        """Return the requests that come after one (its id; "": after none) by time of admission and id."""
+        least = (self._requests[after].at, after) if after else (-1, "")
+        places = sorted((record.at, record.id) for record in self._requests.values())
+        return [self._requests[name] for at, name in places if (at, name) > least]
 
     async def rerate(self, ratings: Sequence[Rating]) -> None:
         """Give settled requests other costs; one that has its cost already is left alone."""

@@ -98,6 +98,7 @@ REQUESTS = Table(
     Column("journal", String(16), nullable=False),
     Column("rated_nano", BigInteger, nullable=True),
     Index("ix_requests_account", "account", "at"),
+    Index("ix_requests_at", "at"),
     Index("ix_requests_open", "at", sqlite_where=text("state = 'open'")),
 )
 
@@ -131,6 +132,23 @@ def _rollup(name: str) -> Table:
 
 ROLLUPS_HOURLY = _rollup("rollups_hourly")
 ROLLUPS_DAILY = _rollup("rollups_daily")
+
+
+def _totals(name: str) -> Table:
+    """Return a table of the rollups' sums, for what is asked of everybody: `grouping` says of what, `name` of which."""
+    return Table(
+        name,
+        METADATA,
+        Column("grouping", String(8), primary_key=True),
+        Column("name", String(200), primary_key=True),  # "" of all
+        Column("start", BigInteger, primary_key=True, autoincrement=False),
+        *_counts("requests", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "cost_nano"),
+        sqlite_with_rowid=False,
+    )
+
+
+TOTALS_HOURLY = _totals("totals_hourly")  # all, account
+TOTALS_DAILY = _totals("totals_daily")  # all, account, key, model
 
 JOURNALS = Table(
     "journals", METADATA, Column("id", String(16), primary_key=True), *_counts("applied", "gaps", "heard_at")

@@ -8,6 +8,7 @@ from litestar import Request, Router, get, post
 from litestar.params import FromQuery, JSONBody
 
 from techstone.control.ledger.records import (
+    PAGE,
     Applied,
     Grouping,
     RatingSpan,
@@ -32,8 +33,10 @@ def route_ledger(ledger: Ledger) -> Router:
         return await ledger.book(journal, first, await request.body())
 
     @get("/usage/requests")
-    async def list_requests(since: FromQuery[int], account: FromQuery[str | None] = None) -> list[RequestShown]:
-        return list(await ledger.list_requests(account, since))
+    async def list_requests(
+        since: FromQuery[int], account: FromQuery[str | None] = None, after: FromQuery[str] = ""
+    ) -> list[RequestShown]:
+        return list(await ledger.list_requests(account, since, after, PAGE))
 
     @get("/usage")
     async def sum_usage(

@@ -10,6 +10,9 @@ from techstone.core.usage import UsageRecord
 
 Grouping = Literal["account", "key", "model", "day", "hour"]
 
+# Requests in one answer of the internal API; who wants more asks for those after the last one.
+PAGE = 1000
+
 
 class Violation(msgspec.Struct, frozen=True):
     """An invariant that does not hold: which, where, what was expected and what was found."""

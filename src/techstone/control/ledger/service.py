@@ -65,9 +65,14 @@ class Ledger:
         self._touched({record.account for record in records if record.cost})
         return Applied(applied)
 
-    async def list_requests(self, account: str | None, since: int) -> tuple[RequestShown, ...]:
-        """Return the requests of an account (email or id; None: all) since a unix time, oldest first."""
-        found = await self._store.list_requests(await self._find(account), since * 1000)
+    async def list_requests(
+        self, account: str | None, since: int, after: str = "", limit: int | None = None
+    ) -> tuple[RequestShown, ...]:
+        """Return the requests of an account (email or id; None: all) since a unix time, oldest first.
+
+        Those after a request of that id, at most so many.
+        """
+        found = await self._store.list_requests(await self._find(account), since * 1000, after, limit)
         return tuple(_show(record, email) for record, email in found)
 
     async def sum_usage(self, account: str | None, since: int, by: Grouping) -> tuple[UsageShown, ...]:

@@ -1,0 +1,74 @@
+"""Sums of usage, from rollups (by account, key and model) and from totals of them, where everybody is asked about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from sqlalchemy import func, select, union_all
+
+from techstone.adapters.storage.schema import ROLLUPS_DAILY, ROLLUPS_HOURLY, TOTALS_DAILY, TOTALS_HOURLY
+from techstone.control.ledger.records import Sums
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from sqlalchemy import Column, ColumnElement, Select, Table
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from techstone.control.ledger.records import Grouping
+
+    _Part = Select[tuple[str | int, ...]]
+
+HOUR = 3600
+DAY = 86_400
+COUNTS = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "cost_nano")
+
+
+async def add_up(connection: AsyncConnection, account: str | None, since: int, by: Grouping) -> tuple[Sums, ...]:
+    """Return sums of whole hours since a unix time in seconds; by day, of whole days."""
+    parts = _divide(account, since // HOUR * HOUR, by)
+    every = union_all(*parts).subquery()
+    group = every.c["group"]
+    wanted = select(group, *(func.sum(every.c[name]) for name in COUNTS)).group_by(group).order_by(group)
+    rows = (await connection.execute(wanted)).all()
+    return tuple(Sums(str(row[0]), *map(int, row[1:])) for row in rows)
+
+
+def _divide(account: str | None, since: int, by: Grouping) -> tuple[_Part, ...]:
+    """Return where the sums lie: of the day that `since` cuts in hours, of whole days in days."""
+    if by in {"day", "hour"}:
+        table, start = (TOTALS_DAILY, since // DAY * DAY) if by == "day" else (TOTALS_HOURLY, since)
+        grouping, name = ("all", "") if account is None else ("account", account)
+        where = (table.c.grouping == grouping, table.c.name == name, table.c.start >= start)
+        return (_take(table, table.c.start, *where),)
+    midnight = -(-since // DAY) * DAY
+    hours = (ROLLUPS_HOURLY.c.start >= since, ROLLUPS_HOURLY.c.start < midnight)
+    if account is None:
+        days = _take(TOTALS_DAILY, TOTALS_DAILY.c.name, TOTALS_DAILY.c.grouping == by, TOTALS_DAILY.c.start >= midnight)
+        return _take(ROLLUPS_HOURLY, ROLLUPS_HOURLY.c[by], *hours), days
+    whole = (ROLLUPS_DAILY.c.account == account, ROLLUPS_DAILY.c.start >= midnight)
+    return (
+        _take(ROLLUPS_HOURLY, ROLLUPS_HOURLY.c[by], ROLLUPS_HOURLY.c.account == account, *hours),
+        _take(ROLLUPS_DAILY, ROLLUPS_DAILY.c[by], *whole),
+    )
+
+
+def _take(table: Table, group: Column[str] | Column[int], *where: ColumnElement[bool]) -> _Part:
+    return select(group.label("group"), *(table.c[name] for name in COUNTS)).where(*where)
+
+
+async def read_spent(
+    connection: AsyncConnection, grouping: Grouping, since: int, names: Collection[str] | None = None
+) -> dict[str, int]:
+    """Return the cost in nano-dollars since a day's first second, by account or key; of those of the names, or all."""
+    wanted = (
+        select(TOTALS_DAILY.c.name, func.sum(TOTALS_DAILY.c.cost_nano))
+        .where(TOTALS_DAILY.c.grouping == grouping, TOTALS_DAILY.c.start >= since)
+        .group_by(TOTALS_DAILY.c.name)
+    )
+    if names is not None:
+        # One value, however many names: SQLite takes 32,766 a statement (sqlite.org/limits.html, item 9).
+        every = func.json_each(msgspec.json.encode(list(names)).decode()).table_valued("value")
+        wanted = wanted.where(TOTALS_DAILY.c.name.in_(select(every.c.value)))
+    return {name: int(nano) for name, nano in (await connection.execute(wanted)).all()}
