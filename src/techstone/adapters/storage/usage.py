@@ -13,7 +13,7 @@ from techstone.control.ledger.records import Sums
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from sqlalchemy import Column, ColumnElement, Select, Table
+    from sqlalchemy import Column, ColumnElement, CompoundSelect, Select, Table
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from techstone.control.ledger.records import Grouping
@@ -28,10 +28,8 @@ COUNTS = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens", "re
 async def add_up(connection: AsyncConnection, account: str | None, since: int, by: Grouping) -> tuple[Sums, ...]:
     """Return sums of whole hours since a unix time in seconds; by day, of whole days."""
     parts = _divide(account, since // HOUR * HOUR, by)
-    every = union_all(*parts).subquery()
-    group = every.c["group"]
-    wanted = select(group, *(func.sum(every.c[name]) for name in COUNTS)).group_by(group).order_by(group)
-    rows = (await connection.execute(wanted)).all()
+    wanted = _sum(union_all(*parts))
+    rows = (await connection.execute(wanted.order_by(wanted.selected_columns["group"]))).all()
     return tuple(Sums(str(row[0]), *map(int, row[1:])) for row in rows)
 
 
@@ -45,8 +43,12 @@ def _divide(account: str | None, since: int, by: Grouping) -> tuple[_Part, ...]:
     midnight = -(-since // DAY) * DAY
     hours = (ROLLUPS_HOURLY.c.start >= since, ROLLUPS_HOURLY.c.start < midnight)
     if account is None:
-        days = _take(TOTALS_DAILY, TOTALS_DAILY.c.name, TOTALS_DAILY.c.grouping == by, TOTALS_DAILY.c.start >= midnight)
-        return _take(ROLLUPS_HOURLY, ROLLUPS_HOURLY.c[by], *hours), days
+        days = (TOTALS_DAILY.c.grouping == by, TOTALS_DAILY.c.start >= midnight)
+        # Totals lie in the order of their names: summed by themselves they need not be sorted, which takes the longest.
+        return (
+            _take(ROLLUPS_HOURLY, ROLLUPS_HOURLY.c[by], *hours),
+            _sum(_take(TOTALS_DAILY, TOTALS_DAILY.c.name, *days)),
+        )
     whole = (ROLLUPS_DAILY.c.account == account, ROLLUPS_DAILY.c.start >= midnight)
     return (
         _take(ROLLUPS_HOURLY, ROLLUPS_HOURLY.c[by], ROLLUPS_HOURLY.c.account == account, *hours),
@@ -56,6 +58,12 @@ def _divide(account: str | None, since: int, by: Grouping) -> tuple[_Part, ...]:
 
 def _take(table: Table, group: Column[str] | Column[int], *where: ColumnElement[bool]) -> _Part:
     return select(group.label("group"), *(table.c[name] for name in COUNTS)).where(*where)
+
+
+def _sum(rows: _Part | CompoundSelect[tuple[str | int, ...]]) -> _Part:
+    found = rows.subquery()
+    group = found.c["group"]
+    return select(group, *(func.sum(found.c[name]).label(name) for name in COUNTS)).group_by(group)
 
 
 async def read_spent(
