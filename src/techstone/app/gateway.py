@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 LISTEN_FD = "TECHSTONE_LISTEN_FD"
 # A gateway whose control plane is down serves by the snapshot on disk, after having waited so long.
 _CONTROL_PATIENCE = 5.0
-# The last bytes of an answer get so long to leave after the last request is done.
 _GARBAGE = 20_000
+# The last bytes of an answer get so long to leave after the last request is done.
 _FLUSH_SECONDS = 0.05
 
 

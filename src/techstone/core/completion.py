@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from techstone.core.tally import Tally, is_plausible, read_usage
-from techstone.wire.usage import Usage
+from techstone.wire.usage import BilledUsage, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from techstone.wire.usage import BilledUsage
 
 _FINISHES = frozenset(("stop", "length", "tool_calls", "content_filter", "function_call"))
 _KEPT = ("service_tier", "system_fingerprint", "metadata", "moderation")
@@ -100,15 +98,15 @@ def rewrite(body: bytes, model: str, fallback: Callable[[], tuple[str, int]], ta
     return _ENCODER.encode(fields)
 
 
-def put_usage(body: bytes, usage: BilledUsage) -> bytes:
+def put_usage(body: bytes, usage: Usage, cost: str) -> bytes:
     """Return the answer with its cost in its usage; what is written already stays as it is, where it may."""
     at = body.rfind(_USAGE)
     if at >= 0 and body.find(_USAGE, 0, at) < 0 and b'"cost"' not in body:
         start = body.find(b"{", at, at + _SEARCHED) + 1
         if start and body[start : start + 1] == b'"':
-            return b'%b"cost":"%b",%b' % (body[:start], (usage.cost or "").encode(), body[start:])
+            return b'%b"cost":"%b",%b' % (body[:start], cost.encode(), body[start:])
     fields = _FIELDS.decode(body)
-    fields["usage"] = msgspec.Raw(_ENCODER.encode(usage))
+    fields["usage"] = msgspec.Raw(_ENCODER.encode(BilledUsage.of(usage, cost)))
     return _ENCODER.encode(fields)
 
 

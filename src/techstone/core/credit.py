@@ -54,7 +54,11 @@ class Spending:
         """Return what is left of a cap; below zero where the cap was lowered."""
         return cap - self.spent - self.held
 
-    def settle(self, held: int, cost: int) -> None:
-        """Give a hold back and book what it came to."""
+    def settle(self, period: int, began: int, held: int, cost: int) -> None:
+        """Go on to a period, give a hold back and book what it came to, if it began in the period that counts now."""
+        if period > self.period:
+            self.period = period
+            self.spent = 0
         self.held -= held
-        self.spent += cost
+        if began == self.period:
+            self.spent += cost

@@ -111,7 +111,9 @@ def refuse(claim: Claim, account: AccountBooks, key: KeyBooks, now: float, perio
         and account.leases.room(now, limits.concurrent)
         and not (principal.key_limited and any(_refuse_key(claim, key, now)))
     ):
-        return _refuse_money(claim.nano, principal, account, key, period) if claim.nano else None
+        if not principal.bounded or not claim.nano:
+            return None
+        return _refuse_money(claim.nano, principal, account, key, period)
     refusals = [*_refuse_within("account", limits, account, claim.tokens, now)]
     if principal.key_limited:
         refusals += _refuse_key(claim, key, now)
@@ -134,16 +136,6 @@ def admit(claim: Claim, account: AccountBooks, key: KeyBooks, now: float, period
     if claim.nano:
         _hold(grant, claim.nano)
     return grant
-
-
-def is_bounded(principal: Principal) -> bool:
-    """Say whether there is a bound to the money that may be spent: credit, or a cap."""
-    return (
-        principal.plan.billing == "prepaid"
-        or principal.account.monthly_cap is not None
-        or principal.key.daily_cap is not None
-        or principal.key.monthly_cap is not None
-    )
 
 
 def _refuse_key(claim: Claim, key: KeyBooks, now: float) -> Iterator[Refusal]:
@@ -273,21 +265,19 @@ def settle(grant: Grant, tokens: int, cost: int, now: float, period: Period) -> 
     grant.settled = True
     claim, account, key = grant.claim, grant.account, grant.key
     account.leases.give(claim.request)
-    key.leases.give(claim.request)
+    if claim.principal.key_limited:
+        key.leases.give(claim.request)
     _correct(account.window, grant.entries, tokens - claim.tokens, now)
     if grant.key_entries:
         _correct(key.window, grant.key_entries, tokens - claim.tokens, now)
     held = claim.nano
     if held or cost:
-        account.month.turn(period.month)
-        key.day.turn(period.day)
-        key.month.turn(period.month)
+        began = grant.period
         account.held -= held
         account.spent += cost
-        began = grant.period
-        account.month.settle(held, cost if began.month == account.month.period else 0)
-        key.day.settle(held, cost if began.day == key.day.period else 0)
-        key.month.settle(held, cost if began.month == key.month.period else 0)
+        account.month.settle(period.month, began.month, held, cost)
+        key.day.settle(period.day, began.day, held, cost)
+        key.month.settle(period.month, began.month, held, cost)
 
 
 def _correct(window: Window, entries: list[tuple[Entry, int]], change: int, now: float) -> None:

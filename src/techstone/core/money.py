@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 NANO = 1_000_000_000
+_CENT = NANO // 100
 # 9 billion dollars: what a signed 64-bit column holds of nano-dollars.
 LARGEST = 2**63 - 1
 
@@ -29,8 +30,7 @@ def show(nano: int) -> str:
     """Write nano-dollars as USD: at least two decimals, as many as the amount needs."""
     if nano < 0:
         return "-" + show(-nano)
-    text = f"{nano // NANO}.{nano % NANO:09d}"
-    if text[-1] != "0":
-        return text
-    text = text.rstrip("0")
-    return text + "00"[: max(0, text.index(".") + 3 - len(text))]
+    whole, part = divmod(nano, NANO)
+    if part % _CENT == 0:
+        return f"{whole}.{part // _CENT:02d}"
+    return f"{whole}.{part:09d}".rstrip("0")

@@ -30,7 +30,6 @@ _BYTES_PER_TOKEN = 3
 _FRAME = 8
 # OpenAI's 4o family takes at most this for an image in high detail (4 tiles of 170, and 85, in 2 passes).
 _IMAGE = 1105
-_MEDIA = (b'"image_url"', b'"input_audio"', b'"file"')
 _MEDIA_TYPES = frozenset(("image_url", "input_audio", "file"))
 _COUNTED = frozenset(("tools", "functions", "response_format"))
 
@@ -91,7 +90,7 @@ def estimate_prompt(request: ChatRequest) -> int:
     messages = bytes(fields["messages"])
     size = len(messages)
     media = 0
-    if any(kind in messages for kind in _MEDIA):
+    if b'"image_url"' in messages or b'"input_audio"' in messages or b'"file"' in messages:
         media, payload = _measure_media(request)
         size -= payload
     if not _COUNTED.isdisjoint(fields):

@@ -229,7 +229,8 @@ def _put(current: tuple[_Record, ...], changed: tuple[_Record, ...], gone: tuple
 class Principal(msgspec.Struct, frozen=True):
     """Who asks: the key, its account, the account's plan and what limits it.
 
-    `key_limited`: the key has limits of its own, which stand in it.
+    `key_limited`: the key has limits of its own, which stand in it. `bounded`: there is a bound to the money that may
+    be spent, credit or a cap.
     """
 
     key: Key
@@ -237,6 +238,7 @@ class Principal(msgspec.Struct, frozen=True):
     plan: Plan
     limits: Limits
     key_limited: bool
+    bounded: bool
 
 
 class View:
@@ -292,4 +294,6 @@ def make_principal(key: Key, account: Account, plan: Plan) -> Principal:
         plan.concurrent if account.concurrent is None else account.concurrent,
     )
     limited = key.rpm is not None or key.tpm is not None or key.concurrent is not None
-    return Principal(key, account, plan, limits, limited)
+    caps = (account.monthly_cap, key.daily_cap, key.monthly_cap)
+    bounded = plan.billing == "prepaid" or any(cap is not None for cap in caps)
+    return Principal(key, account, plan, limits, limited, bounded)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from techstone.core import chat, completion, pricing, refusals
+from techstone.core import chat, completion, money, pricing, refusals
 from techstone.core.dialects import engine
 from techstone.core.errors import ApiError
 from techstone.core.reservation import STEP
@@ -82,10 +82,10 @@ class ChatCompletions:
                 whole = await desk.dispatch.open(candidate, call, call.account.attempt)
                 now_in = call.account.first_byte = exchange.wire.loop.time()
                 bill = desk.settlement.price(call.account)
-                shown = bill.shown
-                body = completion.put_usage(whole, shown)
+                cost = money.show(bill.cost)
+                body = completion.put_usage(whole, bill.usage, cost)
                 await desk.settlement.settle(call.account, bill, call.keep(body, bill) if claimed is not None else None)
-                exchange.send_json(200, body, call.headers(now_in, shown.cost))
+                exchange.send_json(200, body, call.headers(now_in, cost))
         except ApiError as error:
             if call is not None:
                 call.account.fail(error.status, error.code or error.type)

@@ -64,15 +64,7 @@ class Bill(msgspec.Struct, gc=False):
     @property
     def shown(self) -> BilledUsage:
         """The usage with its cost, as it is sent."""
-        usage = self.usage
-        return BilledUsage(
-            usage.prompt_tokens,
-            usage.completion_tokens,
-            usage.total_tokens,
-            usage.prompt_tokens_details,
-            usage.completion_tokens_details,
-            money.show(self.cost),
-        )
+        return BilledUsage.of(self.usage, money.show(self.cost))
 
 
 class Settlement:

@@ -1,5 +1,7 @@
 """The usage object: what a request took, in tokens, as OpenAI's document has it."""
 
+from __future__ import annotations
+
 import msgspec
 
 
@@ -42,3 +44,9 @@ class BilledUsage(msgspec.Struct, frozen=True, omit_defaults=True):
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
     cost: str | None = None
+
+    @classmethod
+    def of(cls, usage: Usage, cost: str) -> BilledUsage:
+        """Return the usage with its cost."""
+        prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
+        return cls(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens, prompt, completion, cost)

@@ -39,7 +39,7 @@ def test_room_is_the_cap_without_what_was_spent_in_the_period_and_what_is_held(
     for passed, held, cost in settled:
         spending.turn(spending.period + passed)
         spending.held += 2 * held
-        spending.settle(held, cost)
+        spending.settle(spending.period, spending.period, held, cost)
         spent = cost if passed else spent + cost
         kept += held
         assert spending.room(cap) == cap - spent - kept

@@ -181,7 +181,7 @@ def test_free_request_needs_no_credit() -> None:
 )
 def test_money_is_bounded_by_credit_and_by_each_cap(principal: Principal, bounded: bool) -> None:  # noqa: FBT001 - a fact of the table
     """Where it is not, a request of any price is admitted; where it is, one beyond the bound is refused."""
-    assert limits.is_bounded(principal) == bounded
+    assert principal.bounded == bounded
     assert isinstance(Desk(principal).ask(1, 10**12), Refusal) == bounded
 
 

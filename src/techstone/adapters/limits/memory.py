@@ -144,7 +144,7 @@ class MemoryLimits:
         principal = claim.principal
         account = self._accounts.get(principal.account.id) or self._account(principal.account.id, principal.account)
         key = self._keys.get(principal.key.id) or self._key(principal.key.id, principal.key)
-        if claim.nano and not self._anchored and limits.is_bounded(principal):
+        if claim.nano and not self._anchored and principal.bounded:
             raise LedgerUnavailable
         wall = self._wall_clock()
         found = limits.admit(claim, account, key, self._clock(), self._period_at(wall))

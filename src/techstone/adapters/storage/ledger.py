@@ -34,9 +34,11 @@ if TYPE_CHECKING:
 _K = TypeVar("_K")
 
 _FIND = "SELECT id, state, held_nano FROM requests WHERE id IN (SELECT value FROM json_each(?))"
+# In the order of a record's fields.
 _COLUMNS = (
-    "state, account, key, model, provider, upstream_model, status, stream, at, first_byte, duration, prompt_tokens, "
-    "cached_tokens, completion_tokens, reasoning_tokens, cost_nano, held_nano, price, error_code, attempts, journal, id"
+    "id, state, account, key, model, provider, upstream_model, status, stream, at, first_byte, duration, "
+    "prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens, cost_nano, held_nano, price, error_code, "
+    "attempts, journal"
 )
 _PUT = (
     f"INSERT INTO requests ({_COLUMNS}) VALUES ({', '.join('?' * 22)}) ON CONFLICT (id) DO UPDATE SET "  # noqa: S608 - constants
@@ -192,32 +194,33 @@ class _Batch:
 
     def take(self, record: UsageRecord) -> None:
         """Take the next record, if it changes anything."""
-        going = ledger.advance(self._known.get(record.id), record)
+        name = record.id
+        going = ledger.advance(self._known.get(name), record)
         if going is None:
             return
-        self._known[record.id], transfers = going
-        (name, state, account, key, model, provider, upstream_model, status, stream, at, *rest) = _fields(record)
-        first_byte, duration, prompt, cached, completion, reasoning, cost, held, price, error, attempts = rest
-        self.rows[record.id] = (
-            *(state, account, key, model, provider, upstream_model, status, stream, at, first_byte, duration),
-            *(prompt, cached, completion, reasoning, cost, held, price, error, attempts, self._journal, name),
-        )
+        self._known[name], transfers = going
+        self.rows[name] = (*_fields(record), self._journal)
+        account = record.account
         for transfer in transfers:
-            debit, credit = BOOKS[transfer.kind]
-            self.moves.append((at, transfer.kind, debit, credit, account, transfer.nano, name))
-            spent, kept = self.sums.get(account, (0, 0))
-            nano = transfer.nano
-            self.sums[account] = (
-                spent + (nano if credit == "revenue" else 0),
-                kept + (nano if credit == "held" else -nano if debit == "held" else 0),
-            )
-        if state == "settled":
-            bucket = (account, key, model, at // 1000 // HOUR * HOUR)
+            kind, nano = transfer.kind, transfer.nano
+            debit, credit = BOOKS[kind]
+            self.moves.append((record.at, kind, debit, credit, account, nano, name))
+            spent, held = self.sums.get(account, (0, 0))
+            if kind == "charge":
+                self.sums[account] = spent + nano, held
+            else:
+                self.sums[account] = spent, held + (nano if kind == "hold" else -nano)
+        if record.state == "settled":
+            bucket = (account, record.key, record.model, record.at // 3_600_000 * HOUR)
             sums = self.sums_by_hour.get(bucket)
             if sums is None:
-                sums = self.sums_by_hour[bucket] = [0, 0, 0, 0, 0, 0]
-            for place, count in enumerate((1, prompt, cached, completion, reasoning, cost)):
-                sums[place] += count
+                sums = self.sums_by_hour[bucket] = [0] * 6
+            sums[0] += 1
+            sums[1] += record.prompt_tokens
+            sums[2] += record.cached_tokens
+            sums[3] += record.completion_tokens
+            sums[4] += record.reasoning_tokens
+            sums[5] += record.cost
 
 
 _fields = msgspec.structs.astuple
