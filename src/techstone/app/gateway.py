@@ -183,7 +183,7 @@ class Books:
         self.limits.anchor(view, self.writer.journal)
         self.writer.shipped(view.snapshot.applied.get(self.writer.journal, 0))
         if self._shipping is None and self._upstreams is not None:
-            self._shipping = Shipping(self.writer, self._upstreams, self._socket, time.time)
+            self._shipping = Shipping(self.writer, self._upstreams, self._socket, time.time, _complain)
             self._shipping.start()
 
     def start(self, upstreams: Upstreams) -> None:

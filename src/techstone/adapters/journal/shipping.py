@@ -27,6 +27,8 @@ _PACE_SECONDS = 0.2
 _LARGEST = 1024 * 1024
 _AGAIN_SECONDS = (0.1, 0.2, 0.5, 1.0)
 _FINISH_SECONDS = 1.0
+# A restart of the control plane takes less; whatever takes longer an operator should hear of.
+_PATIENCE = 10.0
 _ANSWER_LIMIT = 64 * 1024
 # The limits of the last minute are made anew from the journal at a start, so that much of it must be there.
 _KEPT_MILLISECONDS = 120_000
@@ -40,17 +42,25 @@ class Applied(msgspec.Struct):
 
 
 class Shipping:
-    """Ships for as long as the process lives. `wall_clock` is in unix seconds."""
+    """Ships for as long as the process lives. `wall_clock` is in unix seconds; `report` takes a line for people."""
 
     def __init__(
-        self, writer: JournalWriter, upstreams: Upstreams, socket: str, wall_clock: Callable[[], float]
+        self,
+        writer: JournalWriter,
+        upstreams: Upstreams,
+        socket: str,
+        wall_clock: Callable[[], float],
+        report: Callable[[str], None],
     ) -> None:
         self._writer = writer
         self._upstreams = upstreams
         self._origin = Origin("unix", socket, 0)
         self._wall_clock = wall_clock
+        self._report = report
         self._loop = asyncio.get_running_loop()
         self.problem: str | None = None
+        self._since = 0.0
+        self._told = False
         self.applied = 0
         self._running = Trampoline(self._run(), self._ended)
         self._again: asyncio.TimerHandle | None = None
@@ -79,7 +89,7 @@ class Shipping:
 
     def _ended(self, error: Exception | None) -> None:
         # Nothing in here may fail but in ways that are handled; if it does, say so and begin anew.
-        self.problem = f"shipping failed: {error!r}"
+        self._fail(f"shipping failed: {error!r}")
         self._running = Trampoline(self._run(), self._ended)
         self._again = self._loop.call_later(_AGAIN_SECONDS[-1], self._running.advance)
 
@@ -89,10 +99,10 @@ class Shipping:
             await self._wait()
             try:
                 await self._ship()
-                self.problem = None
+                self._succeed()
                 failures = 0
             except (UpstreamProblem, OSError) as problem:
-                self.problem = f"the control plane takes no usage: {problem}"
+                self._fail(f"the control plane takes no usage: {problem}")
                 pause = _AGAIN_SECONDS[min(failures, len(_AGAIN_SECONDS) - 1)]
                 failures += 1
                 await asyncio.sleep(pause)
@@ -101,6 +111,22 @@ class Shipping:
             await self._writer.retire(self.applied, now - _KEPT_MILLISECONDS)
             if self._writer.spooled < _LARGEST:
                 await asyncio.sleep(_PACE_SECONDS)
+
+    def _fail(self, problem: str) -> None:
+        """Keep the problem, and tell of one that lasts, once."""
+        now = self._loop.time()
+        if self.problem is None:
+            self._since = now
+        self.problem = problem
+        if not self._told and now - self._since >= _PATIENCE:
+            self._told = True
+            self._report(f"journal: {problem}; {self._writer.spooled:,} bytes of usage wait on disk")
+
+    def _succeed(self) -> None:
+        self.problem = None
+        if self._told:
+            self._told = False
+            self._report("journal: the control plane takes usage again")
 
     async def _drain(self) -> None:
         while self._writer.unshipped:

@@ -108,7 +108,7 @@ def say(status: int, body: object) -> bytes:
 @contextlib.asynccontextmanager
 async def shipping(writer: JournalWriter, clock: Clock, path: Path) -> AsyncIterator[Shipping]:
     upstreams = HttpUpstreams(asyncio.get_running_loop(), {})
-    ships = Shipping(writer, upstreams, str(path), clock.wall)
+    ships = Shipping(writer, upstreams, str(path), clock.wall, print)
     ships.start()
     try:
         yield ships
@@ -280,6 +280,23 @@ async def test_pauses_grow_to_a_second_and_begin_anew(
     assert len(control.asked) >= 7 + 3
 
 
+async def test_trouble_that_lasts_is_told_once_and_its_end_too(
+    open_writer: Open, clock: Clock, path: Path, control: Control, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After 10 s, on the operator's terminal, with what waits; a control plane that restarts is no trouble."""
+    writer = open_writer()
+    await _record(writer, 1)
+    control.script = [Failure(say(503, b"%d" % attempt)) for attempt in range(14)]
+    async with shipping(writer, clock, path) as ships:
+        for attempt in range(14):
+            await _until_told(ships, f"status: 503: {attempt}")
+            told = f"journal: the control plane takes no usage: status: 503: 10; {writer.spooled} bytes of usage wait"
+            assert capsys.readouterr().out == (f"{told} on disk\n" if attempt == 10 else "")
+            await clock.move(PAUSES[-1])
+        await _until_applied(ships, 1)
+    assert capsys.readouterr().out == "journal: the control plane takes usage again\n"
+
+
 async def test_batch_whose_answer_was_lost_is_booked_once(
     open_writer: Open, clock: Clock, path: Path, control: Control
 ) -> None:
@@ -417,7 +434,7 @@ async def test_defect_is_told_and_shipping_begun_anew(
 
     writer, upstreams = open_writer(), Defective(asyncio.get_running_loop(), {})
     await _record(writer, 1)
-    ships = Shipping(writer, upstreams, str(path), clock.wall)
+    ships = Shipping(writer, upstreams, str(path), clock.wall, print)
     ships.start()
     await _until_told(ships, "shipping failed: ValueError('a defect')")
     await clock.move(0.999)
