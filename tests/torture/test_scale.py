@@ -21,12 +21,13 @@ import subprocess
 import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, BinaryIO, get_args
+from unittest import mock
 
 import msgspec
 import pytest
 from service import Service
-from sqlalchemy import event
 
+from techstone.adapters.storage import booking
 from techstone.adapters.storage import ledger as statements
 from techstone.adapters.storage.database import Database
 from techstone.adapters.storage.sqlite import SqliteStore, open_store
@@ -149,9 +150,9 @@ ON CONFLICT {statement.partition("ON CONFLICT")[2]}
         ("daily", _DAY, ("account", "key", "model")),
     )
     for table, names, values, group, statement in (
-        ("rollups", "account, key, model", "account, key, model", "account, key, model", statements._ROLL),
-        ("totals", "grouping, name", "'all', ''", "1, 2", statements._TOTAL),
-        *(("totals", "grouping, name", f"'{name}', {name}", name, statements._TOTAL) for name in groupings),
+        ("rollups", "account, key, model", "account, key, model", "account, key, model", booking._ROLL),
+        ("totals", "grouping, name", "'all', ''", "1, 2", booking._TOTAL),
+        *(("totals", "grouping, name", f"'{name}', {name}", name, booking._TOTAL) for name in groupings),
     )
 ]
 _SUMS = """
@@ -271,20 +272,26 @@ def explain(path: Path, question: Question) -> list[str]:
     """Return the plans of every statement that a question sends."""
     plans = []
     with contextlib.closing(sqlite3.connect(path)) as database:
-        for statement, values in asyncio.run(_listen(path, question)):
+        for statement in asyncio.run(_listen(path, question)):
             if re.match(r"\s*(SELECT|WITH|INSERT|UPDATE)\b", statement):
-                row = values[0] if isinstance(values, list) else values
-                plans += [detail for *_, detail in database.execute(f"EXPLAIN QUERY PLAN {statement}", row)]
+                plans += [detail for *_, detail in database.execute(f"EXPLAIN QUERY PLAN {statement}")]
     return plans
 
 
-async def _listen(path: Path, question: Question) -> list[tuple[str, Any]]:
-    sent: list[tuple[str, Any]] = []
-    store = await open_store(path)
-    engine = store._database._engine.sync_engine
-    event.listen(engine, "before_cursor_execute", lambda *what: sent.append((what[2], what[3])))
-    await question(store)
-    await store.close()
+async def _listen(path: Path, question: Question) -> list[str]:
+    """Return what SQLite hears, with its values in it, from whichever connection."""
+    sent: list[str] = []
+    connect = sqlite3.connect
+
+    def connect_and_listen(*arguments: Any, **options: Any) -> sqlite3.Connection:  # noqa: ANN401 - as the driver's
+        connection: sqlite3.Connection = connect(*arguments, **options)
+        connection.set_trace_callback(sent.append)
+        return connection
+
+    with mock.patch.object(sqlite3, "connect", connect_and_listen):
+        store = await open_store(path)
+        await question(store)
+        await store.close()
     return sent
 
 

@@ -7,10 +7,13 @@ see each other's changes in order. `synchronous=FULL`: what was acknowledged sur
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
+import sqlite3
 import time
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import event, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -20,8 +23,10 @@ from techstone.adapters.storage.schema import REVISION
 from techstone.control.ports import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
+
+_R = TypeVar("_R")
 
 # Asked for the revision, the database looks at its files first: every commit changes them, and a look costs 5 µs, not
 # 1.5 ms. In case two commits fall into one tick of the file system's clock, it asks anyway so often (seconds).
@@ -37,6 +42,8 @@ class Database:
         self.path = path
         self._log = path.with_name(path.name + "-wal")
         self._engine = _open_engine(path)
+        self._thread = ThreadPoolExecutor(1, "ledger")
+        self._connection: sqlite3.Connection | None = None  # the thread's
         self._seen: object = None
         self._newest = 0
 
@@ -63,6 +70,27 @@ class Database:
         except DBAPIError as error:
             raise StoreError(f"database {self.path}: {error.orig}") from error
 
+    async def transact(self, work: Callable[[sqlite3.Connection], _R]) -> _R:
+        """Do the work in one writing transaction of the driver's own, on a thread; any error rolls back."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, work)
+        except sqlite3.Error as error:
+            raise StoreError(f"database {self.path}: {error}") from error
+
+    def _work(self, work: Callable[[sqlite3.Connection], _R]) -> _R:
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = sqlite3.connect(self.path)
+            _prepare(connection)
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            done = work(connection)
+        except BaseException:
+            connection.rollback()
+            raise
+        connection.commit()
+        return done
+
     async def read_revision(self) -> int:
         """Return the newest revision."""
         seen = (_sign(self.path), _sign(self._log), int(time.monotonic() / _LONGEST_BLIND))
@@ -74,7 +102,13 @@ class Database:
 
     async def close(self) -> None:
         """Give everything up."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
+        self._thread.shutdown()
         await self._engine.dispose()
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
 
 
 async def number_of(connection: AsyncConnection) -> int:
@@ -102,14 +136,18 @@ def _open_engine(path: Path) -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: Any, _: object) -> None:  # noqa: ANN401 - SQLAlchemy's own type of it is Any
-        # The driver begins no transactions by itself: ours say BEGIN IMMEDIATE where they write.
-        connection.isolation_level = None
-        for pragma in (
-            f"busy_timeout = {_BUSY_MILLISECONDS}",
-            "journal_mode = WAL",
-            "synchronous = FULL",
-            "foreign_keys = ON",
-        ):
-            connection.execute(f"PRAGMA {pragma}").close()
+        _prepare(connection)
 
     return engine
+
+
+def _prepare(connection: Any) -> None:  # noqa: ANN401 - SQLAlchemy wraps the driver's in one of its own
+    # The driver begins no transactions by itself: ours say BEGIN IMMEDIATE where they write.
+    connection.isolation_level = None
+    for pragma in (
+        f"busy_timeout = {_BUSY_MILLISECONDS}",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}").close()
