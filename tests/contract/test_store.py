@@ -129,6 +129,19 @@ async def test_changes_are_exactly_those_after_a_revision(store: Store) -> None:
     assert (changes.revision, len(changes.accounts), changes.keys) == (3, 1, ())
 
 
+async def test_admin_keys_are_kept_and_no_gateway_hears_of_them(store: Store) -> None:
+    """They are found and listed like any other; what is sent to the gateways are keys for inference."""
+    await store.add_account(ACCOUNT)
+    await store.add_key(PLAIN)
+    admin = msgspec.structs.replace(KEY, settings=KeySettings(), kind="admin")
+    await store.add_key(admin)
+    assert await store.find_key_by_digest(admin.digest) == admin
+    assert set(await store.list_keys()) == {PLAIN, admin}
+    assert (await store.read_all()).keys == (await store.read_changes(0)).keys == (PLAIN,)
+    await store.revoke_key(admin.id, 150)
+    assert (await store.read_changes(0)).keys == (PLAIN,)
+
+
 async def test_first_account_is_created_once(store: Store) -> None:
     """Of any number of processes that start at once only one creates it."""
     made = await asyncio.gather(

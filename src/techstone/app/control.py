@@ -101,7 +101,10 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
             await publisher.load()
             models, plans = await services.catalog.list_models(), options.catalog.plans
             guide = Guide(options.public_url, __version__, models, plans)
-            servers = [_Server(build_internal(services, publisher), internal), _Server(build_public(guide), public)]
+            servers = [
+                _Server(build_internal(services, publisher), internal),
+                _Server(build_public(guide, services, publisher), public),
+            ]
             await _run(
                 servers,
                 [publisher.run(), services.alerts.run(_Crier()), Audit(services.ledger, _complain).run()],

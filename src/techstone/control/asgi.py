@@ -19,6 +19,7 @@ from techstone.control.billing.api import route_alerts, route_codes, route_price
 from techstone.control.catalog.api import route_catalog
 from techstone.control.keys.api import route_keys
 from techstone.control.ledger.api import route_ledger
+from techstone.control.management.api import route_management
 from techstone.control.operations import Facts
 from techstone.control.pages.guide import Guide, route_guide
 from techstone.core.errors import ApiError, InvalidRequest, MethodNotAllowed, ServerError, UrlNotFound
@@ -56,10 +57,6 @@ def build_internal(services: Services, publisher: Publisher) -> Litestar:
         facts = await services.doctor()
         return msgspec.structs.replace(facts, subscribers=publisher.subscribers)
 
-    async def nudge(request: Request[Any, Any, Any]) -> None:
-        if request.method != "GET":
-            publisher.nudge()
-
     rooms = [
         route_accounts(services.accounts),
         route_keys(services.keys),
@@ -68,13 +65,24 @@ def build_internal(services: Services, publisher: Publisher) -> Litestar:
         route_codes(services.codes),
         route_alerts(services.alerts),
     ]
-    commands = Router("/internal", route_handlers=[follow, doctor, *rooms], after_response=nudge)
+    commands = Router("/internal", route_handlers=[follow, doctor, *rooms], after_response=_nudge(publisher))
     return _build([commands, Router("/internal", route_handlers=[route_ledger(services.ledger)])])
 
 
-def build_public(guide: Guide) -> Litestar:
-    """Return the pages."""
-    return _build([route_guide(guide)], _PAGE_HEADERS)
+def build_public(guide: Guide, services: Services, publisher: Publisher) -> Litestar:
+    """Return the pages, and the management API."""
+    management = Router("/", route_handlers=[route_management(services.management)], after_response=_nudge(publisher))
+    return _build([route_guide(guide), management], _PAGE_HEADERS)
+
+
+def _nudge(publisher: Publisher) -> Callable[[Request[Any, Any, Any]], Awaitable[None]]:
+    """Return what has the gateways told at once of what a request changed."""
+
+    async def nudge(request: Request[Any, Any, Any]) -> None:
+        if request.method != "GET":
+            publisher.nudge()
+
+    return nudge
 
 
 def _build(handlers: list[ControllerRouterHandler], headers: dict[str, str] | None = None) -> Litestar:

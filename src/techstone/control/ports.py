@@ -184,10 +184,10 @@ class Store(AccountStore, KeyStore, BillingHolder, Protocol):
         """Return the newest revision."""
 
     async def read_all(self) -> Records:
-        """Return every account and every key that is not revoked."""
+        """Return every account and every key for inference that is not revoked."""
 
     async def read_changes(self, since: int) -> Records:
-        """Return what changed after the revision, revoked keys included."""
+        """Return what changed after the revision, revoked keys for inference included."""
 
     async def read_facts(self) -> StoreFacts:
         """Return what `doctor` tells."""

@@ -13,6 +13,7 @@ from techstone.control.billing.prices import Prices
 from techstone.control.catalog.service import Offers
 from techstone.control.keys.service import Keys
 from techstone.control.ledger.service import Ledger
+from techstone.control.management.service import Management
 from techstone.control.operations import Facts
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Services:
         self.ledger = Ledger(store.ledger, self.accounts, prepaid, self.alerts.touch, self.prices.histories)
         self.codes = Codes(store.billing, self.accounts, clock, randomness)
         self.keys = Keys(store, self.accounts, self.catalog, clock, randomness)
+        self.management = Management(self.accounts, self.keys, self.ledger, self.catalog, clock)
 
     async def doctor(self) -> Facts:
         """Return facts for `doctor`."""

@@ -4,7 +4,8 @@
     ├── InvalidRequest 400         malformed HTTP, JSON or parameter; carries `param` ·
     │                              IdempotencyKeyInvalid · IdempotencyMismatch
     ├── Unauthorized 401           KeyMissing · KeyInvalid
-    ├── Forbidden 403              ModelForbidden · InsecureTransport
+    ├── Forbidden 403              ModelForbidden · InsecureTransport · AccountSuspended · AdminKeyRequired ·
+    │                              InferenceKeyRequired
     ├── NotFound 404               ModelNotFound · UrlNotFound · AccountNotFound · KeyNotFound
     ├── Conflict 409               IdempotencyConflict · IdempotencyTooLarge
     ├── MethodNotAllowed 405
@@ -185,6 +186,24 @@ class AccountSuspended(Forbidden):
 
     def __init__(self) -> None:
         super().__init__("This account is suspended. Contact the operator of this service.")
+
+
+class AdminKeyRequired(Forbidden):
+    """403: an inference key at the management API."""
+
+    code = "admin_key_required"
+
+    def __init__(self) -> None:
+        super().__init__("This is a key for inference. The management API needs an admin key, `ts_admin_...`.")
+
+
+class InferenceKeyRequired(Forbidden):
+    """403: an admin key where models are asked."""
+
+    code = "inference_key_required"
+
+    def __init__(self) -> None:
+        super().__init__("This is an admin key, which cannot infer. Use a key for inference, `ts_live_...`.")
 
 
 class InsecureTransport(Forbidden):

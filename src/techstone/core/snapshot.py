@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 ProviderKind = Literal["openai", "engine"]
+Billing = Literal["prepaid", "postpaid"]
 
 
 class SnapshotError(Exception):
@@ -34,7 +35,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     rpm: int
     tpm: int
     concurrent: int
-    billing: Literal["prepaid", "postpaid"]
+    billing: Billing
 
 
 class Limits(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ from techstone.core import keys, pricing, refusals
 from techstone.core.errors import (
     AccountSuspended,
     ApiError,
+    InferenceKeyRequired,
     KeyInvalid,
     KeyMissing,
     ModelForbidden,
@@ -102,10 +103,12 @@ class Doorkeeper:
         key = rest.strip(b" ")
         principal = view.principals.get(keys.digest(key)) if keys.well_formed(key) else None
         if principal is None:
-            raise KeyInvalid(_shown(key))
+            if keys.is_admin(key):
+                raise InferenceKeyRequired
+            raise KeyInvalid(keys.redact(key))
         expires_at = principal.key.expires_at
         if expires_at is not None and self._wall_clock() >= expires_at:
-            raise KeyInvalid(_shown(key))
+            raise KeyInvalid(keys.redact(key))
         if principal.account.suspended:
             raise AccountSuspended
         return principal
@@ -141,11 +144,3 @@ class Doorkeeper:
             raise error
         exchange.limits = self._quota.confirm(decision)
         return decision
-
-
-def _shown(key: bytes) -> str:
-    """Return a key as it may be shown: never the whole of it, and no byte that is not visible ASCII."""
-    text = key.decode("latin-1")
-    if len(text) < 24 or not text.isascii() or not text.isprintable():
-        return "***"
-    return f"{text[:8]}***{text[-4:]}"

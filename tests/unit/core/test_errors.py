@@ -15,6 +15,8 @@ TREE = [
     (errors.KeyInvalid("ts_live_***abcd"), 401, "invalid_request_error", "invalid_api_key"),
     (errors.ModelForbidden("m"), 403, "permission_error", "permission_denied"),
     (errors.AccountSuspended(), 403, "permission_error", "permission_denied"),
+    (errors.AdminKeyRequired(), 403, "permission_error", "admin_key_required"),
+    (errors.InferenceKeyRequired(), 403, "permission_error", "inference_key_required"),
     (errors.InsecureTransport(), 403, "permission_error", "https_required"),
     (errors.ModelNotFound("m"), 404, "invalid_request_error", "model_not_found"),
     (errors.UrlNotFound("GET", "/x"), 404, "invalid_request_error", "unknown_url"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import timeit
 import zlib
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -15,20 +16,21 @@ from techstone.core import keys
 randomness = st.binary(min_size=keys.RANDOM_BYTES, max_size=64)
 
 
-@given(randomness, st.booleans())
-def test_composed_key_is_well_formed_and_matches_the_published_pattern(random: bytes, live: bool) -> None:  # noqa: FBT001  Hypothesis passes by position
-    """Every key that is made is accepted, as text and as bytes, and scanners find it."""
-    key = keys.compose(random, live=live)
-    assert keys.well_formed(key)
-    assert keys.well_formed(key.encode())
+@given(randomness, st.sampled_from(get_args(keys.Form)))
+def test_composed_key_is_well_formed_and_matches_the_published_pattern(random: bytes, form: keys.Form) -> None:
+    """Every key that is made is accepted for its own work alone, as text and as bytes, and scanners find it."""
+    key = keys.compose(random, form)
+    for given_as in (key, key.encode()):
+        assert keys.well_formed(given_as) == (form != "admin")
+        assert keys.is_admin(given_as) == (form == "admin")
     assert re.fullmatch(keys.PATTERN, key)
-    assert key.startswith("ts_live_" if live else "ts_test_")
+    assert key.startswith(f"ts_{form}_")
 
 
 @given(randomness)
 def test_checksum_is_crc32_of_all_before_it_in_base62(random: bytes) -> None:
     """The last six characters are the CRC-32 of the first 48, most significant digit first, zero-padded."""
-    key = keys.compose(random, live=True)
+    key = keys.compose(random)
     value = 0
     for character in key[-6:]:
         value = value * 62 + keys.ALPHABET.index(character)
@@ -41,12 +43,16 @@ def test_one_changed_character_is_noticed(random: bytes, place: int, character: 
     key = keys.compose(random)
     changed = key[:place] + character + key[place + 1 :]
     assert keys.well_formed(changed) == (changed == key)
+    admin = keys.compose(random, "admin")
+    changed = admin[:place] + character + admin[place + 1 :]
+    assert keys.is_admin(changed) == (changed == admin)
 
 
 @given(st.one_of(st.text(max_size=80), st.binary(max_size=80)))
 def test_anything_can_be_asked_for(other: str | bytes) -> None:
     """No input raises, and what is not 54 characters of the alphabet is not a key."""
     assert not keys.well_formed(other)
+    assert not keys.is_admin(other)
 
 
 @pytest.mark.parametrize("other", ["", "ts_live_", "sk-" + "a" * 51, "ts_live_" + "é" * 46, "ts_live_" + "٣" * 46])
@@ -71,8 +77,8 @@ def test_digest_is_sha256_of_the_whole_key() -> None:
 
 def test_hint_shows_prefix_and_last_four_only() -> None:
     """Of the 40 random characters none is in the hint."""
-    key = keys.compose(bytes(range(48)), live=False)
-    assert keys.hint(key) == "ts_test_..." + key[-4:]
+    key = keys.compose(bytes(range(48)), "admin")
+    assert keys.hint(key) == "ts_admin_..." + key[-4:]
 
 
 def test_check_costs_about_a_microsecond() -> None:

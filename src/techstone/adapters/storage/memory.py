@@ -101,20 +101,20 @@ class MemoryStore:
         return self._revision
 
     async def read_all(self) -> Records:
-        """Return every account and every key that is not revoked."""
+        """Return every account and every key for inference that is not revoked."""
         return Records(
             self._revision,
             tuple(self._accounts.values()),
-            tuple(key for key in self._keys.values() if key.revoked_at is None),
+            tuple(key for key in self._keys.values() if key.revoked_at is None and key.kind == "inference"),
             self._ledger.read_spending(int(time.time())),
         )
 
     async def read_changes(self, since: int) -> Records:
-        """Return what changed after the revision, revoked keys included."""
+        """Return what changed after the revision, revoked keys for inference included."""
         return Records(
             self._revision,
             tuple(account for account in self._accounts.values() if self._changed[account.id] > since),
-            tuple(key for key in self._keys.values() if self._changed[key.id] > since),
+            tuple(key for key in self._keys.values() if self._changed[key.id] > since and key.kind == "inference"),
             self._ledger.read_spending(int(time.time())),
         )
 

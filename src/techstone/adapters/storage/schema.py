@@ -70,6 +70,7 @@ KEYS = Table(
     Column("changed", BigInteger, nullable=False),
     Column("daily_cap", BigInteger, nullable=True),
     Column("monthly_cap", BigInteger, nullable=True),
+    Column("kind", String(16), nullable=False, server_default="inference"),
     Index("ix_keys_account", "account"),
     Index("ix_keys_changed", "changed"),
 )

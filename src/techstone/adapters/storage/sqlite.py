@@ -153,20 +153,22 @@ class SqliteStore:
         return await self._database.read_revision()
 
     async def read_all(self) -> Records:
-        """Return every account and every key that is not revoked."""
+        """Return every account and every key for inference that is not revoked."""
+        wanted = select(KEYS).where(KEYS.c.revoked_at.is_(None), KEYS.c.kind == "inference")
         async with self._look() as connection:
             number = await number_of(connection)
             accounts = (await connection.execute(select(ACCOUNTS))).all()
-            keys = (await connection.execute(select(KEYS).where(KEYS.c.revoked_at.is_(None)))).all()
+            keys = (await connection.execute(wanted)).all()
             spending = await self.ledger.read_spending(connection, int(time.time()))
         return Records(number, tuple(map(_read_account, accounts)), tuple(map(_read_key, keys)), spending)
 
     async def read_changes(self, since: int) -> Records:
-        """Return what changed after the revision, revoked keys included."""
+        """Return what changed after the revision, revoked keys for inference included."""
+        wanted = select(KEYS).where(KEYS.c.changed > since, KEYS.c.kind == "inference")
         async with self._look() as connection:
             number = await number_of(connection)
             accounts = (await connection.execute(select(ACCOUNTS).where(ACCOUNTS.c.changed > since))).all()
-            keys = (await connection.execute(select(KEYS).where(KEYS.c.changed > since))).all()
+            keys = (await connection.execute(wanted)).all()
             spending = await self.ledger.read_spending(connection, int(time.time()))
         return Records(number, tuple(map(_read_account, accounts)), tuple(map(_read_key, keys)), spending)
 
@@ -250,4 +252,5 @@ def _read_key(row: Row[Any]) -> Key:
         created_at=row.created_at,
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
+        kind=row.kind,
     )

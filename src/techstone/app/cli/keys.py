@@ -9,7 +9,19 @@ import click
 from techstone.app.cli.context import located, perform, printed, show, show_one
 from techstone.control.keys.records import NewKey
 
-_COLUMNS = ("id", "account", "name", "hint", "state", "models", "daily_cap", "monthly_cap", "created_at", "expires_at")
+_COLUMNS = (
+    "id",
+    "account",
+    "kind",
+    "name",
+    "hint",
+    "state",
+    "models",
+    "daily_cap",
+    "monthly_cap",
+    "created_at",
+    "expires_at",
+)
 
 
 @click.group()
@@ -27,6 +39,7 @@ def key() -> None:
 @click.option("--concurrent", type=int, metavar="N", help="Requests at a time, below the plan's.")
 @click.option("--daily-cap", metavar="USD", help="Most that it may spend in a UTC day.")
 @click.option("--monthly-cap", metavar="USD", help="Most that it may spend in a UTC month.")
+@click.option("--admin", is_flag=True, help="For the management API: keys, usage, balance. It cannot infer.")
 @located
 @printed
 def create(
@@ -35,12 +48,13 @@ def create(
     config: str | None,
     data: str | None,
     *,
+    admin: bool,
     as_json: bool,
     **settings: Any,  # noqa: ANN401 - click's, by name
 ) -> None:
     """Create a key and show it, this once."""
     allowed = tuple(model.strip() for model in models.split(",")) if models is not None else None
-    wanted = NewKey(account, models=allowed, **settings)
+    wanted = NewKey(account, models=allowed, kind="admin" if admin else "inference", **settings)
     made = perform(config, data, lambda operations: operations.keys.create(wanted))
     show_one(made, as_json=as_json)
     if not as_json:

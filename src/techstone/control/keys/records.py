@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 KeyState = Literal["active", "expired", "revoked"]
+KeyKind = Literal["inference", "admin"]
 
 
 class KeySettings(msgspec.Struct, frozen=True):
@@ -35,12 +36,14 @@ class Key(msgspec.Struct, frozen=True):
     created_at: int = 0
     expires_at: int | None = None
     revoked_at: int | None = None
+    kind: KeyKind = "inference"
 
 
 class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A wish for a key; caps are in USD.
 
-    `account` is an email or id, `expires` a lifetime such as `30d`, `12h`, `45s` (None: never).
+    `account` is an email or id, `expires` a lifetime such as `30d`, `12h`, `45s` (None: never). An admin key is for the
+    management API alone, so that limits and models mean nothing to it.
     """
 
     account: str
@@ -53,6 +56,7 @@ class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     live: bool = True
     daily_cap: str | None = None
     monthly_cap: str | None = None
+    kind: KeyKind = "inference"
 
 
 class KeyChosen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,6 +77,7 @@ class KeyShown(msgspec.Struct, frozen=True):
 
     id: str
     account: str  # email
+    kind: KeyKind
     name: str
     hint: str
     state: KeyState
@@ -93,6 +98,7 @@ class CreatedKey(msgspec.Struct, frozen=True):
     id: str
     key: str
     account: str  # email
+    kind: KeyKind
     name: str
     hint: str
     models: tuple[str, ...] | None

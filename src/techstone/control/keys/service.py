@@ -5,7 +5,7 @@ Knows no HTTP and no database. Every refusal names the field, and no message rep
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
@@ -20,6 +20,7 @@ _LONGEST_NAME = 100
 _LARGEST_LIMIT = 2**31 - 1
 # An old key beside a new one is a door left open: thirty days is the longest that a roll-out may take.
 LONGEST_OVERLAP = 30 * 86_400
+_FORMS: dict[str, keys.Form] = {f"ts_{form}_": form for form in get_args(keys.Form)}
 
 
 class Keys:
@@ -36,13 +37,14 @@ class Keys:
         """Check the wish and return the record that it asks for, not stored yet, and the key itself."""
         now = self._clock()
         lasts = None if wanted.expires is None else _read_lifetime(wanted.expires)
+        _check_kind(wanted)
         settings = KeySettings(self._check_models(wanted.models), *_check_limits(wanted), *_check_caps(wanted))
         return self._make(
             account_id,
             _check_name(wanted.name),
             settings,
             expires_at=None if lasts is None else now + lasts,
-            live=wanted.live,
+            form="admin" if wanted.kind == "admin" else "live" if wanted.live else "test",
         )
 
     async def create(self, wanted: NewKey) -> CreatedKey:
@@ -62,25 +64,37 @@ class Keys:
         emails = await self._holders.emails()
         return tuple(self._show(key, emails[key.account]) for key in found)
 
-    async def revoke(self, which: str) -> KeyShown:
-        """End the key now."""
-        key = await self._find(which)
+    async def show(self, which: str, owner: str | None = None) -> KeyShown:
+        """Return a key, of an account (id) or of any."""
+        key = await self._find(which, owner)
+        return self._show(key, (await self._holders.find(key.account)).email)
+
+    async def recognise(self, key: str) -> Key | None:
+        """Return the record of a key that is good now, whatever it is good for."""
+        if not keys.well_formed(key) and not keys.is_admin(key):
+            return None
+        found = await self._store.find_key_by_digest(keys.digest(key))
+        return found if found is not None and _judge(found, self._clock()) == "active" else None
+
+    async def revoke(self, which: str, owner: str | None = None) -> KeyShown:
+        """End the key now, of an account (id) or of any."""
+        key = await self._find(which, owner)
         await self._store.revoke_key(key.id, self._clock())
         holder = await self._holders.find(key.account)
         return self._show(await self._find(key.id), holder.email)
 
-    async def rotate(self, which: str, overlap: int = 0) -> CreatedKey:
+    async def rotate(self, which: str, overlap: int = 0, owner: str | None = None) -> CreatedKey:
         """Replace the key by a new one of the same settings; the old one stays good for `overlap` seconds more."""
         if not 0 <= overlap <= LONGEST_OVERLAP:
             raise InvalidRequest(f"overlap must be 0 to {LONGEST_OVERLAP} seconds.", param="overlap")
-        old = await self._find(which)
+        old = await self._find(which, owner)
         now = self._clock()
         if _judge(old, now) != "active":
             raise InvalidRequest(f"The key {old.id} is {_judge(old, now)}; create a new one instead.", param="key")
         # The lifetime that was asked for counts from now on: a rotation is not to shorten it to what was left.
         ends_at = None if old.expires_at is None else now + old.expires_at - old.created_at
         record, key = self._make(
-            old.account, old.name, old.settings, expires_at=ends_at, live=old.hint.startswith("ts_live_")
+            old.account, old.name, old.settings, expires_at=ends_at, form=_FORMS[old.hint.partition("...")[0]]
         )
         ends = now + overlap if old.expires_at is None else min(now + overlap, old.expires_at)
         await self._store.replace_key(old.id, ends, record)
@@ -88,9 +102,9 @@ class Keys:
         return msgspec.structs.replace(_reveal(record, key, holder.email), replaces=old.id)
 
     def _make(
-        self, account_id: str, name: str, settings: KeySettings, *, expires_at: int | None, live: bool
+        self, account_id: str, name: str, settings: KeySettings, *, expires_at: int | None, form: keys.Form
     ) -> tuple[Key, str]:
-        key = keys.compose(self._randomness(keys.RANDOM_BYTES), live=live)
+        key = keys.compose(self._randomness(keys.RANDOM_BYTES), form)
         record = Key(
             id="key_" + self._randomness(10).hex(),
             digest=keys.digest(key),
@@ -100,16 +114,17 @@ class Keys:
             settings=settings,
             created_at=self._clock(),
             expires_at=expires_at,
+            kind="admin" if form == "admin" else "inference",
         )
         return record, key
 
-    async def _find(self, which: str) -> Key:
+    async def _find(self, which: str, owner: str | None = None) -> Key:
         which = which.strip()
-        if keys.well_formed(which):
+        if keys.well_formed(which) or keys.is_admin(which):
             found = await self._store.find_key_by_digest(keys.digest(which))
         else:
             found = await self._store.find_key(which)
-        if found is None:
+        if found is None or owner not in {None, found.account}:
             raise KeyNotFound
         return found
 
@@ -127,6 +142,7 @@ class Keys:
         return KeyShown(
             id=key.id,
             account=email,
+            kind=key.kind,
             name=key.name,
             hint=key.hint,
             state=_judge(key, self._clock()),
@@ -142,6 +158,7 @@ def _reveal(record: Key, key: str, email: str) -> CreatedKey:
         id=record.id,
         key=key,
         account=email,
+        kind=record.kind,
         name=record.name,
         hint=record.hint,
         created_at=record.created_at,
@@ -156,6 +173,14 @@ def _judge(key: Key, now: int) -> KeyState:
     if key.expires_at is not None and key.expires_at <= now:
         return "expired"
     return "active"
+
+
+def _check_kind(wanted: NewKey) -> None:
+    if wanted.kind == "inference":
+        return
+    for field in ("models", "rpm", "tpm", "concurrent", "daily_cap", "monthly_cap"):
+        if getattr(wanted, field) is not None:
+            raise InvalidRequest(f"{field} means nothing to an admin key, which cannot infer.", param=field)
 
 
 def _check_name(name: str) -> str:

@@ -1,0 +1,83 @@
+"""The management API over HTTP, under /api/v1. Every route asks for an admin key first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from litestar import Request, Router, get, post
+from litestar.params import FromPath, FromQuery, JSONBody
+
+from techstone.control.ledger.records import Grouping
+from techstone.control.management.records import (
+    Balance,
+    CreatedKeyObject,
+    KeyList,
+    KeyObject,
+    KeyWish,
+    Replacement,
+    RequestList,
+    UsageList,
+)
+
+if TYPE_CHECKING:
+    from litestar.connection import ASGIConnection
+    from litestar.handlers import BaseRouteHandler
+
+    from techstone.control.accounts.records import Account
+    from techstone.control.management.service import Management
+
+_Request = Request[Any, Any, Any]
+_HOLDER = "holder"
+_HEADERS = {"cache-control": "no-store"}
+
+
+def route_management(management: Management) -> Router:
+    """Return the routes under /api/v1."""
+
+    async def identify(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        # A guard runs before anything else of the request is read: a stranger learns nothing of what it should hold.
+        connection.scope["state"][_HOLDER] = await management.identify(connection.headers.get("authorization"))
+
+    @get("/balance")
+    async def balance(request: _Request) -> Balance:
+        return await management.balance(_holder(request))
+
+    @get("/usage")
+    async def sum_usage(
+        request: _Request, since: FromQuery[int | None] = None, by: FromQuery[Grouping] = "model"
+    ) -> UsageList:
+        return await management.sum_usage(_holder(request), since, by)
+
+    @get("/requests")
+    async def list_requests(
+        request: _Request, since: FromQuery[int | None] = None, after: FromQuery[str] = "", limit: FromQuery[int] = 100
+    ) -> RequestList:
+        return await management.list_requests(_holder(request), since, after, limit)
+
+    @get("/keys")
+    async def list_keys(request: _Request) -> KeyList:
+        return await management.list_keys(_holder(request))
+
+    @get("/keys/{key_id:str}")
+    async def show_key(request: _Request, key_id: FromPath[str]) -> KeyObject:
+        return await management.show_key(_holder(request), key_id)
+
+    @post("/keys")
+    async def create_key(request: _Request, data: JSONBody[KeyWish]) -> CreatedKeyObject:
+        return await management.create_key(_holder(request), data)
+
+    @post("/keys/{key_id:str}/revoke", status_code=200)
+    async def revoke_key(request: _Request, key_id: FromPath[str]) -> KeyObject:
+        return await management.revoke_key(_holder(request), key_id)
+
+    @post("/keys/{key_id:str}/rotate")
+    async def rotate_key(request: _Request, key_id: FromPath[str], data: JSONBody[Replacement]) -> CreatedKeyObject:
+        return await management.rotate_key(_holder(request), key_id, data.overlap)
+
+    handlers = [balance, sum_usage, list_requests, list_keys, show_key, create_key, revoke_key, rotate_key]
+    return Router("/api/v1", route_handlers=handlers, guards=[identify], response_headers=_HEADERS)
+
+
+def _holder(request: _Request) -> Account:
+    found: Account = request.scope["state"][_HOLDER]
+    return found

@@ -1,0 +1,130 @@
+"""What the management API takes and gives. Money is a USD string, a time unix seconds."""
+
+from __future__ import annotations
+
+import msgspec
+
+from techstone.control.keys.records import KeyKind, KeyState
+from techstone.control.ledger.records import UsageShown
+from techstone.core.snapshot import Billing
+
+
+class Balance(msgspec.Struct, frozen=True, tag_field="object", tag="balance"):
+    """The account's money. `available` is what may still be spent, null where it is paid for afterwards."""
+
+    account: str  # email
+    plan: str
+    billing: Billing
+    granted: str
+    spent: str
+    held: str
+    available: str | None
+    spent_this_month: str
+    monthly_cap: str | None
+    currency: str = "USD"
+
+
+class UsageList(msgspec.Struct, frozen=True, tag_field="object", tag="list"):
+    """Sums of usage, a group each."""
+
+    data: tuple[UsageShown, ...]
+
+
+class RequestObject(msgspec.Struct, frozen=True):
+    """One request: `request_id` is its answer's x-request-id, `at` when it was admitted."""
+
+    request_id: str
+    key: str
+    model: str
+    state: str
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int
+    cost: str
+    at: float
+    provider: str
+    status: int
+    stream: bool
+    duration_ms: float
+    first_byte_ms: float
+    error_code: str | None
+
+
+class RequestList(msgspec.Struct, frozen=True, tag_field="object", tag="list"):
+    """Requests, oldest first. With more to come, ask for those after the last one."""
+
+    data: tuple[RequestObject, ...]
+    has_more: bool
+
+
+class KeyObject(msgspec.Struct, frozen=True, tag_field="object", tag="key"):
+    """A key as it can be shown at any time."""
+
+    id: str
+    kind: KeyKind
+    name: str
+    hint: str
+    state: KeyState
+    models: tuple[str, ...] | None
+    rpm: int | None
+    tpm: int | None
+    concurrent: int | None
+    daily_cap: str | None
+    monthly_cap: str | None
+    created_at: int
+    expires_at: int | None
+    revoked_at: int | None
+
+
+class CreatedKeyObject(msgspec.Struct, frozen=True, tag_field="object", tag="key"):
+    """A new key, the only time that it is seen; `replaces` is the id of the key that it takes over from."""
+
+    id: str
+    key: str
+    kind: KeyKind
+    name: str
+    hint: str
+    models: tuple[str, ...] | None
+    rpm: int | None
+    tpm: int | None
+    concurrent: int | None
+    daily_cap: str | None
+    monthly_cap: str | None
+    created_at: int
+    expires_at: int | None
+    replaces: str | None
+    state: KeyState = "active"
+    revoked_at: int | None = None
+
+    def __repr__(self) -> str:
+        """Leave the key out: a traceback or a log line must not show it."""
+        return f"CreatedKeyObject(id={self.id!r}, hint={self.hint!r})"
+
+    __str__ = __repr__
+
+
+class KeyList(msgspec.Struct, frozen=True, tag_field="object", tag="list"):
+    """Keys, oldest first."""
+
+    data: tuple[KeyObject, ...]
+
+
+class KeyWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A key to be made. `expires` is a lifetime such as `30d`, `12h`, `45s`; what is left out is unlimited."""
+
+    name: str = "default"
+    kind: KeyKind = "inference"
+    models: tuple[str, ...] | None = None
+    expires: str | None = None
+    rpm: int | None = None
+    tpm: int | None = None
+    concurrent: int | None = None
+    daily_cap: str | None = None
+    monthly_cap: str | None = None
+
+
+class Replacement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """For how many seconds the old key stays good beside the new one."""
+
+    overlap: int = 0

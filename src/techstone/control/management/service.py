@@ -1,0 +1,132 @@
+"""What the holder of an admin key may know and do. Knows no HTTP; everything is of the key's own account."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from techstone.control.keys.records import NewKey
+from techstone.control.management.records import (
+    Balance,
+    CreatedKeyObject,
+    KeyList,
+    KeyObject,
+    RequestList,
+    RequestObject,
+    UsageList,
+)
+from techstone.core import keys as forms
+from techstone.core import money
+from techstone.core.errors import AccountSuspended, AdminKeyRequired, InvalidRequest, KeyInvalid, KeyMissing
+
+if TYPE_CHECKING:
+    from techstone.control.accounts.records import Account
+    from techstone.control.accounts.service import Accounts
+    from techstone.control.keys.records import CreatedKey, KeyShown
+    from techstone.control.keys.service import Keys
+    from techstone.control.ledger.records import Grouping
+    from techstone.control.ledger.service import Ledger
+    from techstone.control.management.records import KeyWish
+    from techstone.control.ports import Clock, Offer
+
+_DAY = 86_400
+LARGEST_PAGE = 1000
+# What a table of 400 days has by the hour, and no question of people is longer.
+_LONGEST_SPAN = 400 * _DAY
+
+
+class Management:
+    """Balance, usage, requests and keys of an account."""
+
+    def __init__(self, accounts: Accounts, keys: Keys, ledger: Ledger, offer: Offer, clock: Clock) -> None:
+        self._accounts = accounts
+        self._keys = keys
+        self._ledger = ledger
+        self._offer = offer
+        self._clock = clock
+
+    async def identify(self, authorization: str | None) -> Account:
+        """Return whose admin key this is; raise KeyMissing, KeyInvalid, AdminKeyRequired or AccountSuspended."""
+        scheme, _, rest = (authorization or "").partition(" ")
+        key = rest.strip(" ")
+        if scheme.lower() != "bearer" or not key:
+            raise KeyMissing
+        found = await self._keys.recognise(key)
+        if found is None:
+            raise KeyInvalid(forms.redact(key))
+        if found.kind != "admin":
+            raise AdminKeyRequired
+        account = await self._accounts.find(found.account)
+        if account.suspended:
+            raise AccountSuspended
+        return account
+
+    async def balance(self, account: Account) -> Balance:
+        """Return the account's money."""
+        plan = self._offer.find_plan(account.plan)
+        moment = time.gmtime(self._clock())
+        month = (self._clock() // _DAY - moment.tm_mday + 1) * _DAY
+        sums = await self._ledger.sum_usage(account.id, month, "day")
+        left = account.granted_nano - account.spent_nano - account.held_nano
+        return Balance(
+            account=account.email,
+            plan=account.plan,
+            billing=plan.billing,
+            granted=money.show(account.granted_nano),
+            spent=money.show(account.spent_nano),
+            held=money.show(account.held_nano),
+            available=money.show(left) if plan.billing == "prepaid" else None,
+            spent_this_month=money.show(sum(money.parse(found.cost) for found in sums)),
+            monthly_cap=None if account.monthly_cap is None else money.show(account.monthly_cap),
+        )
+
+    async def sum_usage(self, account: Account, since: int | None, by: Grouping) -> UsageList:
+        """Return sums of whole hours (of whole days by day) since a unix time, by default of the last 24 hours."""
+        return UsageList(await self._ledger.sum_usage(account.id, self._read_since(since), by))
+
+    async def list_requests(self, account: Account, since: int | None, after: str, limit: int) -> RequestList:
+        """Return requests since a unix time, oldest first: at most so many, those after a request."""
+        if not 1 <= limit <= LARGEST_PAGE:
+            raise InvalidRequest(f"limit must be 1 to {LARGEST_PAGE}.", param="limit")
+        start = self._read_since(since)
+        found = await self._ledger.list_requests(account.id, start, after, limit + 1)
+        shown = tuple(msgspec.convert(one, RequestObject, from_attributes=True) for one in found[:limit])
+        return RequestList(shown, len(found) > limit)
+
+    def _read_since(self, since: int | None) -> int:
+        now = self._clock()
+        if since is None:
+            return now - _DAY
+        if not max(0, now - _LONGEST_SPAN) <= since <= now:
+            raise InvalidRequest("since must be a unix time in seconds, at most 400 days ago.", param="since")
+        return since
+
+    async def list_keys(self, account: Account) -> KeyList:
+        """Return the account's keys, oldest first."""
+        return KeyList(tuple(map(_show, await self._keys.list(account.id))))
+
+    async def show_key(self, account: Account, key_id: str) -> KeyObject:
+        """Return one of the account's keys; raise KeyNotFound."""
+        return _show(await self._keys.show(key_id, account.id))
+
+    async def create_key(self, account: Account, wish: KeyWish) -> CreatedKeyObject:
+        """Create a key and show it, this once."""
+        return _reveal(await self._keys.create(NewKey(account.id, **msgspec.structs.asdict(wish))))
+
+    async def revoke_key(self, account: Account, key_id: str) -> KeyObject:
+        """End one of the account's keys now."""
+        return _show(await self._keys.revoke(key_id, account.id))
+
+    async def rotate_key(self, account: Account, key_id: str, overlap: int) -> CreatedKeyObject:
+        """Replace one of the account's keys by a new one of the same settings."""
+        return _reveal(await self._keys.rotate(key_id, overlap, account.id))
+
+
+def _show(shown: KeyShown) -> KeyObject:
+    return msgspec.convert(shown, KeyObject, from_attributes=True)
+
+
+def _reveal(created: CreatedKey) -> CreatedKeyObject:
+    return msgspec.convert(created, CreatedKeyObject, from_attributes=True)

@@ -1,0 +1,115 @@
+"""The management API through the gateway, on a real service: admin keys administer and cannot infer."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from service import Service, serving, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ANN = "ann@example.com"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with serving(tmp_path_factory.mktemp("management")) as service:
+        service.ask("account", "create", ANN, "--credit", "10")
+        yield service
+
+
+@pytest.fixture(scope="module")
+def admin(service: Service) -> str:
+    made = service.ask("key", "create", "--account", ANN, "--admin", "--name", "ops")
+    assert made["kind"] == "admin"
+    return str(made["key"])
+
+
+def call(service: Service, key: str | None, method: str, path: str, body: object = None) -> tuple[int, Any]:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(service.url + path, data, {"Content-Type": "application/json"}, method=method)
+    status, text, headers = service._send(request, key)
+    if status < 400:
+        assert headers["cache-control"] == "no-store"
+    return status, json.loads(text)
+
+
+def test_key_made_here_infers_until_it_is_revoked_here(service: Service, admin: str) -> None:
+    """Both are in force within a second; what it took is in the usage and in the balance."""
+    status, made = call(service, admin, "POST", "/api/v1/keys", {"name": "app", "rpm": 50, "expires": "1h"})
+    assert (status, made["object"], made["kind"], made["name"], made["rpm"]) == (201, "key", "inference", "app", 50)
+    wait_until(lambda: service.chat(key=made["key"])[0] == 200)
+    wait_until(lambda: call(service, admin, "GET", "/api/v1/requests")[1]["data"] != [])
+    (entry,) = call(service, admin, "GET", "/api/v1/requests")[1]["data"]
+    assert (entry["key"], entry["state"], entry["status"]) == (made["id"], "settled", 200)
+    usage = call(service, admin, "GET", f"/api/v1/usage?since={int(time.time()) - 3600}&by=key")[1]
+    assert (usage["object"], [(sums["group"], sums["requests"]) for sums in usage["data"]]) == (
+        "list",
+        [(made["id"], 1)],
+    )
+    balance = call(service, admin, "GET", "/api/v1/balance")[1]
+    assert (balance["object"], balance["account"], balance["available"], balance["currency"]) == (
+        "balance",
+        ANN,
+        "10.00",
+        "USD",
+    )
+    status, revoked = call(service, admin, "POST", f"/api/v1/keys/{made['id']}/revoke")
+    assert (status, revoked["state"]) == (200, "revoked")
+    wait_until(lambda: service.chat(key=made["key"])[0] == 401, 1.0)
+
+
+def test_key_is_rotated(service: Service, admin: str) -> None:
+    """The new one is shown once, the old one is good for as long as was asked."""
+    _, made = call(service, admin, "POST", "/api/v1/keys", {"name": "old"})
+    status, fresh = call(service, admin, "POST", f"/api/v1/keys/{made['id']}/rotate", {"overlap": 0})
+    assert (status, fresh["replaces"], fresh["name"]) == (201, made["id"], "old")
+    listed = {key["id"]: key for key in call(service, admin, "GET", "/api/v1/keys")[1]["data"]}
+    assert (listed[made["id"]]["state"], listed[fresh["id"]]["state"]) == ("expired", "active")
+    assert "key" not in listed[fresh["id"]]
+    assert call(service, admin, "GET", f"/api/v1/keys/{fresh['id']}")[1] == listed[fresh["id"]]
+
+
+def test_neither_key_does_the_others_work(service: Service, admin: str) -> None:
+    """403, with a code that says which is needed; nothing is served."""
+    status, answer, _ = service.chat(key=admin)
+    assert (status, answer["error"]["code"]) == (403, "inference_key_required")
+    for method, path in (("GET", "/api/v1/keys"), ("POST", "/api/v1/keys"), ("GET", "/api/v1/balance")):
+        status, answer = call(service, service.key, method, path, {} if method == "POST" else None)
+        assert (status, answer["error"]["code"]) == (403, "admin_key_required")
+        assert call(service, None, method, path, {} if method == "POST" else None)[0] == 401
+
+
+@pytest.mark.parametrize(
+    ("asked", "body", "status", "param"),
+    [
+        ("POST /api/v1/keys", {"nam": "x"}, 400, None),
+        ("POST /api/v1/keys", {"models": ["none"]}, 400, "models[0]"),
+        ("POST /api/v1/keys", {"rpm": 0}, 400, "rpm"),
+        ("POST /api/v1/keys", {"kind": "root"}, 400, "kind"),
+        ("POST /api/v1/keys", None, 400, None),
+        ("POST /api/v1/keys/key_none/revoke", None, 404, "key"),
+        ("GET /api/v1/usage?by=colour", None, 400, "by"),
+        ("GET /api/v1/usage?since=yesterday", None, 400, "since"),
+        ("GET /api/v1/requests?limit=0", None, 400, "limit"),
+        ("GET /api/v1/nothing", None, 404, None),
+        ("PUT /api/v1/keys", {}, 405, None),
+    ],
+)
+def test_what_cannot_be_done_is_told_by_field(
+    service: Service, admin: str, asked: str, body: object, status: int, param: str | None
+) -> None:
+    """In the one form of errors, never a 500."""
+    method, path = asked.split(" ")
+    found, answer = call(service, admin, method, path, body)
+    assert (found, answer["error"]["param"]) == (status, param), answer
+
+
+def test_stranger_learns_nothing_of_what_a_body_should_hold(service: Service) -> None:
+    """Who asks comes before what is asked."""
+    assert call(service, None, "POST", "/api/v1/keys", {"nam": 1})[0] == 401
