@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-_WHERE = re.compile(r" - at `(?:key in )?\$?(.*?)`$")
+_WHERE = re.compile(r" - at `(?:key` in `)?\$?(.*?)`$")
 _EXPECTED = re.compile(r"^Expected `([^`]*)`, got `([^`]*)`")
 _MISSING = re.compile(r"^Object missing required field `([^`]*)`")
 _BOUND = re.compile(r"^Expected `(int|float|str|array|object)` (>=|<=|of length >=|of length <=) (-?[0-9.]+)")

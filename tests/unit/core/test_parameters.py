@@ -44,6 +44,11 @@ def _refuse_fields(**fields: object) -> InvalidRequest:
         ({"service_tier": "gold"}, "Invalid value: \"gold\" for 'service_tier'. Invalid enum value 'gold'."),
         ({"safety_identifier": "x" * 65}, "Invalid 'safety_identifier': string length above maximum of 64."),
         ({"metadata": {"a": "x" * 513}}, "Invalid 'metadata': string length above maximum of 512."),
+        ({"metadata": {"k" * 65: "x"}}, "Invalid 'metadata': string length above maximum of 64."),
+        (
+            {"seed": 2**63},
+            f"Invalid 'seed': integer above maximum value. Expected a value <= {2**63 - 1}, but got {2**63} instead.",
+        ),
         ({"metadata": {"a": 1}}, "Invalid type for 'metadata': expected a string, but got an integer instead."),
     ],
 )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _WAITING = 64
 
 _ENCODER = msgspec.json.Encoder()
-_SECRETS = re.compile(r"(?:ts_(?:live|test)_|sk-|(?i:bearer)\s+)[A-Za-z0-9._~+/=-]+")
+_SECRETS = re.compile(r"(?:ts_(?:live|test|admin)_|sk-|(?i:bearer)\s+)[A-Za-z0-9._~+/=-]+")
 
 Level = Literal["info", "warning", "error"]
 

@@ -40,7 +40,14 @@ def test_line_is_one_json_object() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["ts_live_" + "a" * 46, "ts_test_" + "B" * 46, "sk-proj-abc_DEF-123", "Bearer abc.def/ghi+jkl=", "bearer abc"],
+    [
+        "ts_live_" + "a" * 46,
+        "ts_test_" + "B" * 46,
+        "ts_admin_" + "c" * 46,
+        "sk-proj-abc_DEF-123",
+        "Bearer abc.def/ghi+jkl=",
+        "bearer abc",
+    ],
 )
 def test_what_looks_like_a_key_is_taken_out(text: str) -> None:
     """The net under everything else: no form of a key gets through."""
