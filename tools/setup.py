@@ -126,17 +126,26 @@ def install_programs(wanted: tuple[str, ...]) -> None:
 
 
 def install_node_packages() -> None:
-    """Install what the Node tests need from its lock, if it is not there yet."""
-    folder = ROOT / "tests" / "node"
-    lock = hashlib.sha256((folder / "package-lock.json").read_bytes()).hexdigest()
-    stamp = folder / "node_modules" / ".techstone-setup"
-    if stamp.exists() and stamp.read_text() == lock:
+    """Install what the Node tests and our SDK for Node need from their locks, and build the SDK."""
+    tests, sdk = ROOT / "tests" / "node", ROOT / "sdk" / "node"
+    run_npm(["ci"], [tests / "package-lock.json"], tests / "node_modules")
+    run_npm(["ci", "--ignore-scripts"], [sdk / "package-lock.json"], sdk / "node_modules")
+    sources = [sdk / name for name in ("package.json", "package-lock.json", "tsconfig.json", "build.mjs")]
+    run_npm(["run", "build"], [*sources, *sorted((sdk / "src").rglob("*.ts"))], sdk / "dist")
+
+
+def run_npm(command: list[str], inputs: list[Path], output: Path) -> None:
+    """Run npm in its output's folder, unless the output was made from the same inputs."""
+    folder = output.parent
+    state = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()
+    stamp = folder / "node_modules" / f".techstone-{output.name}"
+    if output.exists() and stamp.exists() and stamp.read_text() == state:
         return
-    command = ["npm", "ci", "--silent", "--no-audit", "--no-fund"]
-    done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)  # noqa: S603 - fixed words
+    words = ["npm", *command, "--silent", "--no-audit", "--no-fund"]
+    done = subprocess.run(words, cwd=folder, check=False, capture_output=True, text=True)  # noqa: S603 - fixed words
     if done.returncode:
-        raise SetupError(f"`npm ci` in {folder} failed: {(done.stderr or done.stdout).strip()[-500:]}")
-    stamp.write_text(lock)
+        raise SetupError(f"`npm {' '.join(command)}` in {folder} failed: {(done.stderr or done.stdout).strip()[-500:]}")
+    stamp.write_text(state)
 
 
 def search_path() -> str:

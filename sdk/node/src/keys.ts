@@ -1,0 +1,84 @@
+/** `client.keys`: the account's keys. A key's secret is shown once, by create() and rotate(). */
+import type { APIPromise, OpenAI } from 'openai';
+import { Page, type PagePromise } from 'openai/core/pagination';
+import { APIResource } from 'openai/core/resource';
+import { asAdmin, managementURL } from './management.js';
+
+/** A key without its secret. Times are unix seconds, money is USD as a decimal string, null means "none". */
+export interface Key {
+  object: 'key';
+  id: string;
+  /** What it may do: ask models, or manage the account. */
+  kind: 'inference' | 'admin';
+  name: string | null;
+  /** The secret's visible part, to recognise it by. */
+  hint: string;
+  state: 'active' | 'expired' | 'revoked';
+  /** The models that it may use; null: all. */
+  models: string[] | null;
+  /** Requests a minute, tokens a minute, requests at a time. */
+  rpm: number | null;
+  tpm: number | null;
+  concurrent: number | null;
+  daily_cap: string | null;
+  monthly_cap: string | null;
+  created_at: number;
+  expires_at: number | null;
+  revoked_at: number | null;
+}
+
+export interface CreatedKey extends Key {
+  /** The secret. It is shown this once. */
+  key: string;
+}
+
+export interface RotatedKey extends CreatedKey {
+  /** The id of the key that this one takes the place of. */
+  replaces: string;
+}
+
+export interface KeyCreateParams {
+  name?: string;
+  /** 'inference' unless said. */
+  kind?: 'inference' | 'admin';
+  /** The models that it may use; all unless said. */
+  models?: string[];
+  /** How long it is good: "30d", "12h", "45s". */
+  expires?: string;
+  rpm?: number;
+  tpm?: number;
+  concurrent?: number;
+  /** The most that it may spend a day and a month, in USD as a decimal string. */
+  daily_cap?: string;
+  monthly_cap?: string;
+}
+
+export interface KeyRotateParams {
+  /** Seconds that the old key stays good beside the new one, at most 2592000 (30 days). */
+  overlap?: number;
+}
+
+export class Keys extends APIResource {
+  list(options?: OpenAI.RequestOptions): PagePromise<Page<Key>, Key> {
+    return this._client.getAPIList(managementURL(this._client, 'keys'), Page<Key>, asAdmin(this._client, options));
+  }
+
+  retrieve(id: string, options?: OpenAI.RequestOptions): APIPromise<Key> {
+    return this._client.get(managementURL(this._client, 'keys', id), asAdmin(this._client, options));
+  }
+
+  create(body: KeyCreateParams = {}, options?: OpenAI.RequestOptions): APIPromise<CreatedKey> {
+    return this._client.post(managementURL(this._client, 'keys'), asAdmin(this._client, { body, ...options }));
+  }
+
+  /** Revoke a key: it is refused from the next second on. */
+  revoke(id: string, options?: OpenAI.RequestOptions): APIPromise<Key> {
+    return this._client.post(managementURL(this._client, 'keys', id, 'revoke'), asAdmin(this._client, options));
+  }
+
+  /** Make a key that takes another's place, with the same rights; the old one stays good for the overlap. */
+  rotate(id: string, body: KeyRotateParams = {}, options?: OpenAI.RequestOptions): APIPromise<RotatedKey> {
+    const url = managementURL(this._client, 'keys', id, 'rotate');
+    return this._client.post(url, asAdmin(this._client, { body, ...options }));
+  }
+}
