@@ -1,0 +1,7 @@
+"""`python -m techstoneai`."""
+
+import sys
+
+from ._terminal import main
+
+sys.exit(main())
