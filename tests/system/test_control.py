@@ -243,31 +243,55 @@ def test_second_control_does_not_take_the_sockets(control: Control) -> None:
     with pytest.raises(AssertionError, match="another control process listens on"):
         second.start()
     assert answers(control.internal)
-    assert control.get("/")[0] == 200
+    assert control.get("/docs")[0] == 200
 
 
-def test_page_says_what_this_is_and_how_to_call_it(control: Control) -> None:
-    """At / and /docs: base URL, curl, both SDKs, the models, escaped; no script runs and nobody frames it."""
-    for path in ("/", "/docs"):
+def test_pages_say_what_this_is_and_how_to_call_it(control: Control) -> None:
+    """/ leads to /docs: this service's address and what is on offer, escaped; scripts are ours, nobody frames it."""
+    status, _, headers = control.get("/")
+    assert (status, headers["location"]) == (302, "/docs")
+    for path, parts in (
+        ("/docs", ("https://api.example", "/v1/chat/completions", "/docs/quickstart")),
+        ("/docs/models", ("m&lt;1&gt;", "4,096")),
+    ):
         status, page, headers = control.get(path)
         assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
-        for part in (
-            "https://api.example/v1",
-            "curl -N",
-            "from openai import OpenAI",
-            "m&lt;1&gt;",
-            "4,096",
-            "/healthz",
-        ):
-            assert part in page
-        assert "<script" not in page
-        assert "default-src 'none'" in headers["content-security-policy"]
-    assert control.get("/", "HEAD")[:2] == (200, "")
+        assert [part for part in parts if part not in page] == []
+        assert "default-src 'none'; script-src 'self';" in headers["content-security-policy"]
+        assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "DENY")
+    assert control.get("/docs", "HEAD")[:2] == (200, "")
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "part"),
+    [
+        ("/docs/errors.md", "text/markdown; charset=utf-8", "rate_limit_exceeded"),
+        ("/docs/search.json", "application/json", "rate_limit_exceeded"),
+        ("/docs/reference", "text/html; charset=utf-8", "swagger-ui-bundle.js"),
+        ("/docs/assets/docs.css", "text/css; charset=utf-8", "--lapis"),
+        ("/openapi.json", "application/json", '"openapi":"3.1.0"'),
+        ("/llms.txt", "text/plain; charset=utf-8", "https://api.example/docs/errors.md"),
+    ],
+)
+def test_documentation_is_there_in_every_form(control: Control, path: str, kind: str, part: str) -> None:
+    """For people, for the search in their browser, for tools and for models."""
+    status, text, headers = control.get(path)
+    assert (status, headers["content-type"]) == (200, kind)
+    assert part in text
 
 
 def test_unknown_page_is_the_one_error(control: Control) -> None:
     """JSON in the API's form, with the headers of a page; the internal API is not there, nor the pages on the other."""
-    for path in ("/nope", "/internal/keys", "/internal/snapshot", "/internal/doctor", "/schema"):
+    for path in (
+        "/nope",
+        "/docs/nope",
+        "/docs/nope.md",
+        "/docs/assets/nope.css",
+        "/internal/keys",
+        "/internal/snapshot",
+        "/internal/doctor",
+        "/schema",
+    ):
         status, body, headers = control.get(path)
         assert (status, msgspec.json.decode(body)["error"]["code"]) == (404, "unknown_url")
         assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "DENY")

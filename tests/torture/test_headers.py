@@ -150,7 +150,7 @@ async def _expect_by_head(heads: Headers, key: str) -> None:
         await heads.expect(status, start, known=False)
 
 
-_PATHS = {b"/v1/models": 401, b"/v1/x": 404, b"/x": 404, b"/": 200, b"/docs": 200, b"/healthz": 200, b"/metrics": 200}
+_PATHS = {b"/v1/models": 401, b"/v1/x": 404, b"/x": 404, b"/": 302, b"/docs": 200, b"/healthz": 200, b"/metrics": 200}
 
 
 async def _expect_crowd(heads: Headers, key: str) -> None:

@@ -26,7 +26,9 @@ from techstone.control.billing.alerts import tell
 from techstone.control.bootstrap import FirstKey, bootstrap
 from techstone.control.catalog.records import Catalog
 from techstone.control.ledger.audit import Audit
-from techstone.control.pages.guide import Guide
+from techstone.control.pages.documentation import Documentation
+from techstone.control.pages.openapi import Reference
+from techstone.control.pages.site import Site
 from techstone.control.ports import StoreError
 from techstone.control.publish import Publisher
 from techstone.control.services import Services
@@ -100,10 +102,11 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
             await services.prices.note_configured()
             await publisher.load()
             models, plans = await services.catalog.list_models(), options.catalog.plans
-            guide = Guide(options.public_url, __version__, models, plans)
+            documentation = Documentation(options.public_url, models, plans)
+            site = Site(documentation, Reference(options.public_url, __version__))
             servers = [
                 _Server(build_internal(services, publisher), internal),
-                _Server(build_public(guide, services, publisher), public),
+                _Server(build_public(site, services, publisher), public),
             ]
             await _run(
                 servers,

@@ -21,7 +21,7 @@ from techstone.control.keys.api import route_keys
 from techstone.control.ledger.api import route_ledger
 from techstone.control.management.api import route_management
 from techstone.control.operations import Facts
-from techstone.control.pages.guide import Guide, route_guide
+from techstone.control.pages.site import Site, route_site
 from techstone.core.errors import ApiError, InvalidRequest, MethodNotAllowed, ServerError, UrlNotFound
 
 if TYPE_CHECKING:
@@ -69,10 +69,10 @@ def build_internal(services: Services, publisher: Publisher) -> Litestar:
     return _build([commands, Router("/internal", route_handlers=[route_ledger(services.ledger)])])
 
 
-def build_public(guide: Guide, services: Services, publisher: Publisher) -> Litestar:
+def build_public(site: Site, services: Services, publisher: Publisher) -> Litestar:
     """Return the pages, and the management API."""
     management = Router("/", route_handlers=[route_management(services.management)], after_response=_nudge(publisher))
-    return _build([route_guide(guide), management], _PAGE_HEADERS)
+    return _build([route_site(site), management], _PAGE_HEADERS)
 
 
 def _nudge(publisher: Publisher) -> Callable[[Request[Any, Any, Any]], Awaitable[None]]:
@@ -102,7 +102,8 @@ def _add(headers: dict[str, str]) -> Callable[[Message, Scope], Awaitable[None]]
 
     async def add(message: Message, _: Scope) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], *fields]
+            given = {name for name, _ in message["headers"]}
+            message["headers"] = [*message["headers"], *(field for field in fields if field[0] not in given)]
 
     return add
 
@@ -124,7 +125,9 @@ def _translate(request: Request[Any, Any, Any], error: Exception) -> ApiError | 
         return UrlNotFound(request.method, request.url.path)
     if isinstance(error, MethodNotAllowedException):
         allowed = (error.headers or {}).get("allow", "GET")
-        return MethodNotAllowed(request.method, tuple(method.strip() for method in allowed.split(",")))
+        methods = (method.strip() for method in allowed.split(","))
+        # Litestar adds OPTIONS; for the gateway there are no preflights: browsers are not to call the API.
+        return MethodNotAllowed(request.method, tuple(method for method in methods if method != "OPTIONS"))
     if isinstance(error, ValidationException):
         return _explain(error)
     if isinstance(error, HTTPException) and error.status_code < 500:

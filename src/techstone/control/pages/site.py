@@ -1,0 +1,133 @@
+"""The documentation over HTTP: pages, their Markdown, the search index, style and script, and the API reference.
+
+What takes longer than a moment (Markdown to HTML, files, gzip) is done on a thread, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar import MediaType, Request, Response, Router, route
+from litestar.response import Redirect
+
+from techstone.control.pages import assets
+from techstone.control.pages.documentation import HOME, Documentation, locate
+from techstone.core.errors import UrlNotFound
+
+if TYPE_CHECKING:
+    from litestar.handlers import HTTPRouteHandler
+    from litestar.types import Method
+
+    from techstone.control.pages.openapi import Reference
+
+_METHODS: list[Method] = ["GET", "HEAD"]
+_YEAR = "public, max-age=31536000, immutable"
+# Everything comes from here; only the reference's library writes styles into its elements.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'{more}; font-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+
+
+class Site:
+    """Renders each page once, when it is asked for first."""
+
+    def __init__(self, documentation: Documentation, reference: Reference) -> None:
+        self.documentation = documentation
+        self.reference = reference
+        self._pages: dict[str, str] = {}
+        self._environment = Environment(
+            loader=FileSystemLoader(Path(__file__).parent / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+        )
+
+    def show(self, name: str) -> str | None:
+        """Return a page as HTML; None where there is none of that name."""
+        shown = self._pages.get(name)
+        if shown is None and name in self.documentation.sources:
+            shown = self._pages[name] = self._render(name)
+        return shown
+
+    def _render(self, name: str) -> str:
+        pages = self.documentation.pages
+        names = list(pages)
+        place = names.index(name)
+        return self._environment.get_template("page.html").render(
+            page=pages[name],
+            pages=pages,
+            groups=self.documentation.groups,
+            before=pages[names[place - 1]] if place else None,
+            after=pages[names[place + 1]] if place + 1 < len(names) else None,
+            locate=locate,
+            asset=assets.locate,
+        )
+
+    def show_reference(self) -> str:
+        """Return the page of the interactive reference."""
+        return self._environment.get_template("reference.html").render(asset=assets.locate)
+
+
+def route_site(site: Site) -> Router:
+    """Return the routes of the documentation."""
+
+    @route("/", http_method=_METHODS)
+    async def begin() -> Redirect:
+        return Redirect("/docs")
+
+    @route(["/docs", "/docs/{name:str}"], http_method=_METHODS)
+    async def show(request: Request[Any, Any, Any], name: str = HOME) -> Response[str]:
+        if name.endswith(".md"):
+            sources = await asyncio.to_thread(lambda: site.documentation.sources)
+            source = sources.get(name.removesuffix(".md"))
+            if source is not None:
+                return _answer(source, "text/markdown")
+        elif name == "reference":
+            return _answer(site.show_reference(), MediaType.HTML, _POLICY.format(more=" 'unsafe-inline'"))
+        else:
+            page = await asyncio.to_thread(site.show, name)
+            if page is not None:
+                return _answer(page, MediaType.HTML, _POLICY.format(more=""))
+        raise UrlNotFound(request.method, request.url.path)
+
+    return Router("/", route_handlers=[begin, show, *_list_files(site)])
+
+
+def _list_files(site: Site) -> list[HTTPRouteHandler]:
+    """Return the routes of what is no page."""
+
+    @route("/docs/search.json", http_method=_METHODS)
+    async def find() -> Response[bytes]:
+        return _answer(await asyncio.to_thread(lambda: site.documentation.search), "application/json")
+
+    @route("/docs/assets/{path:path}", http_method=_METHODS)
+    async def fetch(request: Request[Any, Any, Any], path: str) -> Response[bytes]:
+        asset = await asyncio.to_thread(assets.read, path.lstrip("/"))
+        if asset is None:
+            raise UrlNotFound(request.method, request.url.path)
+        headers = {"cache-control": _YEAR, "vary": "accept-encoding"}
+        data = asset.data
+        if asset.gzipped and "gzip" in request.headers.get("accept-encoding", ""):
+            data, headers["content-encoding"] = asset.gzipped, "gzip"
+        return Response(data, media_type=asset.media_type, headers=headers)
+
+    @route("/llms.txt", http_method=_METHODS)
+    async def digest() -> Response[str]:
+        return _answer(await asyncio.to_thread(lambda: site.documentation.digest), "text/plain")
+
+    @route("/openapi.json", http_method=_METHODS)
+    async def describe() -> Response[bytes]:
+        return _answer(site.reference.document, "application/json")
+
+    return [find, fetch, digest, describe]
+
+
+def _answer(content: Any, media_type: str, policy: str | None = None) -> Response[Any]:  # noqa: ANN401 - text or bytes
+    headers = {"cache-control": "no-cache"}
+    if policy is not None:
+        headers["content-security-policy"] = policy
+    return Response(content, media_type=media_type, headers=headers)
