@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _Content = TypeVar("_Content")
 _RATE_LIMIT = "_rate_limit"
 _COST = "_cost"
+_EXCLUDED = "__exclude_fields__"  # pydantic 1's name, which openai adds `_request_id` to
 
 
 class Billed:
@@ -65,7 +66,9 @@ def _rehouse(answer: chat.ChatCompletion, response: httpx2.Response) -> chat.Cha
     parsed = isinstance(answer, chat.ParsedChatCompletion)
     billed = ParsedChatCompletion.__new__(ParsedChatCompletion) if parsed else ChatCompletion.__new__(ChatCompletion)
     billed.__setstate__(answer.__getstate__())
-    # Beside the fields, where openai keeps `_request_id` too: neither is dumped.
+    # Beside the fields, where openai keeps `_request_id` too: pydantic dumps it not, and pydantic 1 only if told so.
     beside = {_RATE_LIMIT: RateLimit.of(response.headers), _COST: read_cost(response.headers, answer.usage)}
     vars(billed).update(beside)
+    if not hasattr(billed, "model_config"):
+        vars(billed)[_EXCLUDED] = {*beside, _EXCLUDED}
     return billed

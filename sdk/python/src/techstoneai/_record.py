@@ -10,6 +10,9 @@ from openai import BaseModel
 from ._cost import parse_amount
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic.fields import FieldInfo
     from typing_extensions import Self
 
 
@@ -19,7 +22,9 @@ class Record(BaseModel):
     @classmethod
     def construct(cls, _fields_set: set[str] | None = None, **values: object) -> Self:
         """Make a record of what came, unchecked; of this openai turns a decimal string into Decimal only in unions."""
-        for name, field in cls.model_fields.items():
+        # The fields have another name in pydantic 1, which openai still takes.
+        fields: Mapping[str, FieldInfo] = getattr(cls, "model_fields" if hasattr(cls, "model_fields") else "__fields__")
+        for name, field in fields.items():
             if field.annotation is Decimal and (amount := parse_amount(values.get(name))) is not None:
                 values[name] = amount
         return super().construct(_fields_set, **values)
