@@ -164,6 +164,8 @@ def test_conversation(deployment: Deployment) -> None:
         terminal.wait_for(r"(?s)Hello\..*left\x1b\[0m\r\n> ")
         said = [(message["role"], message["content"]) for message in deployment.received[-1]["messages"]]
         assert said == [("user", "one"), ("assistant", "Hello."), ("user", "two")]
+        # Between the prompt and readline's own handler a Ctrl-C waits for the next key, as at any prompt of Python's.
+        time.sleep(0.5)
         terminal.type("\x03")
         terminal.wait_for("> ")
         terminal.type("\x04")
