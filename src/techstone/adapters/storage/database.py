@@ -85,10 +85,10 @@ class Database:
         connection.execute("BEGIN IMMEDIATE")
         try:
             done = work(connection)
-        except BaseException:
+            connection.commit()
+        except BaseException:  # whatever it was: one that stays open would fail every transaction after it
             connection.rollback()
             raise
-        connection.commit()
         return done
 
     async def read_revision(self) -> int:
