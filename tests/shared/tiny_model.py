@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _WIDTH, _HIDDEN, _LAYERS, _HEADS, _CONTEXT = 64, 128, 2, 4, 2048
 _SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+# A logit_bias under which it speaks until max_tokens: without, it comes to an end of text by chance.
+ENDLESS = {f"{number}": -100 for number in range(len(_SPECIAL))}
 _TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content or '' }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"

