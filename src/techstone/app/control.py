@@ -103,7 +103,7 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
             await publisher.load()
             models, plans = await services.catalog.list_models(), options.catalog.plans
             documentation = Documentation(options.public_url, models, plans)
-            site = Site(documentation, Reference(options.public_url, __version__))
+            site = Site(documentation, Reference(options.public_url, __version__, [model.name for model in models]))
             servers = [
                 _Server(build_internal(services, publisher), internal),
                 _Server(build_public(site, services, publisher), public),

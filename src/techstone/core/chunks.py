@@ -7,12 +7,16 @@ chunk has `usage` but the last, or it is null where the client asked for usage.
 
 from __future__ import annotations
 
+from typing import get_args
+
 import msgspec
+
+from techstone.wire.completion import FinishReason
 
 _OBJECT = "chat.completion.chunk"
 # What a client may see of a chunk; the rest (llama.cpp's `timings`, vLLM's token ids) is the upstream's own.
 _KEPT = ("service_tier", "system_fingerprint", "obfuscation", "moderation")
-_FINISHES = frozenset(("stop", "length", "tool_calls", "content_filter", "function_call"))
+_FINISHES = frozenset(get_args(FinishReason))
 
 _ENCODER = msgspec.json.Encoder()
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -6,17 +6,18 @@ An answer that has the full form already is copied, with the model's name exchan
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
 
 from techstone.core.tally import Tally, is_plausible, read_usage
+from techstone.wire.completion import FinishReason
 from techstone.wire.usage import BilledUsage, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_FINISHES = frozenset(("stop", "length", "tool_calls", "content_filter", "function_call"))
+_FINISHES = frozenset(get_args(FinishReason))
 _KEPT = ("service_tier", "system_fingerprint", "metadata", "moderation")
 _ENCODER = msgspec.json.Encoder()
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -40,7 +41,7 @@ class _FullChoice(msgspec.Struct):
     index: int
     message: _FullMessage
     logprobs: msgspec.Raw
-    finish_reason: Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
+    finish_reason: FinishReason
 
 
 class _Full(msgspec.Struct, forbid_unknown_fields=True):

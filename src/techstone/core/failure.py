@@ -24,7 +24,12 @@ Blame = Literal["client", "busy", "broken"]
 
 _CLIENT = frozenset((400, 413, 415, 422))
 # llama.cpp answers 500 to a request for what its model cannot take (llama.cpp#19774); five would open the breaker.
-_UNSUPPORTED = (b"image input is not supported", b"audio input is not supported")
+_UNSUPPORTED = (
+    b"image input is not supported",
+    b"audio input is not supported",
+    b'"Failed to parse messages: ',
+    b'"Failed to parse tools: ',
+)
 _BUSY = frozenset((408, 425, 429, 503, 529))  # 529: Anthropic's "overloaded"
 _LONGEST_TEXT = 2000
 

@@ -38,6 +38,41 @@ class ImageUrl(msgspec.Struct):
     detail: Literal["auto", "low", "high"] | None = None
 
 
+# What no type says, as JSON Schema for the API's document; `core.parameters` judges.
+_PARTS = {
+    "anyOf": [
+        {"required": [name], "properties": {"type": {"const": name}, name: {"type": kind}}}
+        for name, kind in (
+            ("text", "string"),
+            ("image_url", "object"),
+            ("input_audio", "object"),
+            ("file", "object"),
+            ("refusal", "string"),
+        )
+    ]
+}
+_TEXT = {"type": ["string", "array"]}
+_MESSAGES = {
+    "anyOf": [
+        {
+            "required": ["content"],
+            "properties": {
+                "role": {"enum": ["system", "developer", "user", "assistant", "function"]},
+                "content": _TEXT,
+            },
+        },
+        {
+            "required": ["content", "tool_call_id"],
+            "properties": {"role": {"const": "tool"}, "content": _TEXT, "tool_call_id": {"type": "string"}},
+        },
+        {
+            "required": ["tool_calls"],
+            "properties": {"role": {"const": "assistant"}, "tool_calls": {"type": "array", "minItems": 1}},
+        },
+    ]
+}
+
+
 class Part(msgspec.Struct):
     """A part of a message's content; which fields it must have depends on its type."""
 
@@ -69,7 +104,7 @@ class Message(msgspec.Struct):
     """A message of any role."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | Annotated[list[Part], Meta(min_length=1)] | None = None
+    content: str | Annotated[list[Annotated[Part, Meta(extra_json_schema=_PARTS)]], Meta(min_length=1)] | None = None
     name: str | None = None
     refusal: str | None = None
     tool_calls: list[ToolCall] | None = None
@@ -113,8 +148,8 @@ class ResponseFormat(msgspec.Struct):
 class ChatBody(msgspec.Struct):
     """The whole request. Unknown parameters are passed on (conformance.md 8)."""
 
-    model: str
-    messages: Annotated[list[Message], Meta(min_length=1)]
+    model: Annotated[str, Meta(extra_json_schema={"minLength": 1})]
+    messages: Annotated[list[Annotated[Message, Meta(extra_json_schema=_MESSAGES)]], Meta(min_length=1)]
     temperature: Temperature | None = None
     top_p: Unit | None = None
     n: Choices | None = None

@@ -109,10 +109,16 @@ def test_words_of_the_upstream_are_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "status"), [(b'{"error":{"message":"image input is not supported"}}', 400), (b"oops", 500)]
+    ("body", "status"),
+    [
+        (b'{"error":{"message":"image input is not supported"}}', 400),
+        (b'{"error":{"message":"Failed to parse messages: Unsupported tool call type: custom"}}', 400),
+        (b'{"error":{"message":"Failed to parse tools: Unsupported tool type: custom"}}', 400),
+        (b"oops", 500),
+    ],
 )
 def test_what_the_model_cannot_take_is_the_clients(body: bytes, status: int) -> None:
-    """llama.cpp answers 500 to an image for a model of text; five of them must not open the breaker."""
+    """llama.cpp answers 500 to an image for a model of text, or a custom tool; five must not open the breaker."""
     assert failure.judge_status(500, None, body).status == status
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from techstone.control.ports import Clock, Holders, KeyStore, Offer, Randomness
 
 _LONGEST_NAME = 100
-_LARGEST_LIMIT = 2**31 - 1
+LARGEST_LIMIT = 2**31 - 1
 # An old key beside a new one is a door left open: thirty days is the longest that a roll-out may take.
 LONGEST_OVERLAP = 30 * 86_400
 _FORMS: dict[str, keys.Form] = {f"ts_{form}_": form for form in get_args(keys.Form)}
@@ -192,8 +192,8 @@ def _check_name(name: str) -> str:
 
 def _check_limits(wanted: NewKey) -> tuple[int | None, int | None, int | None]:
     for field, limit in (("rpm", wanted.rpm), ("tpm", wanted.tpm), ("concurrent", wanted.concurrent)):
-        if limit is not None and not 1 <= limit <= _LARGEST_LIMIT:
-            raise InvalidRequest(f"{field} must be a whole number from 1 to {_LARGEST_LIMIT}.", param=field)
+        if limit is not None and not 1 <= limit <= LARGEST_LIMIT:
+            raise InvalidRequest(f"{field} must be a whole number from 1 to {LARGEST_LIMIT}.", param=field)
     return wanted.rpm, wanted.tpm, wanted.concurrent
 
 

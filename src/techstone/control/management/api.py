@@ -18,6 +18,7 @@ from techstone.control.management.records import (
     RequestList,
     UsageList,
 )
+from techstone.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from litestar.connection import ASGIConnection
@@ -37,6 +38,9 @@ def route_management(management: Management) -> Router:
     async def identify(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         # A guard runs before anything else of the request is read: a stranger learns nothing of what it should hold.
         connection.scope["state"][_HOLDER] = await management.identify(connection.headers.get("authorization"))
+        names = [name for name, _ in connection.query_params.multi_items()]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise InvalidRequest(f"{twice} is given more than once.", param=twice)
 
     @get("/balance")
     async def balance(request: _Request) -> Balance:
@@ -44,13 +48,16 @@ def route_management(management: Management) -> Router:
 
     @get("/usage")
     async def sum_usage(
-        request: _Request, since: FromQuery[int | None] = None, by: FromQuery[Grouping] = "model"
+        request: _Request, since: FromQuery[str | None] = None, by: FromQuery[Grouping] = "model"
     ) -> UsageList:
         return await management.sum_usage(_holder(request), since, by)
 
     @get("/requests")
     async def list_requests(
-        request: _Request, since: FromQuery[int | None] = None, after: FromQuery[str] = "", limit: FromQuery[int] = 100
+        request: _Request,
+        since: FromQuery[str | None] = None,
+        after: FromQuery[str] = "",
+        limit: FromQuery[int] = 100,
     ) -> RequestList:
         return await management.list_requests(_holder(request), since, after, limit)
 

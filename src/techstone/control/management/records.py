@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from techstone.control.keys.records import KeyKind, KeyState
+from techstone.control.keys.service import LARGEST_LIMIT, LONGEST_OVERLAP
 from techstone.control.ledger.records import UsageShown
 from techstone.core.snapshot import Billing
+
+# Said in the API's document; the keys' own rules judge, with better words.
+_Limit = Annotated[int, Meta(extra_json_schema={"minimum": 1, "maximum": LARGEST_LIMIT})]
+_Cap = Annotated[str, Meta(extra_json_schema={"pattern": r"^[0-8]?[0-9]{1,9}(\.[0-9]{1,9})?$", "examples": ["25.00"]})]
+_Lifetime = Annotated[str, Meta(extra_json_schema={"pattern": "^[1-9][0-9]{0,3}[smhdw]$", "examples": ["30d"]})]
+_KeyName = Annotated[str, Meta(extra_json_schema={"pattern": "^[!-~]([ -~]{0,98}[!-~])?$", "examples": ["production"]})]
+_Overlap = Annotated[int, Meta(extra_json_schema={"minimum": 0, "maximum": LONGEST_OVERLAP})]
 
 
 class Balance(msgspec.Struct, frozen=True, tag_field="object", tag="balance"):
@@ -113,18 +124,18 @@ class KeyList(msgspec.Struct, frozen=True, tag_field="object", tag="list"):
 class KeyWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A key to be made. `expires` is a lifetime such as `30d`, `12h`, `45s`; what is left out is unlimited."""
 
-    name: str = "default"
+    name: _KeyName = "default"
     kind: KeyKind = "inference"
     models: tuple[str, ...] | None = None
-    expires: str | None = None
-    rpm: int | None = None
-    tpm: int | None = None
-    concurrent: int | None = None
-    daily_cap: str | None = None
-    monthly_cap: str | None = None
+    expires: _Lifetime | None = None
+    rpm: _Limit | None = None
+    tpm: _Limit | None = None
+    concurrent: _Limit | None = None
+    daily_cap: _Cap | None = None
+    monthly_cap: _Cap | None = None
 
 
 class Replacement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """For how many seconds the old key stays good beside the new one."""
 
-    overlap: int = 0
+    overlap: _Overlap = 0

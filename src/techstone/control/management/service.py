@@ -82,11 +82,11 @@ class Management:
             monthly_cap=None if account.monthly_cap is None else money.show(account.monthly_cap),
         )
 
-    async def sum_usage(self, account: Account, since: int | None, by: Grouping) -> UsageList:
+    async def sum_usage(self, account: Account, since: str | None, by: Grouping) -> UsageList:
         """Return sums of whole hours (of whole days by day) since a unix time, by default of the last 24 hours."""
         return UsageList(await self._ledger.sum_usage(account.id, self._read_since(since), by))
 
-    async def list_requests(self, account: Account, since: int | None, after: str, limit: int) -> RequestList:
+    async def list_requests(self, account: Account, since: str | None, after: str, limit: int) -> RequestList:
         """Return requests since a unix time, oldest first: at most so many, those after a request."""
         if not 1 <= limit <= LARGEST_PAGE:
             raise InvalidRequest(f"limit must be 1 to {LARGEST_PAGE}.", param="limit")
@@ -95,13 +95,13 @@ class Management:
         shown = tuple(msgspec.convert(one, RequestObject, from_attributes=True) for one in found[:limit])
         return RequestList(shown, len(found) > limit)
 
-    def _read_since(self, since: int | None) -> int:
+    def _read_since(self, since: str | None) -> int:
         now = self._clock()
         if since is None:
             return now - _DAY
-        if not max(0, now - _LONGEST_SPAN) <= since <= now:
+        if not (since.isascii() and since.isdigit() and len(since) < 16 and now - _LONGEST_SPAN <= int(since) <= now):
             raise InvalidRequest("since must be a unix time in seconds, at most 400 days ago.", param="since")
-        return since
+        return int(since)
 
     async def list_keys(self, account: Account) -> KeyList:
         """Return the account's keys, oldest first."""

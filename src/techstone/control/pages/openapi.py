@@ -19,7 +19,7 @@ from techstone.wire.estimate import Estimate
 from techstone.wire.models import Model, ModelList
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 _SHOWN = (
     ChatBody,
@@ -61,11 +61,12 @@ _WAITING = frozenset((429, 503))
 
 
 class Reference:
-    """The document. `public_url` is without a path."""
+    """The document. `public_url` is without a path; a model that is there stands in the examples."""
 
-    def __init__(self, public_url: str, version: str) -> None:
+    def __init__(self, public_url: str, version: str, models: Sequence[str] = ()) -> None:
         self._public_url = public_url
         self._version = version
+        self._model = models[0] if models else "gpt-5-mini"
 
     @cached_property
     def document(self) -> bytes:
@@ -85,7 +86,7 @@ class Reference:
                 {"name": "Models", "description": "What can be asked for."},
                 {"name": "Management", "description": "Keys, usage and balance of an account, with an admin key."},
             ],
-            "paths": _list_paths(),
+            "paths": _list_paths(self._model),
             "components": {
                 "schemas": schemas,
                 "headers": _HEADERS,
@@ -146,15 +147,16 @@ def _fail(*statuses: int) -> dict[str, Any]:
     return {str(status): {"$ref": f"#/components/responses/Error{status}"} for status in every}
 
 
-def _body(schema: str) -> dict[str, Any]:
-    return {"required": True, "content": {"application/json": {"schema": _schema(schema)}}}
+def _body(schema: str, example: dict[str, Any]) -> dict[str, Any]:
+    return {"required": True, "content": {"application/json": {"schema": _schema(schema), "example": example}}}
 
 
 def _query(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "in": "query", "description": description, "schema": schema}
 
 
-def _list_paths() -> dict[str, Any]:
+def _list_paths(model_name: str) -> dict[str, Any]:
+    asks = _body("ChatBody", {"model": model_name, "messages": [{"role": "user", "content": "Hello!"}]})
     infers: list[dict[str, list[str]]] = [{"key": []}]
     chat = {
         "tags": ["Chat"],
@@ -170,7 +172,7 @@ def _list_paths() -> dict[str, Any]:
                 "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
             }
         ],
-        "requestBody": _body("ChatBody"),
+        "requestBody": asks,
         "responses": {
             "200": {
                 "description": "The answer; with `stream: true` as server-sent events, the last of them `[DONE]`.",
@@ -188,7 +190,7 @@ def _list_paths() -> dict[str, Any]:
         "operationId": "estimate",
         "summary": "Say what a chat completion would take, without asking a model",
         "security": infers,
-        "requestBody": _body("ChatBody"),
+        "requestBody": asks,
         "responses": {"200": _answer("The estimate.", "Estimate", _WITH_KEY), **_fail(404, 413, 415)},
     }
     models = {
@@ -203,7 +205,9 @@ def _list_paths() -> dict[str, Any]:
         "operationId": "retrieveModel",
         "summary": "Show a model",
         "security": infers,
-        "parameters": [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}],
+        "parameters": [
+            {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}, "example": model_name}
+        ],
         "responses": {"200": _answer("The model.", "Model", _WITH_KEY), **_fail(404)},
     }
     return {
@@ -233,13 +237,23 @@ def _list_management() -> dict[str, Any]:
         },
         "/api/v1/keys": {
             "get": _manage("listKeys", "List keys, oldest first", "KeyList"),
-            "post": _manage("createKey", "Create a key, shown this once", "CreatedKeyObject", body="KeyWish"),
+            "post": _manage(
+                "createKey",
+                "Create a key, shown this once",
+                "CreatedKeyObject",
+                body=("KeyWish", {"name": "production", "expires": "90d"}),
+            ),
         },
         "/api/v1/keys/{key_id}": {"get": _manage("retrieveKey", "Show a key", "KeyObject", [which], 404)},
         "/api/v1/keys/{key_id}/revoke": {"post": _manage("revokeKey", "End a key now", "KeyObject", [which], 404)},
         "/api/v1/keys/{key_id}/rotate": {
             "post": _manage(
-                "rotateKey", "Replace a key by a new one", "CreatedKeyObject", [which], 404, body="Replacement"
+                "rotateKey",
+                "Replace a key by a new one",
+                "CreatedKeyObject",
+                [which],
+                404,
+                body=("Replacement", {"overlap": 3600}),
             )
         },
     }
@@ -251,7 +265,7 @@ def _manage(
     schema: str,
     parameters: list[dict[str, Any]] | None = None,
     *statuses: int,
-    body: str | None = None,
+    body: tuple[str, dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     operation = {
         "tags": ["Management"],
@@ -265,5 +279,5 @@ def _manage(
         },
     }
     if body is not None:
-        operation["requestBody"] = _body(body)
+        operation["requestBody"] = _body(*body)
     return operation

@@ -79,7 +79,7 @@ class _Choice(msgspec.Struct):
 _TOOLS = msgspec.json.Decoder(list[_Tool])
 _CHOICE = msgspec.json.Decoder(str | _Choice | None)
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_MESSAGES = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_OBJECTS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _STRING = msgspec.json.Decoder(str)
 
 
@@ -102,8 +102,9 @@ class Request(msgspec.Struct, frozen=True):
 def adapt(fields: dict[str, msgspec.Raw], n: int) -> Request:
     """Return a request, read and checked before, as the engine understands it."""
     adapted = {name: value for name, value in fields.items() if name in _TAKEN and bytes(value) != b"null"}
-    if b"developer" in bytes(adapted["messages"]):
-        adapted["messages"] = _rename_developer(adapted["messages"])
+    adapted["messages"] = _adapt_messages(adapted["messages"])
+    if "tools" in adapted:
+        adapted["tools"] = _adapt_tools(adapted["tools"])
     schema = _read_forced(adapted)
     counted = n > 1
     if schema is not None or counted:
@@ -119,13 +120,34 @@ def adapt(fields: dict[str, msgspec.Raw], n: int) -> Request:
     return Request(adapted, schema is not None, counted)
 
 
-def _rename_developer(messages: msgspec.Raw) -> msgspec.Raw:
-    """Return the messages with `system` in place of `developer`, a role that chat templates do not know."""
-    renamed = _MESSAGES.decode(messages)
-    for message in renamed:
+def _adapt_messages(messages: msgspec.Raw) -> msgspec.Raw:
+    """Return the messages without nulls, with `system` in place of `developer`, a role that templates do not know.
+
+    llama.cpp refuses a null `name` or `tool_call_id` with 500; OpenAI's clients send them when they dump what they got.
+    """
+    text = bytes(messages)
+    if b"developer" not in text and b"null" not in text:
+        return messages
+    adapted = [_drop_nulls(message, "content") for message in _OBJECTS.decode(messages)]
+    for message in adapted:
         if _STRING.decode(message["role"]) == "developer":
             message["role"] = _SYSTEM
-    return msgspec.Raw(_ENCODER.encode(renamed))
+    return msgspec.Raw(_ENCODER.encode(adapted))
+
+
+def _adapt_tools(tools: msgspec.Raw) -> msgspec.Raw:
+    """Return the tools without nulls; those within a schema have a meaning, and stay."""
+    if b"null" not in bytes(tools):
+        return tools
+    adapted = [_drop_nulls(tool) for tool in _OBJECTS.decode(tools)]
+    for tool in adapted:
+        if "function" in tool:
+            tool["function"] = msgspec.Raw(_ENCODER.encode(_drop_nulls(_FIELDS.decode(tool["function"]))))
+    return msgspec.Raw(_ENCODER.encode(adapted))
+
+
+def _drop_nulls(fields: dict[str, msgspec.Raw], kept: str | None = None) -> dict[str, msgspec.Raw]:
+    return {name: value for name, value in fields.items() if name == kept or bytes(value) != b"null"}
 
 
 def _read_forced(fields: dict[str, msgspec.Raw]) -> dict[str, object] | None:

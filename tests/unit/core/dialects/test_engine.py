@@ -61,6 +61,23 @@ def test_developer_becomes_system() -> None:
     assert asked(adapt(messages=messages))["messages"] == [{**messages[0], "role": "system"}, messages[1]]
 
 
+def test_null_is_left_out() -> None:
+    """OpenAI's clients dump what they got; llama.cpp answers 500 to a null name. A null in a schema has a meaning."""
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages = [
+        {"role": "assistant", "content": None, "name": None, "refusal": None, "tool_calls": [call]},
+        {"role": "tool", "content": "null", "tool_call_id": "a", "name": None},
+    ]
+    schema = {"type": "object", "properties": {"unit": {"enum": ["c", None]}}}
+    tool = {"type": "function", "function": {"name": "f", "description": None, "parameters": schema}, "custom": None}
+    request = asked(adapt(messages=messages, tools=[tool]))
+    assert request["messages"] == [
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "null", "tool_call_id": "a"},
+    ]
+    assert request["tools"] == [{"type": "function", "function": {"name": "f", "parameters": schema}}]
+
+
 @pytest.mark.parametrize(
     ("choice", "names"),
     [

@@ -1,0 +1,27 @@
+"""What Schemathesis is told beside the document: keys that must live on, and a model that is there."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import schemathesis
+
+if TYPE_CHECKING:
+    from schemathesis import Case, HookContext
+
+_OWN = frozenset(os.environ["OWN_KEYS"].split())
+
+
+@schemathesis.hook
+def filter_case(_: HookContext, case: Case[Any]) -> bool:
+    """Leave out what would end the keys of the test itself: it finds them in the list of keys."""
+    return (case.path_parameters or {}).get("key_id") not in _OWN
+
+
+@schemathesis.hook
+def map_body(_: HookContext, body: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Ask every second time for a model that there is."""
+    if isinstance(body, dict) and isinstance(body.get("model"), str) and len(body) % 2:
+        return body | {"model": "tiny"}
+    return body
