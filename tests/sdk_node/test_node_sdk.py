@@ -98,6 +98,7 @@ def test_it_does_what_openais_sdk_does_and_what_it_adds(project: tuple[Path, str
         "SERVICE_URL": service.url + ("" if major == "6" else "/v1/"),
         "SERVICE_KEY": service.key,
         "SERVICE_LIMITED_KEY": limited,
+        "SPEC": str(ROOT / "spec"),
         # Links are kept, so that openai finds the project's zod and not its own folder's.
         "NODE_OPTIONS": "--preserve-symlinks --preserve-symlinks-main",
     }
@@ -116,7 +117,8 @@ def test_a_clone_installs_and_the_documentation_works(service: Service, tmp_path
     done = run(project, "npm", "install", str(clone), "--prefer-offline", "--no-audit", "--no-fund")
     assert done.returncode == 0, done.stdout + done.stderr
 
-    there = {"API_BASE_URL": service.url, "TECHSTONE_API_KEY": service.key}
+    admin = service.ask("key", "create", "--account", "owner@localhost", "--admin")["key"]
+    there = {"API_BASE_URL": service.url, "TECHSTONE_API_KEY": service.key, "TECHSTONE_ADMIN_KEY": admin}
 
     def execute(source: str) -> subprocess.CompletedProcess[str]:
         (project / "example.mjs").write_text(source)
@@ -129,9 +131,9 @@ def test_a_clone_installs_and_the_documentation_works(service: Service, tmp_path
     assert (switched.stdout, switched.stderr) == ("Hello.\n", "")
 
     blocks = re.findall(r"^```js\n(.*?)^```$", (SDK / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    readme = execute("\n".join(block for block in blocks if "adminKey" not in block))
+    readme = execute("\n".join(blocks))
     assert readme.returncode == 0, readme.stderr
-    for line in ("Hello.", "0.0000425", "404 model_not_found req_"):
+    for line in ("Hello.", "0.0000425", "404 model_not_found req_", "\nts_live_", " active\n", "gpt-4o 4 0.00017"):
         assert line in readme.stdout
     required = "const TechStoneAI = require('@techstoneai/sdk'); console.log(new TechStoneAI().baseURL)"
     assert run(project, "node", "-e", required, env=there).stdout == f"{service.url}/v1\n"

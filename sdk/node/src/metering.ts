@@ -16,7 +16,7 @@ export interface Allowance {
 export interface RateLimit {
   /** Requests that are left. */
   remaining: number | null;
-  /** Whole seconds until all requests of the limit are there again. */
+  /** Seconds until all requests of the limit are there again. */
   reset: number | null;
   requests: Allowance;
   tokens: Allowance;
@@ -79,7 +79,7 @@ async function* watch(
   seen: Seen,
 ): AsyncGenerator<MeteredChatCompletionChunk> {
   for await (const chunk of source as AsyncIterable<MeteredChatCompletionChunk>) {
-    seen.cost = chunk.usage?.cost ?? seen.cost;
+    seen.cost = readAmount(chunk.usage?.cost) ?? seen.cost;
     yield chunk;
   }
 }
@@ -93,7 +93,7 @@ export function meter<Answer extends { usage?: OpenAI.CompletionUsage }>(
   const usage: MeteredUsage | undefined = answer.usage;
   return Object.defineProperties(answer, {
     rate_limit: { value: readRateLimit(headers), configurable: true },
-    cost: { value: headers.get('x-techstone-cost') ?? usage?.cost ?? null, configurable: true },
+    cost: { value: readAmount(headers.get('x-techstone-cost')) ?? readAmount(usage?.cost), configurable: true },
   }) as Answer & Metered;
 }
 
@@ -106,24 +106,38 @@ export function readRateLimit(headers: Headers): RateLimit {
   });
   return {
     remaining: readCount(headers.get('x-ratelimit-remaining')),
-    reset: readCount(headers.get('x-ratelimit-reset')),
+    reset: readSeconds(headers.get('x-ratelimit-reset')),
     requests: allowance('requests'),
     tokens: allowance('tokens'),
   };
 }
 
-function readCount(text: string | null): number | null {
-  return text !== null && /^\d+$/.test(text) ? Number(text) : null;
+/** Read an amount in the service's own form: digits, so that a decimal library takes it, or nothing. */
+function readAmount(value: unknown): string | null {
+  return typeof value === 'string' && /^-?\d+(\.\d+)?$/.test(value) ? value : null;
 }
 
-const SECONDS: Record<string, number> = { h: 3600, m: 60, s: 1, ms: 1e-3, µs: 1e-6, us: 1e-6, ns: 1e-9 };
+function readCount(text: string | null): number | null {
+  if (text === null || !/^\d{1,16}$/.test(text)) return null;
+  const count = Number(text);
+  return Number.isSafeInteger(count) ? count : null;
+}
 
-/** OpenAI writes these as Go durations: 1m0s, 12ms, 8.640s (https://pkg.go.dev/time#ParseDuration). */
+// The µ (or μ) stands in a header in UTF-8, and fetch reads headers as Latin-1.
+const SECONDS: Record<string, number> = {
+  h: 3600, m: 60, s: 1, ms: 1e-3, us: 1e-6, ns: 1e-9, 'µs': 1e-6, 'Âµs': 1e-6, 'Î¼s': 1e-6,
+};
+const PART = /(\d+(?:\.\d*)?|\.\d+)(h|ms|m|s|µs|Âµs|Î¼s|us|ns)/g;
+const DURATION = new RegExp(`^(?:${PART.source})+$`);
+
+/** OpenAI writes Go's durations: 1m0s, 12ms, 8.640s (https://pkg.go.dev/time#ParseDuration); others write seconds. */
 function readSeconds(text: string | null): number | null {
-  if (text === null || !/^(\d+(\.\d+)?(h|ms|m|s|µs|us|ns))+$/.test(text)) return null;
-  let sum = 0;
-  for (const [, number, unit] of text.matchAll(/(\d+(?:\.\d+)?)(h|ms|m|s|µs|us|ns)/g)) {
-    sum += Number(number) * SECONDS[unit!]!;
+  if (text === null) return null;
+  let seconds = NaN;
+  if (/^\d+(\.\d+)?$/.test(text)) seconds = Number(text);
+  else if (DURATION.test(text)) {
+    seconds = 0;
+    for (const [, number, unit] of text.matchAll(PART)) seconds += Number(number) * SECONDS[unit!]!;
   }
-  return sum;
+  return Number.isFinite(seconds) ? seconds : null;
 }

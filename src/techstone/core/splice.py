@@ -54,6 +54,7 @@ class ChatStream:
         "_head_out",
         "_line",
         "_options",
+        "_reading",
         "_splitter",
         "_tail",
         "begun",
@@ -71,6 +72,7 @@ class ChatStream:
         self._fix = chunks.Form(options.model, options.id, options.created, null_usage=self._asked)
         self._buffer = b""
         self._splitter: Splitter | None = None
+        self._reading = False  # a first event came
         self._head: bytes | None = None
         self._head_out = b""
         self._line: bytes | None = None
@@ -101,7 +103,7 @@ class ChatStream:
         buffer = self._buffer + data if self._buffer else data
         if b"\r" in buffer or buffer[:1] != b"d":
             # Not the plain form (`data: …` and LF): from here on the general splitter reads, to the end.
-            self._splitter = Splitter()
+            self._splitter = Splitter(started=self._reading)
             self._line = None
             self._buffer = b""
             return self._feed_slowly(buffer)
@@ -115,7 +117,7 @@ class ChatStream:
                 return self._give_up("an event of more than 1 MiB")
         for position, event in enumerate(events):
             if event[:6] != b"data: " or b"\n" in event:
-                self._splitter = Splitter()
+                self._splitter = Splitter(started=self._reading or position > 0)
                 self._line = None
                 left = b"\n\n".join([*events[position:], self._buffer])
                 self._buffer = b""
@@ -155,6 +157,7 @@ class ChatStream:
         return b""
 
     def _splice_slowly(self, payload: bytes) -> bytes:
+        self._reading = True
         try:
             found = self._fix.read(payload)
         except chunks.NotAChunk as problem:

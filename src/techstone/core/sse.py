@@ -15,16 +15,16 @@ class StreamError(Exception):
 
 
 class Splitter:
-    """Bytes in, payloads of whole events out."""
+    """Bytes in, payloads of whole events out. `started` says that it takes over in the middle of a stream."""
 
     __slots__ = ("_buffer", "_data", "_held", "_skip_lf", "_started")
 
-    def __init__(self) -> None:
+    def __init__(self, *, started: bool = False) -> None:
         self._buffer = b""
         self._data: list[bytes] = []
         self._held = 0
         self._skip_lf = False
-        self._started = False
+        self._started = started  # then a byte order mark is no longer one
 
     @property
     def resting(self) -> bool:
@@ -52,7 +52,7 @@ class Splitter:
         for line in lines:
             if not line:
                 self._end_event(payloads)
-            elif line.startswith(b"data:"):
+            elif line.startswith(b"data:") or line == b"data":
                 value = line[6:] if line[5:6] == b" " else line[5:]
                 self._held += len(value) + 1  # and its line end, or empty lines would have no bound
                 if self._held > LINE_LIMIT:

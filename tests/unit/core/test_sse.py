@@ -22,7 +22,7 @@ from techstone.core.sse import LINE_LIMIT, Splitter, StreamError
         (b"\xef\xbb\xbfdata: a\n\n", [b"a"]),
         (b": comment\n\nevent: x\nid: 1\nretry: 5\ndata: a\n\n", [b"a"]),
         (b"data: a\ndata: b\n\n", [b"a\nb"]),
-        (b"data\n\n\n\n", []),
+        (b"data\n\n\n\n", [b""]),
         (b"data: never ended", []),
         (b"", []),
     ],
@@ -33,7 +33,8 @@ def test_payloads_are_read_as_the_standard_says(text: bytes, payloads: list[byte
 
 
 LINES = st.lists(
-    st.sampled_from([b"data: a", b"data:b", b": c", b"event: x", b"data: \xc3\xbc", b"", b"", b"data:"]), max_size=12
+    st.sampled_from([b"data: a", b"data:b", b"data", b": c", b"event: x", b"data: \xc3\xbc", b"", b"", b"data:"]),
+    max_size=12,
 )
 ENDS = st.lists(st.sampled_from([b"\n", b"\r\n", b"\r"]), min_size=12, max_size=12)
 

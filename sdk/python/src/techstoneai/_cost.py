@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,13 +12,13 @@ if TYPE_CHECKING:
     from openai.types import CompletionUsage
 
 
+# As the service writes them; Decimal reads more, such as 1_000, 1e3 and NaN.
+_AMOUNT = re.compile(r"-?\d+(?:\.\d+)?", re.ASCII)
+
+
 def parse_amount(text: object) -> Decimal | None:
     """Return an amount, or None where there is none."""
-    try:
-        amount = Decimal(text) if isinstance(text, str) else None
-    except InvalidOperation:
-        return None
-    return amount if amount is not None and amount.is_finite() else None
+    return Decimal(text) if isinstance(text, str) and _AMOUNT.fullmatch(text) else None
 
 
 def read_cost(headers: Mapping[str, str], usage: CompletionUsage | None) -> Decimal | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,8 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # OpenAI's resets are durations as Go prints them: 1m0s, 12ms, 8.64s (https://pkg.go.dev/time#ParseDuration).
-_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
+_DURATION = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
+_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+# Exact in every language's JSON (RFC 8259, section 6), and no real limit comes near.
+_LARGEST = 2**53 - 1
 
 
 @dataclass(frozen=True)
@@ -47,12 +52,13 @@ def parse_duration(text: str | None) -> float | None:
     """Return the seconds of a Go duration or of a plain number."""
     if text is None:
         return None
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        return float(text)
-    parts = _PART.findall(text)
-    if not parts or "".join(map("".join, parts)) != text:
+    if _NUMBER.fullmatch(text):
+        seconds = float(text)
+    elif _DURATION.fullmatch(text):
+        seconds = sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+    else:
         return None
-    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    return seconds if math.isfinite(seconds) else None
 
 
 def _allowance(headers: Mapping[str, str], what: str) -> Allowance:
@@ -64,4 +70,7 @@ def _allowance(headers: Mapping[str, str], what: str) -> Allowance:
 
 
 def _count(text: str | None) -> int | None:
-    return int(text) if text is not None and re.fullmatch(r"\d{1,18}", text) else None
+    if text is None or not re.fullmatch(r"\d{1,16}", text, re.ASCII):
+        return None
+    count = int(text)
+    return count if count <= _LARGEST else None
