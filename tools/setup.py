@@ -33,6 +33,7 @@ PROGRAMS = (
     ("node", "nodejs"),
     ("npm", "npm"),
     ("strace", "strace"),
+    ("chromium", "chromium"),
 )
 
 

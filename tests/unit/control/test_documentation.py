@@ -16,7 +16,7 @@ from techstone.control.pages import assets, markdown
 from techstone.control.pages.documentation import FOLDER, Documentation
 from techstone.control.pages.markdown import PageError
 from techstone.control.pages.openapi import Reference
-from techstone.control.pages.site import Site
+from techstone.control.pages.site import REFERENCE, Site
 from techstone.core import errors
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def test_json_and_configuration_in_the_pages_are_valid(documentation: Documentat
 def test_no_page_needs_another_host_or_an_inline_script(documentation: Documentation) -> None:
     """The content security policy forbids both; a style attribute, too."""
     site = Site(documentation, Reference(URL, "0"))
-    for name in documentation.pages:
+    for name in (*documentation.pages, REFERENCE):
         page = site.show(name)
         assert page is not None
         assert not re.search(r'<(script|link|img)[^>]+(src|href)="(https?:)?//', page), name

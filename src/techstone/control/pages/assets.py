@@ -1,8 +1,7 @@
-"""What pages are made with beside their text: style, script, fonts. Each by an address that changes when it does."""
+"""What pages are made with beside text: style, script, fonts, mark. Each by an address that changes when it does."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 from functools import cache
 from pathlib import Path
@@ -10,16 +9,14 @@ from pathlib import Path
 import msgspec
 
 FOLDER = Path(__file__).parent / "assets"
-_TYPES = {".css": "text/css", ".js": "text/javascript", ".woff2": "font/woff2"}
-_COMPRESSED = frozenset((".css", ".js"))
+_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".woff2": "font/woff2"}
 
 
 class Asset(msgspec.Struct, frozen=True):
-    """A file: its media type, its bytes as they are and by gzip (b"" where that would gain nothing)."""
+    """A file: its media type and its bytes, as they are: the gateway passes no compressed answer on."""
 
     media_type: str
     data: bytes
-    gzipped: bytes
 
 
 @cache
@@ -28,8 +25,7 @@ def read(name: str) -> Asset | None:
     path = (FOLDER / name).resolve()
     if not path.is_relative_to(FOLDER) or path.suffix not in _TYPES or not path.is_file():
         return None
-    data = path.read_bytes()
-    return Asset(_TYPES[path.suffix], data, gzip.compress(data, mtime=0) if path.suffix in _COMPRESSED else b"")
+    return Asset(_TYPES[path.suffix], path.read_bytes())
 
 
 @cache

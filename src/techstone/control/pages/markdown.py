@@ -158,7 +158,10 @@ def _link_headings(html: str) -> str:
 
 
 def _frame_tables(html: str) -> str:
-    """Let a wide table scroll by itself, by keyboard too; numbers by class: inline styles are forbidden."""
+    """Let a wide table scroll by itself, by keyboard too; numbers by class: inline styles are forbidden.
+
+    A section, since what can be focused and is no control must be one of those; without a name it is no landmark.
+    """
     html = html.replace(' style="text-align:right"', ' class="number"')
-    framed = html.replace("<table>", '<div class="scroll" tabindex="0"><table>')
-    return framed.replace("</table>", "</table></div>")
+    framed = html.replace("<table>", '<section class="scroll" tabindex="0"><table>')
+    return framed.replace("</table>", "</table></section>")

@@ -1,6 +1,6 @@
 """The documentation over HTTP: pages, their Markdown, the search index, style and script, and the API reference.
 
-What takes longer than a moment (Markdown to HTML, files, gzip) is done on a thread, once.
+What takes longer than a moment (Markdown to HTML, files) is done on a thread, once.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
     from litestar.types import Method
 
+    from techstone.control.pages.markdown import Page
     from techstone.control.pages.openapi import Reference
 
 _METHODS: list[Method] = ["GET", "HEAD"]
 _YEAR = "public, max-age=31536000, immutable"
-# Everything comes from here; only the reference's library writes styles into its elements.
+REFERENCE = "reference"
+# Everything comes from here, and no style or script stands in a page.
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'{more}; font-src 'self'; img-src 'self' data:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 
@@ -40,36 +42,38 @@ class Site:
         self.reference = reference
         self._pages: dict[str, str] = {}
         self._environment = Environment(
-            loader=FileSystemLoader(Path(__file__).parent / "templates"),
+            loader=FileSystemLoader([Path(__file__).parent / "templates", assets.FOLDER]),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
         )
 
     def show(self, name: str) -> str | None:
-        """Return a page as HTML; None where there is none of that name."""
+        """Return a page as HTML, the interactive reference too; None where there is none of that name."""
         shown = self._pages.get(name)
-        if shown is None and name in self.documentation.sources:
-            shown = self._pages[name] = self._render(name)
+        if shown is None:
+            if name == REFERENCE:
+                shown = self._pages[name] = self._render("reference.html")
+            elif name in self.documentation.sources:
+                shown = self._pages[name] = self._render_page(name)
         return shown
 
-    def _render(self, name: str) -> str:
+    def _render_page(self, name: str) -> str:
         pages = self.documentation.pages
         names = list(pages)
         place = names.index(name)
-        return self._environment.get_template("page.html").render(
+        return self._render(
+            "page.html",
             page=pages[name],
-            pages=pages,
-            groups=self.documentation.groups,
             before=pages[names[place - 1]] if place else None,
             after=pages[names[place + 1]] if place + 1 < len(names) else None,
-            locate=locate,
-            asset=assets.locate,
         )
 
-    def show_reference(self) -> str:
-        """Return the page of the interactive reference."""
-        return self._environment.get_template("reference.html").render(asset=assets.locate)
+    def _render(self, template: str, **more: Page | None) -> str:
+        documentation = self.documentation
+        return self._environment.get_template(template).render(
+            pages=documentation.pages, groups=documentation.groups, locate=locate, asset=assets.locate, **more
+        )
 
 
 def route_site(site: Site) -> Router:
@@ -77,7 +81,7 @@ def route_site(site: Site) -> Router:
 
     @route("/", http_method=_METHODS)
     async def begin() -> Redirect:
-        return Redirect("/docs")
+        return Redirect("/console")
 
     @route(["/docs", "/docs/{name:str}"], http_method=_METHODS)
     async def show(request: Request[Any, Any, Any], name: str = HOME) -> Response[str]:
@@ -86,12 +90,10 @@ def route_site(site: Site) -> Router:
             source = sources.get(name.removesuffix(".md"))
             if source is not None:
                 return _answer(source, "text/markdown")
-        elif name == "reference":
-            return _answer(site.show_reference(), MediaType.HTML, _POLICY.format(more=" 'unsafe-inline'"))
         else:
             page = await asyncio.to_thread(site.show, name)
             if page is not None:
-                return _answer(page, MediaType.HTML, _POLICY.format(more=""))
+                return _answer(page, MediaType.HTML, _POLICY)
         raise UrlNotFound(request.method, request.url.path)
 
     return Router("/", route_handlers=[begin, show, *_list_files(site)])
@@ -109,11 +111,7 @@ def _list_files(site: Site) -> list[HTTPRouteHandler]:
         asset = await asyncio.to_thread(assets.read, path.lstrip("/"))
         if asset is None:
             raise UrlNotFound(request.method, request.url.path)
-        headers = {"cache-control": _YEAR, "vary": "accept-encoding"}
-        data = asset.data
-        if asset.gzipped and "gzip" in request.headers.get("accept-encoding", ""):
-            data, headers["content-encoding"] = asset.gzipped, "gzip"
-        return Response(data, media_type=asset.media_type, headers=headers)
+        return Response(asset.data, media_type=asset.media_type, headers={"cache-control": _YEAR})
 
     @route("/llms.txt", http_method=_METHODS)
     async def digest() -> Response[str]:

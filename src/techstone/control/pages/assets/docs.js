@@ -1,8 +1,7 @@
-// Copy buttons, tabs that remember, search and the theme. Without this script a page is whole: every block is shown.
+// Copy buttons, tabs that remember, and search. Without this script a page is whole: every block is shown.
 
 const own = document.querySelector("script[data-search]");
 const LANGUAGE = "techstone-docs-language";
-const THEME = "techstone-theme";
 
 function remember(name, value) {
   try { localStorage.setItem(name, value); } catch { /* a browser that keeps nothing forgets */ }
@@ -18,7 +17,7 @@ function addCopy(figure) {
   button.className = "copy";
   button.textContent = "Copy";
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(figure.querySelector("code").textContent);
+    await navigator.clipboard.writeText(figure.querySelector("code").textContent.trimEnd()); // else a shell would run it
     button.textContent = "Copied";
     button.dataset.done = "";
     setTimeout(() => { button.textContent = "Copy"; delete button.dataset.done; }, 1500);
@@ -33,16 +32,21 @@ function makeTabs(group) {
   const list = document.createElement("div");
   list.className = "tablist";
   list.setAttribute("role", "tablist");
+  list.setAttribute("aria-label", "Language");
   const buttons = figures.map((figure) => {
     const button = document.createElement("button");
     button.type = "button";
     button.setAttribute("role", "tab");
     button.textContent = figure.querySelector("figcaption").textContent;
     button.dataset.language = figure.dataset.language;
-    figure.id = `panel-${tabCount += 1}`;
-    figure.setAttribute("role", "tabpanel");
-    figure.setAttribute("aria-label", button.textContent);
-    button.setAttribute("aria-controls", figure.id);
+    const panel = document.createElement("div");
+    panel.className = "panel";
+    panel.id = `panel-${tabCount += 1}`;
+    panel.setAttribute("role", "tabpanel");
+    panel.setAttribute("aria-label", button.textContent);
+    figure.replaceWith(panel);
+    panel.append(figure);
+    button.setAttribute("aria-controls", panel.id);
     button.addEventListener("click", () => {
       remember(LANGUAGE, figure.dataset.language);
       const place = button.getBoundingClientRect().top;
@@ -67,7 +71,7 @@ function showLanguage(language) {
   for (const group of document.querySelectorAll(".tabs")) {
     const figures = [...group.querySelectorAll(".code")];
     const shown = figures.find((figure) => figure.dataset.language === language) ?? figures[0];
-    for (const figure of figures) figure.hidden = figure !== shown;
+    for (const figure of figures) figure.parentElement.hidden = figure !== shown;
     for (const button of group.querySelectorAll("[role=tab]")) {
       const selected = button.dataset.language === shown.dataset.language;
       button.setAttribute("aria-selected", String(selected));
@@ -76,12 +80,13 @@ function showLanguage(language) {
   }
 }
 
-function switchTheme() {
-  const dark = getComputedStyle(document.documentElement).colorScheme === "dark"
-    || (!document.documentElement.dataset.theme && matchMedia("(prefers-color-scheme: dark)").matches);
-  document.documentElement.dataset.theme = dark ? "light" : "dark";
-  remember(THEME, document.documentElement.dataset.theme);
-}
+// What does not scroll is no stop on the way of the Tab key.
+const stops = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+    else target.removeAttribute("tabindex");
+  }
+});
 
 let index = null;
 
@@ -100,8 +105,10 @@ async function loadIndex() {
 
 function excerpt(text, terms) {
   const lower = text.toLowerCase();
-  const at = Math.max(0, Math.min(...terms.map((term) => lower.indexOf(term)).filter((place) => place >= 0), text.length) - 40);
-  return (at ? "…" : "") + text.slice(at === text.length ? 0 : at, at + 160);
+  const places = terms.map((term) => lower.indexOf(term)).filter((place) => place >= 0);
+  const at = places.length ? Math.min(...places) - 40 : 0;
+  const start = at > 0 ? text.indexOf(" ", at) + 1 : 0; // a whole word is the first
+  return (start ? "… " : "") + text.slice(start, start + 160);
 }
 
 function openFinder(dialog) {
@@ -143,17 +150,17 @@ function moveInFinder(dialog, event) {
   } else if (event.key === "Enter" && document.activeElement.tagName === "INPUT" && links.length) {
     links[0].click();
     dialog.close();
+  } else if (event.key === "Escape") { // which would only empty the field
+    event.preventDefault();
+    dialog.close();
   }
 }
 
-document.querySelectorAll(".code").forEach(addCopy);
+if (navigator.clipboard) document.querySelectorAll(".code").forEach(addCopy); // only where the page came safely
 document.querySelectorAll(".tabs").forEach(makeTabs);
 showLanguage(recall(LANGUAGE) ?? "bash");
+document.querySelectorAll(".scroll, .code pre").forEach((frame) => stops.observe(frame));
 if (matchMedia("(max-width: 1023px)").matches) document.querySelector(".contents").open = false;
-
-const theme = document.querySelector("[data-theme-switch]");
-theme.hidden = false;
-theme.addEventListener("click", switchTheme);
 
 const finder = document.querySelector(".finder");
 const opener = document.querySelector("[data-open-search]");
