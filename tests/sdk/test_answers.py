@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import pickle
+import time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +124,47 @@ async def test_estimate(client: AnyClient) -> None:
     assert (estimate.route[0].provider, estimate.limits.concurrent > 0) == ("up", True)
     with pytest.raises(openai.NotFoundError):
         await settle(client.estimate(**CHAT | {"model": "none"}))
+
+
+async def test_limits(deployment: Deployment, client: AnyClient) -> None:
+    """What is left and who was refused, of the account and of a key with limits of its own; looking takes nothing."""
+    own = client.with_options(api_key=deployment.slow)
+    for _ in range(2):  # of one a minute, for all tests of the session
+        with contextlib.suppress(openai.RateLimitError):
+            await settle(own.chat.completions.create(**CHAT))
+    limits = await settle(own.limits())
+    assert (limits.object, limits.key.requests.limit, limits.key.requests.remaining) == ("limits", 1, 0)
+    assert (limits.key.tokens, limits.key.concurrent, limits.credit, limits.caps) == (None, None, None, [])
+    refused = limits.refused[0]
+    assert (refused.axis, refused.scope, refused.model) == ("requests", "key", "gpt-4o")
+    assert deployment.slow.endswith(refused.key_hint[-4:])
+    assert abs(refused.at - time.time()) < 60
+    assert 0 < refused.retry_after <= 60
+    before = await settle(client.limits())
+    assert isinstance(before, techstoneai.Limits)
+    assert (before.key, before.refused) == (None, limits.refused)
+    assert 0 < before.account.requests.reset_seconds <= 60
+    assert before.account.tokens.limit > before.account.tokens.remaining > 0
+    assert before.account.concurrent.limit > before.account.concurrent.used
+    after = await settle(client.limits())
+    assert after.account.requests.remaining >= before.account.requests.remaining
+
+
+async def test_limits_in_money_are_decimals(recorder: Recorder) -> None:
+    """Credit and caps, exact; what is not known yet is None, and a limit that is new breaks nothing."""
+    cap = {"scope": "key", "period": "day", "limit": "5.00", "spent": "0.000000001", "remaining": None}
+    limit = {"limit": 1, "used": 1, "remaining": 0, "reset_seconds": 1.5}
+    account = {"requests": limit, "tokens": limit, "concurrent": {"limit": 1, "used": 0}}
+    refused = {"at": 1.5, "axis": "images", "scope": "key", "key_hint": "h", "model": None, "retry_after": None}
+    told = {"plan": "pro", "account": account, "key": None, "credit": "4.20", "caps": [cap], "refused": [refused]}
+    recorder.answer({"object": "limits", **told})
+    with TechStoneAI(base_url=recorder.url, api_key="k") as client:
+        limits = client.limits()
+    assert limits.credit == Decimal("4.20")
+    (found,) = limits.caps
+    assert (found.limit, found.spent, found.remaining) == (Decimal(5), Decimal("0.000000001"), None)
+    assert (limits.refused[0].axis, limits.refused[0].model) == ("images", None)
+    assert recorder.received[0].path == "/v1/limits"
 
 
 async def test_answer_survives_copies(client: AnyClient) -> None:

@@ -99,6 +99,7 @@ async def chat_async(client: AsyncTechStoneAI, *, either: bool) -> None:
     async with client.chat.completions.with_streaming_response.create(model="m", messages=MESSAGES) as response:
         assert_type(await response.parse(), techstoneai.ChatCompletion)
     assert_type(await client.estimate(model="m", messages=MESSAGES), techstoneai.Estimate)
+    assert_type(await client.limits(), techstoneai.Limits)
 
 
 def misspell(client: TechStoneAI) -> None:
@@ -119,10 +120,15 @@ def hand_on(openais: completions.Completions, whole: WholeRequest, streamed: Str
 
 
 def manage(client: TechStoneAI) -> None:
-    """Know estimates, keys, usage and balance."""
+    """Know estimates, limits, keys, usage and balance."""
     estimate = client.estimate(model="m", messages=MESSAGES, max_tokens=3, stream=True)
     assert_type(estimate.cost.maximum, Decimal)
     assert_type(estimate.limits.credit, Decimal | None)
+    limits = client.limits()
+    assert_type(limits.account.requests, techstoneai.MinuteLimit)
+    assert_type(limits.key, techstoneai.KeyLimits | None)
+    assert_type(limits.caps[0].spent, Decimal | None)
+    assert_type(limits.refused[0].retry_after, int | None)
     key = client.keys.create(name="x", kind="admin", models=("a",), expires=timedelta(days=1), daily_cap=Decimal(1))
     assert_type(key, techstoneai.CreatedKey)
     assert_type(key.key, str)

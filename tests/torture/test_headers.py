@@ -135,6 +135,7 @@ async def _expect_by_head(heads: Headers, key: str) -> None:
     bearer = b"GET %b HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key.encode() + b"\r\n\r\n"
     await heads.expect(200, bearer % b"/v1/models")
     await heads.expect(404, bearer % b"/v1/models/nothing")
+    await heads.expect(200, bearer % b"/v1/limits")
     await heads.expect(200, post(key, compose("heads"), path="/v1/estimate"))
     await heads.expect(400, post(key, b"{"))
     await heads.expect(415, post(key, b"{}", "Content-Type: text/plain"))

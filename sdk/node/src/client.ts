@@ -4,6 +4,7 @@ import { Balances } from './balance.js';
 import { Chat } from './chat.js';
 import type { Estimate, EstimateParams } from './estimate.js';
 import { Keys } from './keys.js';
+import type { Limits } from './limits.js';
 import { Usage } from './usage.js';
 import { VERSION } from './version.js';
 
@@ -75,6 +76,11 @@ export class TechStoneAI extends OpenAI {
   /** What a chat request would take, and whether it would be let in, without sending it to a model. */
   estimate(body: EstimateParams, options?: OpenAI.RequestOptions): APIPromise<Estimate> {
     return this.post('/estimate', { body, ...options });
+  }
+
+  /** What is left of the limits, and who was refused lately. It counts against none of them. */
+  limits(options?: OpenAI.RequestOptions): APIPromise<Limits> {
+    return this.get('/limits', options);
   }
 
   // `any`: openai does not export the type of these headers.

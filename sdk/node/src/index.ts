@@ -28,6 +28,7 @@ export {
 export type { Balance } from './balance.js';
 export type { Estimate, EstimateParams } from './estimate.js';
 export type { CreatedKey, Key, KeyCreateParams, KeyRotateParams, RotatedKey } from './keys.js';
+export type { ConcurrentLimit, Limits, MinuteLimit, RefusedRequest, SpendingCap } from './limits.js';
 export type { Moment } from './management.js';
 export {
   MeteredStream,

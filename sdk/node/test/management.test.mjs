@@ -1,4 +1,4 @@
-// keys, usage, balance and estimate, against a server that answers as the service's contract says.
+// keys, usage, balance, estimate and limits, against a server that answers as the service's contract says.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import TechStoneAI from '@techstoneai/sdk';
@@ -26,6 +26,16 @@ const ESTIMATE = {
   },
   route: [{ provider: 'up', model: 'gpt-4o' }], admissible: true, refusal: null,
 };
+const LIMITS = {
+  object: 'limits', plan: 'pro',
+  account: {
+    requests: { limit: 60, used: 1, remaining: 59, reset_seconds: 59.9 },
+    tokens: { limit: 150000, used: 11, remaining: 149989, reset_seconds: 59.9 },
+    concurrent: { limit: 5, used: 0 },
+  },
+  key: null, credit: '9', caps: [{ scope: 'key', period: 'day', limit: '1.00', spent: null, remaining: null }],
+  refused: [{ at: 1.5, axis: 'flood', scope: 'account', key_hint: 'ts_live_...abcd', model: null, retry_after: 1 }],
+};
 const REQUESTS = [0, 1, 2, 3, 4].map((at) => ({ request_id: `req_${at}`, cost: '0.00015', at }));
 
 /** The service as the contract describes it. */
@@ -33,6 +43,7 @@ function answer(request, response) {
   const { pathname, searchParams } = new URL(request.url, 'http://service');
   const route = `${request.method} ${pathname.replace(/^\/gateway/, '')}`;
   if (route === 'POST /v1/estimate') return reply(response, 200, ESTIMATE);
+  if (route === 'GET /v1/limits') return reply(response, 200, LIMITS);
   if (request.headers.authorization !== 'Bearer ts_admin_1') {
     return reply(response, 403, failure('an admin key is needed', 'admin_key_required'));
   }
@@ -140,6 +151,16 @@ test('an estimate is asked with the ordinary key', async (t) => {
   assert.equal(last(received).url, '/v1/estimate');
   assert.equal(last(received).headers.authorization, 'Bearer ts_live_1');
   assert.deepEqual(last(received).json, { ...ASK, max_tokens: 8 });
+});
+
+test('limits are asked with the ordinary key', async (t) => {
+  const { client, received } = await connect(t);
+  const { _request_id, ...limits } = await client.limits();
+  assert.deepEqual(limits, LIMITS);
+  assert.equal(last(received).headers.authorization, 'Bearer ts_live_1');
+  assert.equal(last(received).headers['idempotency-key'], undefined);
+  await client.limits({ headers: { 'x-mine': '1' } });
+  assert.equal(last(received).headers['x-mine'], '1');
 });
 
 test('without an admin key nothing is sent', async (t) => {

@@ -24,6 +24,7 @@ from techstone.gateway.idempotency import Idempotency
 from techstone.gateway.ports import Answers, Journal, LimitStore, Snapshots
 from techstone.gateway.quota import Quota
 from techstone.gateway.settlement import Settlement
+from techstone.gateway.survey import Survey
 
 if TYPE_CHECKING:
     import asyncio
@@ -61,6 +62,7 @@ class Gateway:
         chat = ChatCompletions(Desk(doorkeeper, outside.limits, self.dispatch, self.settlement, idempotency, time.time))
         estimates = Estimates(doorkeeper, outside.limits)
         catalog = Catalog(outside.snapshots)
+        survey = Survey(outside.limits)
         health = Health(outside.snapshots, outside.journal, outside.render_metrics, lambda: self.connections.draining)
         forward = Forward(self.upstreams, outside.control_socket)
         asked = _Asked(
@@ -68,6 +70,7 @@ class Gateway:
             estimate=Route((b"POST",), estimates.create, check=doorkeeper.check_completion, json=True),
             models=Route(_GET, catalog.list, check=doorkeeper.check, json=False),
             model=Route(_GET, catalog.show, check=doorkeeper.check, json=False),
+            limits=Route(_GET, survey.show, check=doorkeeper.check, json=False),
         )
         directory = _list_endpoints(asked, health, forward)
         self.connections = Connections(
@@ -102,6 +105,7 @@ class _Asked(msgspec.Struct, frozen=True):
     estimate: Route
     models: Route
     model: Route
+    limits: Route
 
 
 def _list_endpoints(asked: _Asked, health: Health, forward: Forward) -> Directory:
@@ -113,6 +117,8 @@ def _list_endpoints(asked: _Asked, health: Health, forward: Forward) -> Director
         b"/estimate": asked.estimate,
         b"/v1/models": asked.models,
         b"/models": asked.models,
+        b"/v1/limits": asked.limits,
+        b"/limits": asked.limits,
         b"/healthz": Route(_GET, health.live, check=None, json=False),
         b"/readyz": Route(_GET, health.ready, check=None, json=False),
         b"/metrics": Route(_GET, health.metrics, check=None, json=False),

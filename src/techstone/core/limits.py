@@ -10,7 +10,7 @@ the books (`adapters/limits`) calls it; the numbers that the client is told are 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,6 +18,7 @@ from techstone.core.flood import Flood
 from techstone.core.leases import Leases
 from techstone.core.snapshot import Principal
 from techstone.core.window import Window
+from techstone.wire.limits import Axis, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from techstone.core.credit import Period, Spending
     from techstone.core.snapshot import Key, Limits
     from techstone.core.window import Entry
-
-Axis = Literal["requests", "tokens", "concurrency", "credit", "monthly_cap", "daily_cap"]
-Scope = Literal["account", "key"]
 
 # A slot has no natural end; this is the shortest honest hint.
 CONCURRENCY_WAIT = 1.0
@@ -165,13 +163,13 @@ def _refuse_money(
     nano: int, principal: Principal, account: AccountBooks, key: KeyBooks, period: Period
 ) -> Refusal | None:
     """Refuse what credit or a cap does not cover; waiting for it is not promised."""
-    for left, axis, scope, limit in _room(principal, account, key, period):
+    for left, axis, scope, limit in room(principal, account, key, period):
         if left < nano:
             return Refusal(axis, scope, limit, nano, None)
     return None
 
 
-def _room(
+def room(
     principal: Principal, account: AccountBooks, key: KeyBooks, period: Period
 ) -> Iterator[tuple[int, Axis, Scope, int]]:
     """Yield what each bound to the money leaves, and what is told of it: of credit that, of a cap the cap."""
@@ -251,7 +249,7 @@ def cover(grant: Grant, cost: int, period: Period) -> int:
     if excess <= 0 or grant.settled:
         return cost
     excess = max(
-        0, min([excess, *(left for left, *_ in _room(grant.claim.principal, grant.account, grant.key, period))])
+        0, min([excess, *(left for left, *_ in room(grant.claim.principal, grant.account, grant.key, period))])
     )
     _hold(grant, excess)
     grant.claim.nano += excess

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from techstone.core import money
 from techstone.core.errors import ApiError, QuotaExceeded, RateLimited
+from techstone.core.flood import FACTOR
 
 if TYPE_CHECKING:
     from techstone.core.limits import Refusal
@@ -31,18 +32,23 @@ def explain(refusal: Refusal) -> ApiError:
             f"The {_CAPPED[refusal.axis]} of your {refusal.scope} (${money.show(refusal.limit)}) does not cover this "
             f"request, for which up to ${money.show(refusal.needed)} must be held."
         )
-    named = _LIMITED[refusal.axis].format(limit=refusal.limit, s="" if refusal.limit == 1 else "s")
     if refusal.wait is None:
         error = RateLimited(
             f"This request may take {refusal.needed:,} tokens, more than the limit of your {refusal.scope} "
-            f"({named}) ever allows. Shorten it, or lower max_tokens.",
+            f"({_name(refusal)}) ever allows. Shorten it, or lower max_tokens.",
             None,
         )
         error.should_retry = False
         return error
-    seconds = max(1, math.ceil(refusal.wait))
+    if refusal.axis == "flood":
+        done = f"sent more than {refusal.limit:,} requests per minute, {FACTOR} times your plan"
+    else:
+        done = f"exceeded the rate limit of your {refusal.scope}, {_name(refusal)}"
+    seconds = math.ceil(refusal.wait) or 1
     return RateLimited(
-        f"You have exceeded the rate limit of your {refusal.scope}, {named}. Please retry after {seconds} "
-        f"second{'' if seconds == 1 else 's'}.",
-        refusal.wait,
+        f"You have {done}. Please retry after {seconds} second{'' if seconds == 1 else 's'}.", refusal.wait
     )
+
+
+def _name(refusal: Refusal) -> str:
+    return _LIMITED[refusal.axis].format(limit=refusal.limit, s="" if refusal.limit == 1 else "s")

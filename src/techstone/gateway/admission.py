@@ -141,6 +141,7 @@ class Doorkeeper:
         if isinstance(decision, Refusal):
             error = refusals.explain(decision)
             exchange.limits = self._quota.write(principal, error.retry_after)
+            self._limits.refused(principal, decision, candidate.model.name)
             raise error
         exchange.limits = self._quota.confirm(decision)
         return decision

@@ -227,6 +227,7 @@ class _ChatCall:
             if refusal is not None:
                 if counted < reservation.covered:
                     return tally.size + reservation.covered - counted
+                self._desk.limits.refused(self.account.grant.claim.principal, refusal, self.request.model)
                 return refusals.explain(refusal)
             reservation.covered += step
         return tally.size + reservation.covered - counted

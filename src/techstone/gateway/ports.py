@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from techstone.core.limits import Claim, Grant, Refusal, Standing
     from techstone.core.snapshot import Principal, View
     from techstone.core.usage import UsageRecord
+    from techstone.wire.limits import Limits
 
 
 ProblemKind = Literal[
@@ -140,6 +141,12 @@ class LimitStore(Protocol):
 
     def flood(self, principal: Principal) -> float:
         """Let a request through to its body and return 0.0, or return the seconds until the next one would be."""
+
+    def refused(self, principal: Principal, refusal: Refusal, model: str | None) -> None:
+        """Remember a refusal that the client is told; `model` is None where the body was not read."""
+
+    def survey(self, principal: Principal) -> Limits:
+        """Return all that an account and a key have left, and who was refused lately."""
 
 
 class SettlementFailed(Exception):

@@ -10,9 +10,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from techstone.core import refusals
 from techstone.core.attempts import Attempts
-from techstone.core.errors import RateLimited
+from techstone.core.errors import ApiError, RateLimited
 from techstone.core.flood import FACTOR
+from techstone.core.limits import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,19 +81,15 @@ class Quota:
             wait,
         )
 
-    def flood(self, exchange: Exchange, principal: Principal) -> RateLimited | None:
+    def flood(self, exchange: Exchange, principal: Principal) -> ApiError | None:
         """Let a request through to its body, or refuse it unread."""
         wait = self._limits.flood(principal)
         if not wait:
             return None
         exchange.limits = self.write(principal, wait)
-        seconds = math.ceil(wait)
-        most = principal.limits.rpm * FACTOR
-        return RateLimited(
-            f"You have sent more than {most:,} requests per minute, {FACTOR} times your plan. Please retry after "
-            f"{seconds} second{'' if seconds == 1 else 's'}.",
-            wait,
-        )
+        refusal = Refusal("flood", "account", principal.limits.rpm * FACTOR, 1, wait)
+        self._limits.refused(principal, refusal, None)
+        return refusals.explain(refusal)
 
 
 def write(standing: Standing, wait: float | None = None) -> bytes:

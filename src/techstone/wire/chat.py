@@ -146,7 +146,7 @@ class ResponseFormat(msgspec.Struct):
 
 
 class ChatBody(msgspec.Struct):
-    """The whole request. Unknown parameters are passed on (conformance.md 8)."""
+    """The whole request. Unknown parameters are passed on."""
 
     model: Annotated[str, Meta(extra_json_schema={"minLength": 1})]
     messages: Annotated[list[Annotated[Message, Meta(extra_json_schema=_MESSAGES)]], Meta(min_length=1)]

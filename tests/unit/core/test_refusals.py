@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from techstone.core.errors import QuotaExceeded, RateLimited
-from techstone.core.limits import Axis, Refusal, Scope
+from techstone.core.limits import Refusal
 from techstone.core.money import NANO
 from techstone.core.refusals import explain
+
+if TYPE_CHECKING:
+    from techstone.wire.limits import Axis, Scope
 
 _AXES: st.SearchStrategy[Axis] = st.sampled_from(["requests", "tokens", "concurrency"])
 _SCOPES: st.SearchStrategy[Scope] = st.sampled_from(["account", "key"])
@@ -78,6 +82,16 @@ def test_cap_is_named_with_whose_it_is(axis: Axis, scope: Scope, named: str) -> 
     assert isinstance(error, QuotaExceeded)
     assert error.code == "insufficient_quota"
     assert error.message == f"The {named} does not cover this request, for which up to $2.00 must be held."
+
+
+def test_flood_is_told_as_what_it_is() -> None:
+    """No limit of the plan, but ten times it; the wait is true here, too."""
+    error = explain(Refusal("flood", "account", 600, 1, 0.1))
+    assert isinstance(error, RateLimited)
+    assert error.message == (
+        "You have sent more than 600 requests per minute, 10 times your plan. Please retry after 1 second."
+    )
+    assert (error.retry_after, error.should_retry) == (0.1, None)
 
 
 def test_limit_of_one_is_singular() -> None:

@@ -12,8 +12,11 @@ import TechStoneAI, {
   type CreatedKey,
   type Estimate,
   type Key,
+  type Limits,
   type MeteredChatCompletion,
+  type MinuteLimit,
   type RateLimit,
+  type RefusedRequest,
   type UsageRequest,
   type UsageSum,
 } from '@techstoneai/sdk';
@@ -89,6 +92,14 @@ const estimate: Estimate = await client.estimate({ model, messages, max_tokens: 
 same<typeof estimate.cost.maximum, string>();
 // @ts-expect-error -- it takes what a chat request takes
 await client.estimate({ model });
+
+const limits: Limits = await client.limits({ timeout: 1000 });
+same<typeof limits.account.tokens.reset_seconds, number>();
+same<NonNullable<typeof limits.key>['requests'], MinuteLimit | null>();
+same<typeof limits.credit, string | null>();
+same<(typeof limits.refused)[number], RefusedRequest>();
+// @ts-expect-error -- it may have no limits of its own
+limits.key.requests;
 
 const balance: Balance = await client.balance.retrieve();
 same<typeof balance.available, string | null>();

@@ -90,6 +90,15 @@ if TYPE_CHECKING:
     from ._balance import Balance
     from ._estimate import Estimate, EstimatedCost, EstimatedLimits, EstimatedRoute
     from ._keys import CreatedKey, Key
+    from ._limits import (
+        AccountLimits,
+        ConcurrentLimit,
+        KeyLimits,
+        Limits,
+        MinuteLimit,
+        RefusedRequest,
+        SpendingCap,
+    )
     from ._usage import UsageGroup, UsageRequest
 
 __all__ = [
@@ -103,6 +112,7 @@ __all__ = [
     "APIResponseValidationError",
     "APIStatusError",
     "APITimeoutError",
+    "AccountLimits",
     "Allowance",
     "AssistantEventHandler",
     "AsyncAPIResponse",
@@ -122,6 +132,7 @@ __all__ = [
     "Client",
     "ComputerDriver",
     "ComputerToolset",
+    "ConcurrentLimit",
     "ConfigurationError",
     "ConflictError",
     "ContentFilterFinishReasonError",
@@ -141,7 +152,10 @@ __all__ = [
     "InvalidBaseURLError",
     "InvalidWebhookSignatureError",
     "Key",
+    "KeyLimits",
     "LengthFinishReasonError",
+    "Limits",
+    "MinuteLimit",
     "MissingAPIKeyError",
     "MissingAdminKeyError",
     "MissingBaseURLError",
@@ -158,7 +172,9 @@ __all__ = [
     "RateLimitError",
     "ReconnectingEvent",
     "ReconnectingOverrides",
+    "RefusedRequest",
     "RequestOptions",
+    "SpendingCap",
     "Stream",
     "TechStoneAI",
     "Timeout",
@@ -186,6 +202,7 @@ AsyncClient = AsyncTechStoneAI
 # What few programs need is imported when it is asked for (PEP 562): `import techstoneai` must not take much longer than
 # `import openai`.
 _LATER = {
+    "AccountLimits": "techstoneai._limits",
     "AssistantEventHandler": "openai",
     "AsyncAssistantEventHandler": "openai",
     "AsyncComputerDriver": "openai",
@@ -193,12 +210,18 @@ _LATER = {
     "Balance": "techstoneai._balance",
     "ComputerDriver": "openai",
     "ComputerToolset": "openai",
+    "ConcurrentLimit": "techstoneai._limits",
     "CreatedKey": "techstoneai._keys",
     "Estimate": "techstoneai._estimate",
     "EstimatedCost": "techstoneai._estimate",
     "EstimatedLimits": "techstoneai._estimate",
     "EstimatedRoute": "techstoneai._estimate",
     "Key": "techstoneai._keys",
+    "KeyLimits": "techstoneai._limits",
+    "Limits": "techstoneai._limits",
+    "MinuteLimit": "techstoneai._limits",
+    "RefusedRequest": "techstoneai._limits",
+    "SpendingCap": "techstoneai._limits",
     "UsageGroup": "techstoneai._usage",
     "UsageRequest": "techstoneai._usage",
 }

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ._chat import AsyncChat, Chat, ChatRequest
     from ._estimate import Estimate
     from ._keys import AsyncKeys, Keys
+    from ._limits import Limits
     from ._options import APIKey, AsyncAPIKey, ClientOptions, CopyOptions
     from ._usage import AsyncUsage, Usage
 
@@ -112,6 +113,12 @@ class TechStoneAI(_Identity, openai.OpenAI):
         from ._estimate import Estimates
 
         return Estimates(self).ask(request)
+
+    def limits(self) -> Limits:
+        """Say what is left of the limits, and who was refused lately; this counts against none of them."""
+        from ._limits import PATH, Limits
+
+        return self.get(PATH, cast_to=Limits)
 
     @cached_property
     def keys(self) -> Keys:
@@ -204,6 +211,12 @@ class AsyncTechStoneAI(_Identity, openai.AsyncOpenAI):
         from ._estimate import AsyncEstimates
 
         return await AsyncEstimates(self).ask(request)
+
+    async def limits(self) -> Limits:
+        """Say what is left of the limits, and who was refused lately; this counts against none of them."""
+        from ._limits import PATH, Limits
+
+        return await self.get(PATH, cast_to=Limits)
 
     @cached_property
     def keys(self) -> AsyncKeys:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from techstone.core import limits
+from techstone.core import limits, survey
 from techstone.core.credit import Period, Spending, period_of
 from techstone.core.errors import LedgerUnavailable
 from techstone.core.leases import RENEWAL_SECONDS
 from techstone.core.limits import AccountBooks, Claim, Grant, KeyBooks, Refusal, Standing
+from techstone.core.refused import Refused
 from techstone.core.window import SECONDS
+from techstone.wire.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -41,6 +43,7 @@ class MemoryLimits:
         self._accounts: dict[str, AccountBooks] = {}
         self._keys: dict[str, KeyBooks] = {}
         self._running: dict[Grant, int] = {}  # and the place of its admission
+        self._refused = Refused()
         self._view: View | None = None
         self._anchored = False
         self._tail: list[tuple[int, UsageRecord]] = []
@@ -193,6 +196,26 @@ class MemoryLimits:
         account = self._accounts.get(principal.account.id) or self._account(principal.account.id, principal.account)
         return account.flood.wait(self._clock(), principal.limits.rpm)
 
+    def refused(self, principal: Principal, refusal: Refusal, model: str | None) -> None:
+        """Remember a refusal that the client is told."""
+        self._refused.note(principal, refusal, model, self._wall_clock())
+
+    def survey(self, principal: Principal) -> Limits:
+        """Return all that an account and a key have left, and who was refused lately."""
+        account = self._account(principal.account.id, principal.account)
+        key = self._key(principal.key.id, principal.key)
+        now, wall = self._clock(), self._wall_clock()
+        period = self._period_at(wall)
+        credit, caps = survey.list_money(principal, account, key, period, known=self._anchored)
+        return Limits(
+            principal.plan.name,
+            survey.count_account(principal, account, now),
+            survey.count_key(principal, key, now),
+            credit,
+            caps,
+            self._refused.recall(principal.account.id, wall),
+        )
+
     # Time
 
     def sweep(self) -> float:
@@ -206,6 +229,7 @@ class MemoryLimits:
             books.window.expire(now)
         for key_books in self._keys.values():
             key_books.window.expire(now)
+        self._refused.expire(self._wall_clock())
         return RENEWAL_SECONDS
 
     @property

@@ -16,6 +16,15 @@ from techstone.wire.chat import ChatBody
 from techstone.wire.completion import ChatCompletion, ChatCompletionChunk
 from techstone.wire.error import ErrorBody
 from techstone.wire.estimate import Estimate
+from techstone.wire.limits import (
+    AccountLimits,
+    ConcurrentLimit,
+    KeyLimits,
+    Limits,
+    MinuteLimit,
+    RefusedRequest,
+    SpendingCap,
+)
 from techstone.wire.models import Model, ModelList
 
 if TYPE_CHECKING:
@@ -26,6 +35,7 @@ _SHOWN = (
     ChatCompletion,
     ChatCompletionChunk,
     Estimate,
+    Limits,
     Model,
     ModelList,
     ErrorBody,
@@ -84,6 +94,7 @@ class Reference:
             "tags": [
                 {"name": "Chat", "description": "Completions, whole or streamed."},
                 {"name": "Models", "description": "What can be asked for."},
+                {"name": "Limits", "description": "What is left, and who was refused."},
                 {"name": "Management", "description": "Keys, usage and balance of an account, with an admin key."},
             ],
             "paths": _list_paths(self._model),
@@ -210,13 +221,39 @@ def _list_paths(model_name: str) -> dict[str, Any]:
         ],
         "responses": {"200": _answer("The model.", "Model", _WITH_KEY), **_fail(404)},
     }
+    left = _answer("The limits.", "Limits", _WITH_KEY)
+    left["content"]["application/json"]["example"] = msgspec.to_builtins(_show_limits(model_name))
+    limits = {
+        "tags": ["Limits"],
+        "operationId": "retrieveLimits",
+        "summary": "Show what is left of the limits, and who was refused lately",
+        "description": "Asks no model, and counts against no limit.",
+        "security": infers,
+        "responses": {"200": left, **_fail()},
+    }
     return {
         "/v1/chat/completions": {"post": chat},
         "/v1/estimate": {"post": estimate},
         "/v1/models": {"get": models},
         "/v1/models/{model}": {"get": model},
+        "/v1/limits": {"get": limits},
         **_list_management(),
     }
+
+
+def _show_limits(model_name: str) -> Limits:
+    """Return an example: a prepaid account one of whose keys has used up its own requests."""
+    account = AccountLimits(
+        MinuteLimit(60, 12, 48, 41.27), MinuteLimit(150_000, 9_310, 140_690, 41.27), ConcurrentLimit(5, 1)
+    )
+    return Limits(
+        plan="pay-as-you-go",
+        account=account,
+        key=KeyLimits(MinuteLimit(10, 10, 0, 41.27), None, None),
+        credit="4.20",
+        caps=[SpendingCap("key", "day", "5.00", "0.80", "4.20")],
+        refused=[RefusedRequest(1_787_270_412.53, "requests", "key", "ts_live_...k3Qd", model_name, 9)],
+    )
 
 
 def _list_management() -> dict[str, Any]:

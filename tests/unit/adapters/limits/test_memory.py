@@ -18,6 +18,7 @@ from techstone.core.errors import LedgerUnavailable
 from techstone.core.limits import Claim, Grant, Refusal
 from techstone.core.snapshot import Account, Key, Plan, Snapshot, View, make_principal
 from techstone.core.usage import UsageRecord
+from techstone.wire.limits import KeyLimits, MinuteLimit, RefusedRequest, SpendingCap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -257,6 +258,37 @@ def test_later_snapshots_do_not_count_spending_twice() -> None:
     booked = msgspec.structs.replace(who.account, spent=60)
     limits.anchor(View(Snapshot(2, accounts=(booked,), as_of_day=_DAY)), _JOURNAL)
     assert limits.credit(who) == 940
+
+
+def test_credit_that_is_not_known_yet_is_not_told() -> None:
+    """Until the control plane was heard: the limits are told all the same, and of caps only how high they are."""
+    clock = Clock()
+    who = principal(key=msgspec.structs.replace(_KEY, daily_cap=10**9, rpm=9), granted=10**10, spent=10**9)
+    limits = MemoryLimits(clock, clock.wall)
+    told = limits.survey(who)
+    assert (told.credit, told.caps) == (None, [SpendingCap("key", "day", "1.00", None, None)])
+    assert told.account.requests == MinuteLimit(60, 0, 60, 0.0)
+    limits.anchor(View(Snapshot(1, accounts=(who.account,), keys=(who.key,), as_of_day=_DAY)), _JOURNAL)
+    told = limits.survey(who)
+    assert (told.credit, told.caps) == ("9.00", [SpendingCap("key", "day", "1.00", "0.00", "1.00")])
+    assert told.key == KeyLimits(MinuteLimit(9, 0, 9, 0.0), None, None)
+
+
+def test_refusals_are_forgotten_after_an_hour() -> None:
+    """Neither are they told any more, nor does the store keep them."""
+    clock = Clock()
+    limits, who = _open_store(clock), principal(Plan("p", 1, 100, 1, "postpaid"))
+    assert isinstance(ask(limits, who, b"1"), Grant)
+    found = ask(limits, who, b"2")
+    assert isinstance(found, Refusal)
+    assert limits.survey(who).refused == [], "nobody was told yet"
+    limits.refused(who, found, "gpt-4o")
+    at = clock.wall()
+    for later, told in ((0.0, 1), (3599.0, 1), (1.0, 0)):
+        clock.now += later
+        limits.sweep()
+        assert limits.survey(who).refused == [RefusedRequest(at, "requests", "account", "h", "gpt-4o", 60)] * told
+    assert len(limits._refused) == 0
 
 
 def test_caps_begin_anew_with_their_period() -> None:
