@@ -71,6 +71,7 @@ class Control:
             "internal_socket": self.internal,
             "public_url": "https://api.example",
             "catalog": CATALOG,
+            "outbox": str(self.folder / "outbox"),
         }
         command = [sys.executable, "-c", PROGRAM, msgspec.json.encode(options).decode()]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -247,9 +248,9 @@ def test_second_control_does_not_take_the_sockets(control: Control) -> None:
 
 
 def test_pages_say_what_this_is_and_how_to_call_it(control: Control) -> None:
-    """/ leads to /docs: this service's address and what is on offer, escaped; scripts are ours, nobody frames it."""
+    """/ leads to the Console. Of the documentation: this service's address and what is on offer, escaped; scripts are ours, nobody frames it."""
     status, _, headers = control.get("/")
-    assert (status, headers["location"]) == (302, "/docs")
+    assert (status, headers["location"]) == (302, "/console")
     for path, parts in (
         ("/docs", ("https://api.example", "/v1/chat/completions", "/docs/quickstart")),
         ("/docs/models", ("m&lt;1&gt;", "4,096")),

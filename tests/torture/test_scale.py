@@ -32,7 +32,7 @@ from techstone.adapters.storage import ledger as statements
 from techstone.adapters.storage.database import Database
 from techstone.adapters.storage.sqlite import SqliteStore, open_store
 from techstone.adapters.storage.usage import COUNTS
-from techstone.control.ledger.records import Grouping
+from techstone.control.ledger.records import Grouping, RequestFilter
 from techstone.core.ledger import BOOKS
 from techstone.core.usage import UsageRecord
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
+    from techstone.control.ports import LedgerStore
     from techstone.core.ledger import Kind
 
     Question = Callable[[SqliteStore], Awaitable[object]]
@@ -53,6 +54,7 @@ BATCH = 1000
 NOW = int(time.time())
 ACCOUNTS, KEYS_EACH, MODELS, DAYS, OPEN = 200, 5, 20, 400, 20
 LARGEST = "acct_0"
+SCATTERED = f"acct_{ACCOUNTS // 2}"
 EVERYBODY = tuple(f"acct_{number}" for number in range(ACCOUNTS))
 PREPAID = ("pay-as-you-go",)
 JOURNALS = ("a" * 16, "b" * 16)
@@ -235,7 +237,7 @@ def list_questions() -> dict[str, Question]:
         for who in (None, LARGEST)
     }
     day, year = (NOW - _DAY) * 1000, (NOW - 400 * _DAY) * 1000
-    return questions | {
+    return (questions | list_searches()) | {
         "list_requests, the largest account, 24 h": lambda store: store.ledger.list_requests(LARGEST, day),
         "list_requests, the largest account, 400 d, 50": lambda store: store.ledger.list_requests(
             LARGEST, year, "", 50
@@ -248,6 +250,57 @@ def list_questions() -> dict[str, Question]:
         "read_gauges, the largest account": lambda store: store.billing.read_gauges([LARGEST], PREPAID, NOW),
         "check, quick": lambda store: store.ledger.check(PREPAID, quick=True),
     }
+
+
+def list_searches() -> dict[str, Question]:
+    """Return what the Console asks of requests: of the largest account, and of one whose requests lie far apart.
+
+    The plans of both are the same, so the short run leaves the second one out.
+    """
+    wanted = {
+        "all": RequestFilter(),
+        "that went well": RequestFilter(status="ok"),
+        "that failed": RequestFilter(status="failed"),
+        "that failed, of a key": RequestFilter(status="failed", key="key_0"),
+        "of a model": RequestFilter(model="m19"),
+        "of a model that nobody used": RequestFilter(model="m"),
+        "of a code that none has": RequestFilter(error_code="none"),
+        "that took a minute": RequestFilter(duration_ms=60_000),
+        "that took a minute, until 200 d ago": RequestFilter(until=(NOW - 200 * _DAY) * 1000, duration_ms=60_000),
+    }
+    questions: dict[str, Question] = {}
+    for who, name in {LARGEST: "the largest account", **({SCATTERED: "a scattered account"} if LONG else {})}.items():
+        questions |= {
+            f"find_requests {wish}, {name}": (
+                lambda store, who=who, filters=filters: store.ledger.find_requests(who, filters, "", 50)  # type: ignore[misc]  # mypy infers no defaults of a lambda
+            )
+            for wish, filters in wanted.items()
+        }
+        ask: dict[str, Callable[[LedgerStore, str], Awaitable[object]]] = {
+            "find_requests all, 200 d ago, before one": find_before,
+            "find_request": find_one,
+            "list_failures, 400 d": lambda ledger, who: ledger.list_failures(who, (NOW - 400 * _DAY) * 1000, 50),
+            "sum_by_hour, 24 h": lambda ledger, who: ledger.sum_by_hour(who, NOW - _DAY),
+            "last_used": lambda ledger, who: ledger.last_used(who),
+        }
+        questions |= {
+            f"{what}, {name}": (lambda store, who=who, act=act: act(store.ledger, who))  # type: ignore[misc]  # the same
+            for what, act in ask.items()
+        }
+    return questions
+
+
+async def find_before(ledger: LedgerStore, who: str) -> object:
+    """Find a page amid all pages, as whoever turned to it does."""
+    middle = RequestFilter(until=(NOW - 200 * _DAY) * 1000)
+    page = await ledger.find_requests(who, middle, "", 1)
+    return page and await ledger.find_requests(who, RequestFilter(), page.next, 50)
+
+
+async def find_one(ledger: LedgerStore, who: str) -> object:
+    """Find a request that the account has, if it has any."""
+    page = await ledger.find_requests(who, RequestFilter(), "", 1)
+    return page and page.rows and await ledger.find_request(who, page.rows[0].id)
 
 
 async def list_next(store: SqliteStore, since: int) -> object:
@@ -363,6 +416,26 @@ def test_usage_never_reads_every_request(service: Service, name: str) -> None:
     plans = explain(service.folder / _DATABASE, QUESTIONS.get(name) or apply("e" * 16, 0))
     assert plans
     assert [plan for plan in plans if _READS_ALL.search(plan)] == []
+
+
+@pytest.mark.parametrize(
+    ("search", "index"),
+    [
+        ("list_failures, 400 d", "failed"),
+        ("find_requests that failed", "failed"),
+        ("find_requests of a code that none has", "failed"),
+        ("find_requests all", "account"),
+        ("find_requests all, 200 d ago, before one", "account"),
+        ("find_requests of a model that nobody used", "account"),
+    ],
+)
+def test_search_reads_requests_in_the_order_of_an_index(service: Service, search: str, index: str) -> None:
+    """Of an account by time, so that a page ends where it is full; failed requests have an index of their own."""
+    plans = explain(service.folder / _DATABASE, QUESTIONS[f"{search}, the largest account"])
+    assert [
+        plan for plan in plans if re.search(rf"SEARCH requests USING (COVERING )?INDEX ix_requests_{index}\b", plan)
+    ]
+    assert [plan for plan in plans if plan == "USE TEMP B-TREE FOR ORDER BY"] == []
 
 
 def test_usage_is_measured(service: Service) -> None:

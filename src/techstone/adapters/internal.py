@@ -27,6 +27,7 @@ from techstone.control.billing.records import (
     Redemption,
 )
 from techstone.control.catalog.records import ModelShown
+from techstone.control.identity.records import Claim
 from techstone.control.keys.records import CreatedKey, KeyChosen, KeyShown, NewKey, Rotation
 from techstone.control.ledger.records import PAGE, Grouping, RatingSpan, RequestShown, Rerating, UsageShown, Violation
 from techstone.control.operations import Facts
@@ -124,6 +125,7 @@ class InternalClient:
         self.prices = _Prices(caller)
         self.codes = _Codes(caller)
         self.alerts = _Alerts(caller)
+        self.claims = _Claims(caller)
 
     async def doctor(self) -> Facts:
         """Return facts for `doctor`."""
@@ -239,6 +241,16 @@ class _Alerts:
     async def list(self, account: str | None = None) -> tuple[AlertShown, ...]:
         query = "" if account is None else "?" + urlencode({"account": account})
         return await self._caller.call("GET", "/alerts" + query, tuple[AlertShown, ...])
+
+
+class _Claims:
+    """Claims of the cloud."""
+
+    def __init__(self, caller: _Caller) -> None:
+        self._caller = caller
+
+    async def make(self, account: str) -> Claim:
+        return await self._caller.call("POST", "/claims?" + urlencode({"who": account}), Claim)
 
 
 class _Ledger:

@@ -17,9 +17,10 @@ _PR_SET_PDEATHSIG = 1
 
 
 class News(msgspec.Struct, frozen=True):
-    """What a child tells its parent once it serves. `first_key` is set by the very first start only."""
+    """What a child tells its parent once it serves. `first_key` and `claim` are set by the very first start only."""
 
     first_key: str | None = None
+    claim: str | None = None  # the path of a link
 
 
 def follow_parent() -> None:

@@ -107,6 +107,20 @@ class PlanEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     billing: Literal["prepaid", "postpaid"] | None = None
 
 
+class MailSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[mail]: how letters leave. Without `smtp` they are written to files under outbox/ in the data folder."""
+
+    smtp: str | None = None
+    sender: str = "techstone@localhost"
+    password_env: str | None = None
+
+
+class ConsoleSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[console]: whether strangers may open an account; without, people are invited."""
+
+    sign_up: bool = False
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file. All of it has a default, so that no file is needed."""
 
@@ -116,6 +130,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     providers: tuple[ProviderEntry, ...] = ()
     models: tuple[ModelEntry, ...] = ()
     plans: dict[str, PlanEntry] = {}
+    mail: MailSection = MailSection()
+    console: ConsoleSection = ConsoleSection()
 
 
 def read(path: Path) -> Config:
@@ -184,6 +200,7 @@ def check(config: Config) -> None:
     for place, model in enumerate(config.models):
         _check_model(f"models[{place}]", model)
     _check_unique("models", [model.name for model in config.models])
+    _check_mail(config.mail)
     for name, plan in config.plans.items():
         for field, limit in (("rpm", plan.rpm), ("tpm", plan.tpm), ("concurrent", plan.concurrent)):
             if limit is not None:
@@ -203,6 +220,22 @@ def _check_server(server: ServerSection) -> None:
             raise ConfigError(f"server.trusted_proxies[{place}]: {error}") from error
     if server.public_url is not None:
         _check_url("server.public_url", server.public_url)
+
+
+def _check_mail(mail: MailSection) -> None:
+    if not re.fullmatch(r"[^\s@<>]+@[^\s@<>]+|[^<>@\r\n]+ <[^\s@<>]+@[^\s@<>]+>", mail.sender):
+        raise ConfigError("mail.sender: expected an address such as cloud@example.com or Cloud <cloud@example.com>")
+    if mail.smtp is None:
+        return
+    try:
+        parts = urlsplit(mail.smtp)
+        valid = parts.scheme in {"smtp", "smtps"} and bool(parts.hostname) and parts.port != 0 and not parts.path
+    except ValueError:
+        valid = False
+    if not valid or parts.password is not None:
+        raise ConfigError(
+            "mail.smtp: expected smtps://user@host or smtp://host:port; the password comes from password_env"
+        )
 
 
 def _check_provider(path: str, provider: ProviderEntry) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import stat
@@ -18,13 +19,23 @@ import uvloop
 
 from techstone import __version__
 from techstone.adapters.internal import answers
+from techstone.adapters.mail import Outbox, Smtp
+from techstone.adapters.passwords import Argon2Hasher, read_common
 from techstone.adapters.storage.sqlite import open_store
 from techstone.app import child, offer
-from techstone.app.config import ConfigError
+from techstone.app.config import ConfigError, MailSection
 from techstone.control.asgi import build_internal, build_public
 from techstone.control.billing.alerts import tell
 from techstone.control.bootstrap import FirstKey, bootstrap
 from techstone.control.catalog.records import Catalog
+from techstone.control.console.pages import Pages
+from techstone.control.console.shell import Shell
+from techstone.control.console.site import route_console
+from techstone.control.identity.letters import Letters
+from techstone.control.identity.links import Links
+from techstone.control.identity.passwords import Passwords
+from techstone.control.identity.service import Identity
+from techstone.control.identity.throttle import Throttle
 from techstone.control.ledger.audit import Audit
 from techstone.control.pages.documentation import Documentation
 from techstone.control.pages.openapi import Reference
@@ -36,10 +47,11 @@ from techstone.control.services import Services
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
-    from litestar import Litestar
+    from litestar import Litestar, Router
 
     from techstone.app.place import Place
     from techstone.control.billing.records import Alert
+    from techstone.control.identity.ports import Mailer
 
 PUBLIC_URL = "TECHSTONE_PUBLIC_URL"
 # Who a first start belongs to, until there is a Console in which an owner signs up.
@@ -48,7 +60,7 @@ _OWNER = "owner@localhost"
 _OWNER_PLAN = "enterprise"
 
 
-class ControlOptions(msgspec.Struct, frozen=True):
+class ControlOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What the process needs. `poll` and `heartbeat` of the snapshot stream are in seconds.
 
     `owner` is who the first start makes an account for, on `plan` (None: the first of the catalog).
@@ -59,6 +71,9 @@ class ControlOptions(msgspec.Struct, frozen=True):
     internal_socket: str
     public_url: str
     catalog: Catalog
+    outbox: Path
+    mail: MailSection = MailSection()
+    sign_up: bool = False
     owner: str = _OWNER
     plan: str | None = None
     poll: float = 0.2
@@ -76,14 +91,21 @@ def run(place: Place) -> int:
         internal_socket=place.internal_socket,
         public_url=os.environ.get(PUBLIC_URL) or server.public_url or f"http://{server.host}:{server.port}",
         catalog=offer.compose(place.config, os.environ, offer.locate_engine(place.config, os.environ)),
+        outbox=place.data / "outbox",
+        mail=place.config.mail,
+        sign_up=place.config.console.sign_up,
         plan=_OWNER_PLAN,
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(options, lambda first: child.report_ready(child.News(first.key if first else None))))
+            runner.run(serve(options, _report))
     except StoreError as error:
         raise ConfigError(str(error)) from error
     return 0
+
+
+def _report(first: FirstKey | None) -> None:
+    child.report_ready(child.News(first.key, first.claim) if first else child.News())
 
 
 async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None]) -> None:
@@ -98,7 +120,7 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
             publisher = Publisher(
                 store, options.catalog, poll=options.poll, heartbeat=options.heartbeat, report=_complain
             )
-            first = await bootstrap(store, services.accounts, services.keys, options.owner, options.plan)
+            first = await bootstrap(services, options.owner, options.plan)
             await services.prices.note_configured()
             await publisher.load()
             models, plans = await services.catalog.list_models(), options.catalog.plans
@@ -106,7 +128,7 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
             site = Site(documentation, Reference(options.public_url, __version__, [model.name for model in models]))
             servers = [
                 _Server(build_internal(services, publisher), internal),
-                _Server(build_public(site, services, publisher), public),
+                _Server(build_public(site, _compose_console(options, services), services, publisher), public),
             ]
             await _run(
                 servers,
@@ -116,6 +138,23 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
             )
         finally:
             await store.close()
+
+
+def _compose_console(options: ControlOptions, services: Services) -> list[Router]:
+    """Return the Console's routes."""
+    store = services.store.identity
+    identity = Identity(store, Passwords(Argon2Hasher(), read_common()), Throttle(), services.now, secrets.token_bytes)
+    letters = Letters(_choose_mailer(options), options.public_url)
+    links = Links(store, identity, services.accounts, letters, services.now, secrets.token_bytes)
+    pages = Pages(Shell(options.public_url, sign_up=options.sign_up), services, identity)
+    return route_console(pages, store, links)
+
+
+def _choose_mailer(options: ControlOptions) -> Mailer:
+    mail = options.mail
+    if mail.smtp is None:
+        return Outbox(options.outbox, mail.sender)
+    return Smtp(mail.smtp, mail.sender, os.environ.get(mail.password_env) if mail.password_env else None)
 
 
 class _Crier:

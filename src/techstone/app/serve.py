@@ -24,6 +24,7 @@ from techstone.engine.options import BUILT_IN, HEALTH_PATH, EngineOptions, comma
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from techstone.app.child import News
     from techstone.app.config import EngineSection
     from techstone.app.place import Place
     from techstone.control.catalog.records import Catalog
@@ -145,7 +146,11 @@ class _Service:
             probe = _probe(self._engine_options.port)
             programs.append(Program("engine", tuple(words), environment, probe=probe, vital=False))
         programs.append(Program("control", (*base, "control", *where), self._masked(common)))
-        keyed = {**common, gateway.LISTEN_FD: str(self._sock.fileno())}
+        mail = self._place.config.mail.password_env
+        keyed = {
+            **{name: value for name, value in common.items() if name != mail},
+            gateway.LISTEN_FD: str(self._sock.fileno()),
+        }
         if self._engine_options is not None:
             keyed[offer.ENGINE_KEY_ENV] = self._engine_options.api_key
         flags = ("--host", place.config.server.host, *((_INSECURE,) if self._insecure_http else ()))
@@ -159,7 +164,7 @@ class _Service:
         for entry in self._place.config.providers:
             found = (entry.api_key_env, *(offer.find_secret(value) for value in entry.headers.values()))
             names |= {name for name in found if name}
-        return names
+        return names | ({self._place.config.mail.password_env or ""} - {""})
 
     def _without_secrets(self, environment: Mapping[str, str]) -> dict[str, str]:
         names = self._secret_names()
@@ -167,7 +172,7 @@ class _Service:
 
     def _masked(self, environment: Mapping[str, str]) -> dict[str, str]:
         """Return the environment in which a provider's key is known to be there, but not what it is."""
-        names = self._secret_names()
+        names = self._secret_names() - {self._place.config.mail.password_env}
         return {name: "set" if name in names and value else value for name, value in environment.items()}
 
     async def _welcome(self, children: dict[str, Child]) -> None:
@@ -181,11 +186,11 @@ class _Service:
                     await engine.settled.wait()
             if not engine.ready.done():
                 say("The engine is not ready; its models answer as soon as it is.")
-        print("\n".join(self._words(news.first_key)), flush=True)  # noqa: T201 - a command's output
+        print("\n".join(self._words(news)), flush=True)  # noqa: T201 - a command's output
 
-    def _words(self, first_key: str | None) -> list[str]:
-        url = self.url
-        lines = [f"TechStone AI Cloud is serving. Base URL: {url}/v1   Docs: {url}/docs"]
+    def _words(self, news: News) -> list[str]:
+        url, first_key = self.url, news.first_key
+        lines = [f"TechStone AI Cloud is serving. Base URL: {url}/v1   Console: {url}/console   Docs: {url}/docs"]
         model = self._catalog.models[0].name
         if self._engine_options is not None and {provider.kind for provider in self._catalog.providers} == {"engine"}:
             lines.append(
@@ -195,6 +200,7 @@ class _Service:
         if first_key is not None:
             lines += [
                 "",
+                f"Claim the Console, once, within 7 days: {url}{news.claim}",
                 f"Your first API key, shown only now: {first_key}",
                 "",
                 f"curl -N {url}/v1/chat/completions \\",

@@ -17,6 +17,7 @@ from litestar.response import Stream
 from techstone.control.accounts.api import route_accounts
 from techstone.control.billing.api import route_alerts, route_codes, route_prices
 from techstone.control.catalog.api import route_catalog
+from techstone.control.identity.api import route_claims
 from techstone.control.keys.api import route_keys
 from techstone.control.ledger.api import route_ledger
 from techstone.control.management.api import route_management
@@ -35,10 +36,9 @@ if TYPE_CHECKING:
 # What Litestar calls a handler's body.
 _BODY = "data"
 _LOG = logging.getLogger("techstone.control")
-# Pages run no script and are framed by nobody; styles stand in the page itself.
+# Of what says nothing else, errors first: it runs nothing, loads nothing and is framed by nobody.
 _PAGE_HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'",
+    "content-security-policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
@@ -64,15 +64,18 @@ def build_internal(services: Services, publisher: Publisher) -> Litestar:
         route_prices(services.prices),
         route_codes(services.codes),
         route_alerts(services.alerts),
+        route_claims(services.claims),
     ]
     commands = Router("/internal", route_handlers=[follow, doctor, *rooms], after_response=_nudge(publisher))
     return _build([commands, Router("/internal", route_handlers=[route_ledger(services.ledger)])])
 
 
-def build_public(site: Site, services: Services, publisher: Publisher) -> Litestar:
-    """Return the pages, and the management API."""
-    management = Router("/", route_handlers=[route_management(services.management)], after_response=_nudge(publisher))
-    return _build([route_site(site), management], _PAGE_HEADERS)
+def build_public(site: Site, console: list[Router], services: Services, publisher: Publisher) -> Litestar:
+    """Return the documentation, the Console and the management API."""
+    changing = [route_management(services.management), *console]
+    return _build(
+        [route_site(site), Router("/", route_handlers=changing, after_response=_nudge(publisher))], _PAGE_HEADERS
+    )
 
 
 def _nudge(publisher: Publisher) -> Callable[[Request[Any, Any, Any]], Awaitable[None]]:

@@ -13,9 +13,7 @@ from techstone.control.accounts.records import NewAccount
 from techstone.control.keys.records import NewKey
 
 if TYPE_CHECKING:
-    from techstone.control.accounts.service import Accounts
-    from techstone.control.keys.service import Keys
-    from techstone.control.ports import Store
+    from techstone.control.services import Services
 
 
 class FirstKey(msgspec.Struct, frozen=True):
@@ -24,6 +22,7 @@ class FirstKey(msgspec.Struct, frozen=True):
     account: str  # email
     key_id: str
     key: str
+    claim: str  # the path of the one-time link by which the operator takes over
 
     def __repr__(self) -> str:
         """Leave the key out: a traceback or a log line must not show it."""
@@ -32,14 +31,13 @@ class FirstKey(msgspec.Struct, frozen=True):
     __str__ = __repr__
 
 
-async def bootstrap(
-    store: Store, accounts: Accounts, keys: Keys, email: str, plan: str | None = None
-) -> FirstKey | None:
+async def bootstrap(services: Services, email: str, plan: str | None = None) -> FirstKey | None:
     """Create the first account, on a plan (None: the first), and its key; None where there is an account already."""
+    store, accounts, keys = services.store, services.accounts, services.keys
     if await store.list_accounts():
         return None
     account = accounts.draft(NewAccount(email, plan))
     record, key = keys.draft(NewKey(account.email, name="first"), account.id)
     if not await store.add_first(account, record):
         return None
-    return FirstKey(account.email, record.id, key)
+    return FirstKey(account.email, record.id, key, (await services.claims.make(account.id)).path)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Redemption,
     )
     from techstone.control.catalog.records import ModelShown
+    from techstone.control.identity.records import Claim
     from techstone.control.keys.records import CreatedKey, KeyShown, NewKey
     from techstone.control.ledger.records import Grouping, RatingSpan, RequestShown, Rerating, UsageShown, Violation
 
@@ -141,6 +142,13 @@ class AlertOperations(Protocol):
         """Return those of the account (email or id), or all."""
 
 
+class ClaimOperations(Protocol):
+    """Claims of the cloud."""
+
+    async def make(self, account: str) -> Claim:
+        """Make a one-time link by which its operator becomes owner of an account (email or id)."""
+
+
 class Operations(Protocol):
     """Everything together; `close` it when done."""
 
@@ -171,6 +179,10 @@ class Operations(Protocol):
     @property
     def alerts(self) -> AlertOperations:
         """Alerts."""
+
+    @property
+    def claims(self) -> ClaimOperations:
+        """Claims."""
 
     async def doctor(self) -> Facts:
         """Return facts for `doctor`."""

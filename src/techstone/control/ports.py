@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 
     from techstone.control.accounts.records import Terms
     from techstone.control.billing.ports import BillingStore
-    from techstone.control.ledger.records import Grouping, Rating, Sums, Violation
+    from techstone.control.identity.ports import IdentityStore
+    from techstone.control.ledger.records import (
+        Grouping,
+        HourSums,
+        Rating,
+        RequestFilter,
+        RequestPage,
+        Sums,
+        Violation,
+    )
     from techstone.core.snapshot import Plan
     from techstone.core.usage import UsageRecord
 
@@ -102,8 +111,35 @@ class LedgerStore(Protocol):
         By time of admission and id; those after a request of that id, at most so many.
         """
 
+    async def find_requests(
+        self, account: str, filters: RequestFilter, before: str, limit: int
+    ) -> RequestPage[UsageRecord] | None:
+        """Return a page of the account's requests, newest first by time of admission and id; looks at SEARCHED at most.
+
+        Those before a request of that id ("": the newest); None where the account has no such request.
+        """
+
+    async def find_request(self, account: str, request_id: str) -> UsageRecord | None:
+        """Return the account's request of that id."""
+
+    async def list_failures(self, account: str, since: int, limit: int) -> tuple[UsageRecord, ...]:
+        """Return the account's newest failed requests since a unix time in milliseconds, newest first."""
+
     async def sum_usage(self, account: str | None, since: int, by: Grouping) -> tuple[Sums, ...]:
         """Return sums of whole hours (of whole days by day) since a unix time in seconds."""
+
+    async def sum_by_hour(self, account: str, since: int, keys: Collection[str] | None = None) -> tuple[HourSums, ...]:
+        """Return what the account's keys, or these of them, used by the hour since a unix time in seconds.
+
+        By key and hour; an hour in which a key settled nothing is left out.
+        """
+
+    async def last_used(self, account: str) -> dict[str, int]:
+        """Return when the account's keys were used last (unix ms), by id; a key that never was is left out.
+
+        Exact where that was among the account's NEWEST requests; else the beginning of the hour of the key's last
+        settled request: those that came to nothing count among the newest only.
+        """
 
     async def check(self, prepaid: Sequence[str], *, quick: bool = False) -> tuple[Violation, ...]:
         """Return every invariant that does not hold; `prepaid` are the names of prepaid plans.
@@ -127,6 +163,14 @@ class BillingHolder(Protocol):
     @property
     def billing(self) -> BillingStore:
         """Prices, codes and alerts."""
+
+
+class IdentityHolder(Protocol):
+    """A store that has what the identity room needs, too."""
+
+    @property
+    def identity(self) -> IdentityStore:
+        """People, sessions and one-time links."""
 
 
 class AccountStore(Protocol):
@@ -174,7 +218,7 @@ class KeyStore(Protocol):
         """Revoke it; a revoked key keeps its first time."""
 
 
-class Store(AccountStore, KeyStore, BillingHolder, Protocol):
+class Store(AccountStore, KeyStore, BillingHolder, IdentityHolder, Protocol):
     """The control plane's records."""
 
     async def add_first(self, account: Account, key: Key) -> bool:

@@ -11,6 +11,7 @@ from techstone.control.billing.alerts import Alerts
 from techstone.control.billing.codes import Codes
 from techstone.control.billing.prices import Prices
 from techstone.control.catalog.service import Offers
+from techstone.control.identity.claims import Claims
 from techstone.control.keys.service import Keys
 from techstone.control.ledger.service import Ledger
 from techstone.control.management.service import Management
@@ -32,6 +33,7 @@ class Services:
         self, store: Store, catalog: Catalog, *, clock: Clock = _now, randomness: Randomness = secrets.token_bytes
     ) -> None:
         self.store = store
+        self.now = clock
         self.catalog = Offers(catalog)
         self.accounts = Accounts(store, self.catalog, clock, randomness)
         prepaid = [plan.name for plan in catalog.plans if plan.billing == "prepaid"]
@@ -39,6 +41,7 @@ class Services:
         self.prices = Prices(store.billing, catalog.models, clock)
         self.ledger = Ledger(store.ledger, self.accounts, prepaid, self.alerts.touch, self.prices.histories)
         self.codes = Codes(store.billing, self.accounts, clock, randomness)
+        self.claims = Claims(store.identity, self.accounts, clock, randomness)
         self.keys = Keys(store, self.accounts, self.catalog, clock, randomness)
         self.management = Management(self.accounts, self.keys, self.ledger, self.catalog, clock)
 

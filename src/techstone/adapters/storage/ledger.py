@@ -7,24 +7,32 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, select, update
 
-from techstone.adapters.storage import booking, invariants, usage
+from techstone.adapters.storage import booking, invariants, requests, usage
 from techstone.adapters.storage.database import raise_revision
 from techstone.adapters.storage.schema import ACCOUNTS, JOURNALS, REQUESTS, TRANSFERS
 from techstone.adapters.storage.usage import DAY
-from techstone.control.ledger.records import Rating, Spending, Sums, Violation
+from techstone.control.ledger.records import (
+    HourSums,
+    Rating,
+    RequestFilter,
+    RequestPage,
+    Spending,
+    Sums,
+    Violation,
+)
 from techstone.core import money
 from techstone.core.credit import period_of
 from techstone.core.ledger import BOOKS
-from techstone.core.usage import UsageRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
-    from sqlalchemy import ColumnElement, Row
+    from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from techstone.adapters.storage.database import Database
     from techstone.control.ledger.records import Grouping
+    from techstone.core.usage import UsageRecord
 
 
 class SqliteLedger:
@@ -58,12 +66,39 @@ class SqliteLedger:
             wanted = wanted.where(REQUESTS.c.account == account)
         async with self._database.look() as connection:
             rows = (await connection.execute(wanted)).all()
-        return tuple((_read(row), row.email or row.account) for row in rows)
+        return tuple((requests.read_row(row), row.email or row.account) for row in rows)
+
+    async def find_requests(
+        self, account: str, filters: RequestFilter, before: str, limit: int
+    ) -> RequestPage[UsageRecord] | None:
+        """Return a page of the account's requests before one of them, newest first; None where it is not one."""
+        async with self._database.look() as connection:
+            return await requests.find(connection, account, filters, before, limit)
+
+    async def find_request(self, account: str, request_id: str) -> UsageRecord | None:
+        """Return the account's request of that id."""
+        async with self._database.look() as connection:
+            return await requests.find_one(connection, account, request_id)
+
+    async def list_failures(self, account: str, since: int, limit: int) -> tuple[UsageRecord, ...]:
+        """Return the account's newest failed requests since a unix time in milliseconds, newest first."""
+        page = await self.find_requests(account, RequestFilter(since=since, status="failed"), "", limit)
+        return page.rows if page is not None else ()
 
     async def sum_usage(self, account: str | None, since: int, by: Grouping) -> tuple[Sums, ...]:
         """Return sums of whole hours (of whole days by day) since a unix time in seconds."""
         async with self._database.look() as connection:
             return await usage.add_up(connection, account, since, by)
+
+    async def sum_by_hour(self, account: str, since: int, keys: Collection[str] | None = None) -> tuple[HourSums, ...]:
+        """Return what the account's keys, or these of them, used by the hour since a unix time in seconds."""
+        async with self._database.look() as connection:
+            return await usage.sum_by_hour(connection, account, since, keys)
+
+    async def last_used(self, account: str) -> dict[str, int]:
+        """Return when the account's keys were used last (unix ms), by id."""
+        async with self._database.look() as connection:
+            return await usage.read_last_used(connection, account)
 
     async def read_spending(self, connection: AsyncConnection, now: int) -> Spending:
         """Return what the snapshot tells of spending, within its transaction."""
@@ -91,7 +126,7 @@ class SqliteLedger:
             .limit(limit)
         )
         async with self._database.look() as connection:
-            return tuple(_read(row) for row in (await connection.execute(wanted)).all())
+            return tuple(requests.read_row(row) for row in (await connection.execute(wanted)).all())
 
     async def rerate(self, ratings: Sequence[Rating]) -> None:
         """Give settled requests other costs, with all that follows; one that has its cost already is left alone."""
@@ -126,33 +161,6 @@ async def note_grant(connection: AsyncConnection, account: str, nano: int, note:
     debit, credit = BOOKS["grant"]
     row = {"at": int(time.time() * 1000), "kind": "grant", "debit": debit, "credit": credit}
     await connection.execute(insert(TRANSFERS).values({**row, "account": account, "nano": nano, "note": note}))
-
-
-def _read(row: Row[tuple[object, ...]]) -> UsageRecord:
-    found = row._mapping  # noqa: SLF001 - SQLAlchemy's documented way to columns by name
-    return UsageRecord(
-        found["id"],
-        found["state"],
-        found["account"],
-        found["key"],
-        found["model"],
-        found["provider"],
-        found["upstream_model"],
-        found["status"],
-        bool(found["stream"]),
-        found["at"],
-        found["first_byte"],
-        found["duration"],
-        found["prompt_tokens"],
-        found["cached_tokens"],
-        found["completion_tokens"],
-        found["reasoning_tokens"],
-        found["cost_nano"],
-        found["held_nano"],
-        found["price"],
-        found["error_code"],
-        found["attempts"],
-    )
 
 
 def _month_start(now: int) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from techstone.adapters.storage.memory_billing import MemoryBilling
+from techstone.adapters.storage.memory_identity import MemoryIdentity
 from techstone.adapters.storage.memory_ledger import MemoryLedger
 from techstone.control.keys.records import Key
 from techstone.control.ports import Records, StoreFacts, Taken
@@ -25,6 +26,7 @@ class MemoryStore:
         self._keys: dict[str, Key] = {}
         self._changed: dict[str, int] = {}
         self._ledger = MemoryLedger(self._accounts, self._put)
+        self._identity = MemoryIdentity(self._accounts, self._put)
         self._billing = MemoryBilling(self._accounts, self._keys, self._ledger, self._rise)
 
     async def add_account(self, account: Account) -> None:
@@ -50,6 +52,11 @@ class MemoryStore:
     def billing(self) -> MemoryBilling:
         """Prices, codes and alerts."""
         return self._billing
+
+    @property
+    def identity(self) -> MemoryIdentity:
+        """People, sessions and one-time links."""
+        return self._identity
 
     async def set_terms(self, account_id: str, terms: Terms) -> None:
         """Change plan, custom limits and cap, together."""

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from techstone.control.ledger.records import Spending, Sums, Violation
+from techstone.control.ledger.records import (
+    NEWEST,
+    SEARCHED,
+    HourSums,
+    RequestFilter,
+    RequestPage,
+    Spending,
+    Sums,
+    Violation,
+)
 from techstone.core import ledger, money
 from techstone.core.credit import period_of
 from techstone.core.ledger import Standing, Transfer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from techstone.control.accounts.records import Account
     from techstone.control.ledger.records import Grouping, Rating
@@ -89,6 +100,65 @@ class MemoryLedger:
         ]
         return tuple(found[:limit])
 
+    async def find_requests(
+        self, account: str, filters: RequestFilter, before: str, limit: int
+    ) -> RequestPage[UsageRecord] | None:
+        """Return a page of the account's requests before one of them, newest first; None where it is not one."""
+        held = self._list_newest(account)
+        if before:
+            last = await self.find_request(account, before)
+            if last is None:
+                return None
+            held = held[held.index(last) + 1 :]
+        least, most = filters.since or 0, math.inf if filters.until is None else filters.until
+        rare = filters.status == "failed" or filters.error_code is not None
+        span = [record for record in held if least <= record.at < most and (_failed(record) or not rare)]
+        # Of the last millisecond all are looked at, as in the database.
+        bound = span[SEARCHED - 1].at if len(span) >= SEARCHED else -1
+        looked = [record for record in span if record.at >= bound]
+        rows = tuple(record for record in looked if _passes(record, filters))
+        if len(rows) > limit:
+            return RequestPage(rows[:limit], rows[limit - 1].id, reached=rows[limit - 1].at)
+        if bound < 0:
+            return RequestPage(rows)
+        return RequestPage(rows, looked[-1].id, partial=True, reached=bound)
+
+    def _list_newest(self, account: str) -> list[UsageRecord]:
+        """Return the account's requests, newest first."""
+        return [record for record in reversed(self._follow("")) if record.account == account]
+
+    async def find_request(self, account: str, request_id: str) -> UsageRecord | None:
+        """Return the account's request of that id."""
+        found = self._requests.get(request_id)
+        return found if found is not None and found.account == account else None
+
+    async def list_failures(self, account: str, since: int, limit: int) -> tuple[UsageRecord, ...]:
+        """Return the account's newest failed requests since a unix time in milliseconds, newest first."""
+        failed = (record for record in self._list_newest(account) if record.at >= since and _failed(record))
+        return tuple(itertools.islice(failed, limit))
+
+    async def sum_by_hour(self, account: str, since: int, keys: Collection[str] | None = None) -> tuple[HourSums, ...]:
+        """Return what the account's keys, or these of them, used by the hour since a unix time in seconds."""
+        sums: dict[tuple[str, int], tuple[int, int]] = {}
+        for record in self._requests.values():
+            start = record.at // 1000 // _HOUR * _HOUR
+            if record.account != account or record.state != "settled" or start < since // _HOUR * _HOUR:
+                continue
+            if keys is None or record.key in keys:
+                requests, cost = sums.get((record.key, start), (0, 0))
+                sums[record.key, start] = requests + 1, cost + record.cost
+        return tuple(HourSums(*place, *counts) for place, counts in sorted(sums.items()))
+
+    async def last_used(self, account: str) -> dict[str, int]:
+        """Return when the account's keys were used last (unix ms), by id."""
+        used: dict[str, int] = {}
+        for place, record in enumerate(self._list_newest(account)):
+            if place < NEWEST:
+                used.setdefault(record.key, record.at)
+            elif record.state == "settled":
+                used.setdefault(record.key, record.at // 1000 // _HOUR * _HOUR * 1000)
+        return used
+
     async def sum_usage(self, account: str | None, since: int, by: Grouping) -> tuple[Sums, ...]:
         """Return sums of whole hours (of whole days by day) since a unix time in seconds."""
         size = _DAY if by == "day" else _HOUR
@@ -159,6 +229,21 @@ class MemoryLedger:
             for journal, count in gaps
         ]
         return tuple(found)
+
+
+def _failed(record: UsageRecord) -> bool:
+    return record.state != "open" and (record.state == "void" or record.status >= 400 or record.error_code is not None)
+
+
+def _passes(record: UsageRecord, filters: RequestFilter) -> bool:
+    ended = record.state != "open"
+    return (
+        (filters.status == "all" or (ended and _failed(record) == (filters.status == "failed")))
+        and filters.model in (None, record.model)
+        and filters.key in (None, record.key)
+        and filters.error_code in (None, record.error_code)
+        and record.duration >= filters.duration_ms * 1000
+    )
 
 
 def _counts(record: UsageRecord) -> tuple[int, ...]:

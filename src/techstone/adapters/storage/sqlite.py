@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from techstone.adapters.storage import migrate
 from techstone.adapters.storage.billing import SqliteBilling
 from techstone.adapters.storage.database import Database, number_of, raise_revision
+from techstone.adapters.storage.identity import SqliteIdentity
 from techstone.adapters.storage.ledger import SqliteLedger, note_grant
 from techstone.adapters.storage.schema import ACCOUNTS, KEYS
 from techstone.control.accounts.records import Account, Terms
@@ -61,6 +62,7 @@ class SqliteStore:
         self._look = database.look
         self.ledger = SqliteLedger(database)
         self.billing = SqliteBilling(database)
+        self.identity = SqliteIdentity(database, _insert_account)
 
     async def upgrade(self) -> None:
         """Bring the file to the newest schema; raise StoreError."""

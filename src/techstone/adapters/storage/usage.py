@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import msgspec
 from sqlalchemy import func, select, union_all
 
-from techstone.adapters.storage.schema import ROLLUPS_DAILY, ROLLUPS_HOURLY, TOTALS_DAILY, TOTALS_HOURLY
-from techstone.control.ledger.records import Sums
+from techstone.adapters.storage.schema import KEYS, REQUESTS, ROLLUPS_DAILY, ROLLUPS_HOURLY, TOTALS_DAILY, TOTALS_HOURLY
+from techstone.control.ledger.records import NEWEST, HourSums, Sums
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from sqlalchemy import Column, ColumnElement, CompoundSelect, Select, Table
+    from sqlalchemy import Column, ColumnElement, CompoundSelect, Select, Table, TableValuedAlias
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from techstone.control.ledger.records import Grouping
@@ -76,7 +76,62 @@ async def read_spent(
         .group_by(TOTALS_DAILY.c.name)
     )
     if names is not None:
-        # One value, however many names: SQLite takes 32,766 a statement (sqlite.org/limits.html, item 9).
-        every = func.json_each(msgspec.json.encode(list(names)).decode()).table_valued("value")
-        wanted = wanted.where(TOTALS_DAILY.c.name.in_(select(every.c.value)))
+        wanted = wanted.where(TOTALS_DAILY.c.name.in_(select(_list(names).c.value)))
     return {name: int(nano) for name, nano in (await connection.execute(wanted)).all()}
+
+
+async def sum_by_hour(
+    connection: AsyncConnection, account: str, since: int, keys: Collection[str] | None
+) -> tuple[HourSums, ...]:
+    """Return what the account's keys, or these of them, used by the hour since a unix time in seconds."""
+    rollups = ROLLUPS_HOURLY.c
+    wanted = (
+        select(rollups.key, rollups.start, func.sum(rollups.requests), func.sum(rollups.cost_nano))
+        .where(rollups.account == account, rollups.start >= since // HOUR * HOUR)
+        .group_by(rollups.key, rollups.start)
+        .order_by(rollups.key, rollups.start)
+    )
+    if keys is not None:
+        wanted = wanted.where(rollups.key.in_(select(_list(keys).c.value)))
+    return tuple(HourSums(*row) for row in (await connection.execute(wanted)).all())
+
+
+async def read_last_used(connection: AsyncConnection, account: str) -> dict[str, int]:
+    """Return when the account's keys were used last (unix ms): exactly, or to the hour of the last settled request."""
+    newest = (
+        select(REQUESTS.c.key, REQUESTS.c.at)
+        .where(REQUESTS.c.account == account)
+        .order_by(REQUESTS.c.at.desc())
+        .limit(NEWEST)
+        .subquery()
+    )
+    exact = select(newest.c.key, func.max(newest.c.at)).group_by(newest.c.key)
+    used = {key: int(at) for key, at in (await connection.execute(exact)).all()}
+    day = (
+        select(func.max(TOTALS_DAILY.c.start))
+        .where(TOTALS_DAILY.c.grouping == "key", KEYS.c.id == TOTALS_DAILY.c.name)
+        .scalar_subquery()
+    )
+    days = (await connection.execute(select(KEYS.c.id, day).where(KEYS.c.account == account))).all()
+    others = {start for key, start in days if start is not None and key not in used}
+    return {**await _read_last_hours(connection, account, others), **used} if others else used
+
+
+async def _read_last_hours(connection: AsyncConnection, account: str, days: Collection[int]) -> dict[str, int]:
+    """Return the last hour (unix ms) of each key that settled anything on one of the days."""
+    hours, day = ROLLUPS_HOURLY.c, _list(days)
+    wanted = (
+        select(hours.key, func.max(hours.start))
+        .join(day, (hours.start >= day.c.value) & (hours.start < day.c.value + DAY))
+        .where(hours.account == account)
+        .group_by(hours.key)
+    )
+    return {key: int(start) * 1000 for key, start in (await connection.execute(wanted)).all()}
+
+
+def _list(values: Collection[str] | Collection[int]) -> TableValuedAlias:
+    """Return the values as a table: one parameter, whatever their number; SQLite takes 32,766.
+
+    sqlite.org/limits.html, item 9
+    """
+    return func.json_each(msgspec.json.encode(list(values)).decode()).table_valued("value")

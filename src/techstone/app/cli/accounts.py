@@ -19,6 +19,18 @@ def account() -> None:
 
 
 @account.command()
+@click.argument("account")
+@located
+@printed
+def claim(account: str, config: str | None, data: str | None, *, as_json: bool) -> None:
+    """Make a one-time link by which you log in to the Console, as owner of an account and operator of the cloud."""
+    made = perform(config, data, lambda operations: operations.claims.make(account))
+    show_one(made, as_json=as_json)
+    if not as_json:
+        click.echo("Open this path below your base URL, within 7 days, once. Whoever has it runs the cloud.", err=True)
+
+
+@account.command()
 @click.argument("email")
 @click.option("--plan", metavar="NAME", help="A plan of the configuration; pay-as-you-go if not given.")
 @click.option("--credit", metavar="USD", default="0", help="Credit to begin with, up to 9 decimals.")

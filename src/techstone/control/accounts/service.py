@@ -62,6 +62,10 @@ class Accounts:
             raise AccountNotFound(who)
         return account
 
+    async def seek(self, email: str) -> Account | None:
+        """Return the account of that email, if there is one."""
+        return await self._store.find_account(email)
+
     async def emails(self) -> dict[str, str]:
         """Return every account's email by its id."""
         return {account.id: account.email for account in await self._store.list_accounts()}

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import msgspec
 
 from techstone.core.usage import UsageRecord
 
+_R = TypeVar("_R")
+
 Grouping = Literal["account", "key", "model", "day", "hour"]
+
+Outcome = Literal["all", "ok", "failed"]
+"""Failed: it came to nothing (void), or its status is 400 or more, or it has an error code. Ok: it ended otherwise.
+
+A request that is still open is neither: its status is a hang-up's until it ends.
+"""
 
 # Requests in one answer of the internal API; who wants more asks for those after the last one.
 PAGE = 1000
+# How many requests one call looks at in search of a page of those that are wanted: 5 to 20 ms of 10 million.
+SEARCHED = 5000
+# Among how many of an account's newest requests the last ones of its keys are looked for.
+NEWEST = 1000
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -67,6 +79,53 @@ class RequestShown(msgspec.Struct, frozen=True):
     duration_ms: float
     first_byte_ms: float
     error_code: str | None
+
+
+class RequestDetail(RequestShown, frozen=True):
+    """One request by itself: what it took to get an answer, and the version of the price that it has."""
+
+    upstream_model: str
+    attempts: int
+    price: int
+
+
+class RequestFilter(msgspec.Struct, frozen=True):
+    """Which requests are wanted: admitted within [since, until) in unix milliseconds, and all else that is given."""
+
+    since: int | None = None
+    until: int | None = None
+    status: Outcome = "all"
+    model: str | None = None
+    key: str | None = None
+    error_code: str | None = None
+    duration_ms: int = 0  # at least
+
+
+class RequestPage(msgspec.Struct, Generic[_R], frozen=True):
+    """Requests, newest first. `next` is where to go on from (a request's id), "" where none can follow.
+
+    `partial`: so many were looked at that the search was ended before the page was full; it goes on from `next`.
+    `reached`: everything admitted after this time was looked at (unix milliseconds; None: all that there is).
+    """
+
+    rows: tuple[_R, ...]
+    next: str = ""
+    partial: bool = False
+    reached: int | None = None
+
+    @property
+    def more(self) -> bool:
+        """Whether more may follow."""
+        return bool(self.next)
+
+
+class HourSums(msgspec.Struct, frozen=True):
+    """What a key used in an hour, which `start` is the first unix second of."""
+
+    key: str
+    start: int
+    requests: int
+    cost_nano: int
 
 
 class Rating(msgspec.Struct, frozen=True):

@@ -7,15 +7,26 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from techstone.control.ledger.records import Applied, Rating, RatingSpan, RequestShown, Rerating, UsageShown, Violation
+from techstone.control.ledger.records import (
+    PAGE,
+    Applied,
+    Rating,
+    RatingSpan,
+    RequestDetail,
+    RequestPage,
+    RequestShown,
+    Rerating,
+    UsageShown,
+    Violation,
+)
 from techstone.core import frames, money, pricing
 from techstone.core.errors import InvalidRequest
 from techstone.core.usage import DECODER
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
-    from techstone.control.ledger.records import Grouping
+    from techstone.control.ledger.records import Grouping, HourSums, RequestFilter
     from techstone.control.ports import Holders, LedgerStore
     from techstone.core.pricing import Price
     from techstone.core.usage import UsageRecord
@@ -74,6 +85,48 @@ class Ledger:
         """
         found = await self._store.list_requests(await self._find(account), since * 1000, after, limit)
         return tuple(_show(record, email) for record, email in found)
+
+    async def find_requests(
+        self, account: str, filters: RequestFilter, before: str = "", limit: int = 50
+    ) -> RequestPage[RequestShown]:
+        """Return a page of an account's requests (email or id), newest first, those before a request of that id.
+
+        Raise InvalidRequest for a `before` that is no request of the account's, and for `limit`.
+        """
+        _require_page(limit)
+        holder = await self._holders.find(account)
+        page = await self._store.find_requests(holder.id, filters, before, limit)
+        if page is None:
+            raise InvalidRequest("before must be the id of a request of this account.", param="before")
+        shown = tuple(_show(record, holder.email) for record in page.rows)
+        return RequestPage(shown, page.next, page.partial, page.reached)
+
+    async def find_request(self, account: str, request_id: str) -> RequestDetail | None:
+        """Return the request of that id of an account (email or id), if it has one."""
+        holder = await self._holders.find(account)
+        record = await self._store.find_request(holder.id, request_id)
+        return None if record is None else _detail(record, holder.email)
+
+    async def list_failures(self, account: str, since: int, limit: int = 50) -> tuple[RequestShown, ...]:
+        """Return an account's newest failed requests (email or id) since a unix time, newest first.
+
+        Raise InvalidRequest for `limit`.
+        """
+        _require_page(limit)
+        holder = await self._holders.find(account)
+        found = await self._store.list_failures(holder.id, since * 1000, limit)
+        return tuple(_show(record, holder.email) for record in found)
+
+    async def sum_by_hour(self, account: str, since: int, keys: Collection[str] | None = None) -> tuple[HourSums, ...]:
+        """Return what an account's keys (email or id), or these of them, used by the hour since a unix time."""
+        return await self._store.sum_by_hour((await self._holders.find(account)).id, since, keys)
+
+    async def last_used(self, account: str) -> dict[str, int]:
+        """Return when an account's keys (email or id) were used last, in unix milliseconds, by the key's id.
+
+        Exact, or the beginning of the hour of the key's last settled request.
+        """
+        return await self._store.last_used((await self._holders.find(account)).id)
 
     async def sum_usage(self, account: str | None, since: int, by: Grouping) -> tuple[UsageShown, ...]:
         """Return sums of whole hours since a unix time."""
@@ -135,6 +188,16 @@ class Ledger:
 
     async def _find(self, account: str | None) -> str | None:
         return None if account is None else (await self._holders.find(account)).id
+
+
+def _require_page(limit: int) -> None:
+    if not 1 <= limit <= PAGE:
+        raise InvalidRequest(f"limit must be 1 to {PAGE}.", param="limit")
+
+
+def _detail(record: UsageRecord, email: str) -> RequestDetail:
+    shown = msgspec.structs.asdict(_show(record, email))
+    return RequestDetail(**shown, upstream_model=record.upstream_model, attempts=record.attempts, price=record.price)
 
 
 def _show(record: UsageRecord, email: str) -> RequestShown:

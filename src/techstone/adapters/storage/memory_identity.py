@@ -1,0 +1,132 @@
+"""People, sessions and one-time links in memory; implements `IdentityStore`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from techstone.control.identity.records import Member, Seat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from techstone.control.accounts.records import Account
+    from techstone.control.identity.records import Link, Membership, Person, Session
+
+
+class MemoryIdentity:
+    """Beside the accounts."""
+
+    def __init__(self, accounts: dict[str, Account], put: Callable[[Account], None]) -> None:
+        self._accounts = accounts
+        self._put = put
+        self._people: dict[str, Person] = {}
+        self._memberships: dict[tuple[str, str], Membership] = {}
+        self._sessions: dict[bytes, Session] = {}
+        self._links: dict[bytes, Link] = {}
+
+    async def find_person(self, who: str) -> Person | None:
+        """Return the person of that id or email."""
+        return next((person for person in self._people.values() if who in (person.id, person.email)), None)
+
+    async def count_people(self) -> int:
+        """Return how many there are."""
+        return len(self._people)
+
+    async def set_password(self, person: str, password: str, *, keep: bytes | None = None) -> None:
+        """Store a new hash and end every session of the person but one (by digest), together."""
+        await self.rehash(person, password)
+        self._sessions = {
+            digest: session for digest, session in self._sessions.items() if session.person != person or digest == keep
+        }
+
+    async def rehash(self, person: str, password: str) -> None:
+        """Store another hash of the same password."""
+        self._people[person] = replace(self._people[person], password=password)
+
+    async def add_link(self, link: Link) -> None:
+        """Store it; an older one of its kind for the same address and account is good no more."""
+        for digest, other in list(self._links.items()):
+            if (other.email, other.kind, other.account) == (link.email, link.kind, link.account):
+                del self._links[digest]
+        self._links[link.digest] = link
+
+    async def find_link(self, digest: bytes, now: int) -> Link | None:
+        """Return the link of that digest if it is good."""
+        found = self._links.get(digest)
+        return found if found is not None and found.expires_at > now else None
+
+    async def admit(self, link: Link, person: Person, account: Account | None, membership: Membership) -> bool:
+        """Use a link up for a person, new or known by id: with a membership, and a new account where given.
+
+        All or nothing; False where the link, or the address of a new person or account, was taken in between.
+        """
+        taken = any(other.email == person.email for other in self._people.values())
+        if link.digest not in self._links or (person.id not in self._people and taken):
+            return False
+        if account is not None:
+            if any(other.email == account.email for other in self._accounts.values()):
+                return False
+            self._put(account)
+        del self._links[link.digest]
+        self._people.setdefault(person.id, person)
+        await self.set_role(membership)
+        return True
+
+    async def use_link(self, digest: bytes) -> bool:
+        """Use a link up; say whether it was still there."""
+        return self._links.pop(digest, None) is not None
+
+    async def list_seats(self, person: str) -> tuple[Seat, ...]:
+        """Return the accounts that the person belongs to, oldest first."""
+        held = sorted((one for one in self._memberships.values() if one.person == person), key=_order)
+        return tuple(Seat(one.account, self._accounts[one.account].email, one.role) for one in held)
+
+    async def list_members(self, account: str) -> tuple[Member, ...]:
+        """Return who belongs to an account, oldest first."""
+        held = sorted((one for one in self._memberships.values() if one.account == account), key=_order)
+        return tuple(Member(one.person, self._people[one.person].email, one.role, one.created_at) for one in held)
+
+    async def set_role(self, membership: Membership) -> None:
+        """Add a membership, or give an existing one another role."""
+        place = (membership.account, membership.person)
+        known = self._memberships.get(place, membership)
+        self._memberships[place] = replace(known, role=membership.role)
+
+    async def remove_member(self, account: str, person: str) -> None:
+        """End a membership."""
+        self._memberships.pop((account, person), None)
+
+    async def add_session(self, session: Session) -> None:
+        """Store it."""
+        self._sessions[session.digest] = session
+
+    async def find_session(self, digest: bytes) -> tuple[Session, Person] | None:
+        """Return the session of that digest and whose it is."""
+        found = self._sessions.get(digest)
+        return None if found is None else (found, self._people[found.person])
+
+    async def touch_session(self, digest: bytes, seen_at: int, account: str | None) -> None:
+        """Note that it was used, and what it looks at."""
+        if digest in self._sessions:
+            self._sessions[digest] = replace(self._sessions[digest], seen_at=seen_at, account=account)
+
+    async def list_sessions(self, person: str) -> tuple[Session, ...]:
+        """Return the person's, the one used last first."""
+        held = [session for session in self._sessions.values() if session.person == person]
+        return tuple(sorted(held, key=lambda session: -session.seen_at))
+
+    async def end_session(self, digest: bytes, person: str) -> None:
+        """End one of the person's sessions."""
+        if digest in self._sessions and self._sessions[digest].person == person:
+            del self._sessions[digest]
+
+    async def forget(self, sessions_before: int, links_before: int) -> None:
+        """Delete sessions last used, and links that ended, before these times."""
+        self._sessions = {d: one for d, one in self._sessions.items() if one.seen_at >= sessions_before}
+        self._links = {d: one for d, one in self._links.items() if one.expires_at >= links_before}
+
+
+def _order(membership: Membership) -> tuple[int, str, str]:
+    return membership.created_at, membership.account, membership.person

@@ -1,0 +1,171 @@
+"""The doors: log in and out, sign up, a new password, and the page that one-time links lead to."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from litestar import Response, Router, get, post
+from litestar.params import FromPath
+
+from techstone.control.console.session import PageRequest, forget, identify, read_form, recognise, remember
+from techstone.control.console.shell import LOG_IN, Shell, go
+from techstone.control.identity.ports import MailError
+from techstone.core.errors import ApiError, InvalidRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from litestar.handlers import HTTPRouteHandler
+
+    from techstone.control.identity.links import Links
+    from techstone.control.identity.service import Identity
+
+_LOG = logging.getLogger("techstone.control")
+
+
+class LogIn(msgspec.Struct):
+    """What the log-in form holds."""
+
+    email: str = ""
+    password: str = ""
+
+
+class Address(msgspec.Struct):
+    """An address of e-mail."""
+
+    email: str = ""
+
+
+class Choice(msgspec.Struct):
+    """What is chosen behind a link."""
+
+    email: str = ""
+    password: str = ""
+
+
+class Nothing(msgspec.Struct):
+    """A form without fields."""
+
+
+class Post:
+    """Sends letters after the answer: how long one takes tells nothing of whether it is sent (row A-3)."""
+
+    def __init__(self) -> None:
+        self._sending: set[asyncio.Task[None]] = set()
+
+    def send(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it in the background; tell the operator where it fails."""
+        task = asyncio.create_task(self._try(work))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _try(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except MailError as error:
+            _LOG.error("a letter was not sent: %s", error)
+
+
+def route_doors(shell: Shell, identity: Identity, links: Links) -> Router:
+    """Return the routes of who is not logged in."""
+    handlers = [*_list_log_ins(shell, identity), *_list_wishes(shell, links), *_list_links(shell, links)]
+    return Router("/console", route_handlers=handlers)
+
+
+def _list_log_ins(shell: Shell, identity: Identity) -> list[HTTPRouteHandler]:
+    @get("/log-in")
+    async def ask(request: PageRequest) -> Response[Any]:
+        if await recognise(identity, request):
+            return go("/console")
+        return shell.show(request, "doors/log-in.html", email="", problem=None)
+
+    @post("/log-in")
+    async def log_in(request: PageRequest) -> Response[Any]:
+        wish = await read_form(request, LogIn)
+        caller = identify(request)
+        try:
+            opened = await identity.log_in(wish.email, wish.password, caller.agent, caller.address)
+        except ApiError as problem:
+            return shell.show(request, "doors/log-in.html", status=problem.status, email=wish.email, problem=problem)
+        answer = go("/console")
+        remember(answer, request, opened.token)
+        return answer
+
+    @post("/log-out")
+    async def log_out(request: PageRequest) -> Response[Any]:
+        await read_form(request, Nothing)
+        if visitor := await recognise(identity, request):
+            await identity.log_out(visitor)
+        answer = go(LOG_IN)
+        forget(answer, request)
+        return answer
+
+    return [ask, log_in, log_out]
+
+
+def _list_wishes(shell: Shell, links: Links) -> list[HTTPRouteHandler]:
+    letters = Post()
+
+    @get("/sign-up")
+    async def ask_to_sign_up(request: PageRequest) -> Response[str]:
+        return shell.show(request, "doors/sign-up.html", email="", problem=None, sent=False)
+
+    @post("/sign-up")
+    async def sign_up(request: PageRequest) -> Response[str]:
+        email = (await read_form(request, Address)).email
+        if not shell.sign_up:
+            return shell.show(request, "doors/sign-up.html", status=403, email=email, problem=None, sent=False)
+        try:
+            links.check_address(email)
+        except InvalidRequest as problem:
+            return shell.show(request, "doors/sign-up.html", status=400, email=email, problem=problem, sent=False)
+        letters.send(links.ask_to_sign_up(email))
+        return shell.show(request, "doors/sign-up.html", email=email, problem=None, sent=True)
+
+    @get("/reset")
+    async def ask_to_reset(request: PageRequest) -> Response[str]:
+        return shell.show(request, "doors/reset.html", email="", sent=False)
+
+    @post("/reset")
+    async def reset(request: PageRequest) -> Response[str]:
+        email = (await read_form(request, Address)).email
+        letters.send(links.ask_to_reset(email))
+        return shell.show(request, "doors/reset.html", email=email, sent=True)
+
+    return [ask_to_sign_up, sign_up, ask_to_reset, reset]
+
+
+def _list_links(shell: Shell, links: Links) -> list[HTTPRouteHandler]:
+    async def show(request: PageRequest, token: str, email: str = "", problem: ApiError | None = None) -> Response[str]:
+        try:
+            link, known = await links.open(token)
+        except InvalidRequest as ended:
+            return shell.show(
+                request, "refused.html", status=400, title="This link is not good any more", text=ended.message
+            )
+        status = problem.status if problem else 200
+        return shell.show(
+            request, "doors/link.html", status=status, link=link, known=known, token=token, email=email, problem=problem
+        )
+
+    @get("/link/{token:str}")
+    async def open_link(request: PageRequest, token: FromPath[str]) -> Response[str]:
+        return await show(request, token)
+
+    @post("/link/{token:str}")
+    async def follow(request: PageRequest, token: FromPath[str]) -> Response[Any]:
+        choice = await read_form(request, Choice)
+        caller = identify(request)
+        try:
+            opened = await links.follow(token, choice.email, choice.password, caller.agent, caller.address)
+        except ApiError as problem:
+            return await show(request, token, choice.email, problem)
+        answer = go("/console")
+        if opened is not None:
+            remember(answer, request, opened.token)
+        return answer
+
+    return [open_link, follow]

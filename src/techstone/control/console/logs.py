@@ -1,0 +1,105 @@
+"""Logs: every request of the account, newest first; what is looked for stands in the URL."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import urlencode
+
+import msgspec
+from litestar import Response, Router, get
+from litestar.params import FromPath
+
+from techstone.control.console.pages import Pages, seat_of, visitor_of
+from techstone.control.console.session import PageRequest
+from techstone.control.console.shell import go
+from techstone.control.ledger.records import Outcome, RequestFilter
+from techstone.core.errors import InvalidRequest, NotFound
+
+_ROWS = 50
+_HOURS: dict[str, int] = {"1h": 1, "24h": 24, "7d": 7 * 24, "30d": 30 * 24, "90d": 90 * 24}
+_REQUEST_ID = "req_"
+
+
+class Search(msgspec.Struct, forbid_unknown_fields=True):
+    """What is looked for. `find` is a request's id; `slow` the least duration in ms; `before` where a page begins."""
+
+    span: str = "24h"
+    status: Outcome = "all"
+    model: str = ""
+    key: str = ""
+    error: str = ""
+    slow: Annotated[int, msgspec.Meta(ge=0, le=10**9)] | None = None
+    find: str = ""
+    before: str = ""
+
+    def address(self, **changes: object) -> str:
+        """Return the URL of this search, with some of it changed; what is as always is left out."""
+        values = msgspec.structs.asdict(self) | {"before": ""} | changes
+        usual = msgspec.structs.asdict(Search())
+        query = urlencode({name: value for name, value in values.items() if value != usual[name] and value is not None})
+        return "/console/logs" + (f"?{query}" if query else "")
+
+
+def route_logs(pages: Pages) -> Router:
+    """Return the routes under /console/logs."""
+    services, shell = pages.services, pages.shell
+
+    @get("/")
+    async def show(request: PageRequest) -> Response[str]:
+        seat = seat_of(request, "logs.read")
+        search = _read(request)
+        if search.find.startswith(_REQUEST_ID):
+            return go(f"/console/logs/{search.find}")
+        page = await services.ledger.find_requests(seat.account, _filter(search, services.now()), search.before, _ROWS)
+        keys = {key.id: key for key in await services.keys.list(seat.account)}
+        models = await services.catalog.list_models()
+        return shell.show(
+            request,
+            "logs/list.html",
+            visitor_of(request),
+            page=page,
+            search=search,
+            keys=keys,
+            models=models,
+            spans=tuple(_HOURS),
+        )
+
+    @get("/{request_id:str}")
+    async def show_one(request: PageRequest, request_id: FromPath[str]) -> Response[str]:
+        seat = seat_of(request, "logs.read")
+        found = await services.ledger.find_request(seat.account, request_id)
+        if found is None:
+            raise RequestNotFound
+        key = next((key for key in await services.keys.list(seat.account) if key.id == found.key), None)
+        return shell.show(request, "logs/one.html", visitor_of(request), found=found, key=key)
+
+    return Router("/console/logs", route_handlers=[show, show_one])
+
+
+class RequestNotFound(NotFound):
+    """404: the account has no such request."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no request of this id in this account. A request shows once it has ended.")
+
+
+def _read(request: PageRequest) -> Search:
+    sent = {name: value.strip() for name, value in request.query_params.multi_items() if value.strip()}
+    try:
+        search = msgspec.convert(sent, Search, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"The address holds what cannot be read: {error}.") from error
+    if search.span not in _HOURS:
+        raise InvalidRequest(f"span must be one of {', '.join(_HOURS)}.", param="span")
+    return search
+
+
+def _filter(search: Search, now: int) -> RequestFilter:
+    return RequestFilter(
+        since=(now - _HOURS[search.span] * 3600) * 1000,
+        status=search.status,
+        model=search.model or None,
+        key=search.key or None,
+        error_code=search.error or None,
+        duration_ms=search.slow or 0,
+    )

@@ -1,0 +1,51 @@
+"""The rooms behind the doors: what a page needs of them, and who may see it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from techstone.control.console.session import LogInFirst, PageRequest, recognise
+from techstone.core.errors import Forbidden
+from techstone.core.roles import Permission, may
+
+if TYPE_CHECKING:
+    from litestar.connection import ASGIConnection
+
+    from techstone.control.console.shell import Shell
+    from techstone.control.identity.records import Seat, Visitor
+    from techstone.control.identity.service import Identity
+    from techstone.control.services import Services
+
+_VISITOR = "visitor"
+
+
+class Pages:
+    """What the pages share."""
+
+    def __init__(self, shell: Shell, services: Services, identity: Identity) -> None:
+        self.shell = shell
+        self.services = services
+        self.identity = identity
+
+    async def admit(self, connection: ASGIConnection[Any, Any, Any, Any]) -> None:
+        """Let in who is logged in; a guard runs before anything else of the request is read."""
+        visitor = await recognise(self.identity, connection)  # type: ignore[arg-type]  # a request
+        if visitor is None:
+            raise LogInFirst
+        connection.scope["state"][_VISITOR] = visitor
+
+
+def visitor_of(request: PageRequest) -> Visitor:
+    """Return who asks."""
+    found: Visitor = request.scope["state"][_VISITOR]
+    return found
+
+
+def seat_of(request: PageRequest, permission: Permission) -> Seat:
+    """Return the account that is looked at; raise Forbidden where the role does not hold the permission."""
+    seat = visitor_of(request).seat
+    if seat is None:
+        raise Forbidden("You belong to no account. Ask to be invited to one.")
+    if not may(seat.role, permission):
+        raise Forbidden(f"Your role in {seat.email}, {seat.role}, does not allow this. Ask an owner or admin.")
+    return seat

@@ -1,0 +1,170 @@
+"""People: who belongs to the account, and one's own password and sessions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from litestar import Response, Router, get, post
+from litestar.params import FromPath
+
+from techstone.control.console.pages import Pages, seat_of, visitor_of
+from techstone.control.console.session import PageRequest, read_form
+from techstone.control.console.shell import go
+from techstone.control.identity.records import Membership
+from techstone.core.errors import ApiError, InvalidRequest
+from techstone.core.roles import Role
+
+if TYPE_CHECKING:
+    from litestar.handlers import HTTPRouteHandler
+
+    from techstone.control.identity.links import Links
+    from techstone.control.identity.ports import IdentityStore
+    from techstone.control.identity.records import Seat
+
+
+class Invitation(msgspec.Struct, forbid_unknown_fields=True):
+    """Who is to join, as what."""
+
+    email: str = ""
+    role: Role = "member"
+
+
+class RoleForm(msgspec.Struct, forbid_unknown_fields=True):
+    """A member's role from now on."""
+
+    role: Role
+
+
+class PasswordForm(msgspec.Struct, forbid_unknown_fields=True):
+    """The password that is known, and the one to be."""
+
+    known: str = ""
+    password: str = ""
+
+
+class Chosen(msgspec.Struct, forbid_unknown_fields=True):
+    """The account to look at."""
+
+    account: str = ""
+
+
+class Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    """A form without fields."""
+
+
+def route_people(pages: Pages, store: IdentityStore, links: Links) -> Router:
+    """Return the routes of members, and of oneself."""
+    return Router("/console", route_handlers=[*_list_members(pages, store, links), *_list_own(pages)])
+
+
+def _list_members(pages: Pages, store: IdentityStore, links: Links) -> list[HTTPRouteHandler]:
+    async def show(
+        request: PageRequest, form: Invitation, problem: ApiError | None = None, sent: str | None = None
+    ) -> Response[str]:
+        visitor = visitor_of(request)
+        seat = seat_of(request, "usage.read")
+        return pages.shell.show(
+            request,
+            "people/list.html",
+            visitor,
+            status=problem.status if problem else 200,
+            members=await store.list_members(seat.account),
+            form=form,
+            problem=problem,
+            sent=sent,
+        )
+
+    @get("/people")
+    async def list_all(request: PageRequest) -> Response[str]:
+        return await show(request, Invitation())
+
+    @post("/people")
+    async def invite(request: PageRequest) -> Response[str]:
+        seat = seat_of(request, "team.write")
+        form = await read_form(request, Invitation)
+        try:
+            _check_role(seat, form.role)
+            await links.invite(seat.account, form.email, form.role, visitor_of(request).person.email)
+        except ApiError as problem:
+            return await show(request, form, problem)
+        return await show(request, Invitation(), sent=form.email)
+
+    @post("/people/{person:str}/role")
+    async def set_role(request: PageRequest, person: FromPath[str]) -> Response[Any]:
+        seat = seat_of(request, "team.write")
+        role = (await read_form(request, RoleForm)).role
+        _check_role(seat, role)
+        account = await _find_other(store, seat, person)
+        await store.set_role(Membership(account, person, role, pages.services.now()))
+        return go("/console/people")
+
+    @post("/people/{person:str}/remove")
+    async def remove(request: PageRequest, person: FromPath[str]) -> Response[Any]:
+        seat = seat_of(request, "team.write")
+        await read_form(request, Nothing)
+        await store.remove_member(await _find_other(store, seat, person), person)
+        return go("/console/people")
+
+    return [list_all, invite, set_role, remove]
+
+
+async def _find_other(store: IdentityStore, seat: Seat, person: str) -> str:
+    """Return the account of a member that may be changed; raise InvalidRequest."""
+    members = await store.list_members(seat.account)
+    found = next((member for member in members if member.person == person), None)
+    if found is None:
+        raise InvalidRequest("There is no such member.")
+    if found.role == "owner" and seat.role != "owner":
+        raise InvalidRequest("Only an owner may change an owner.")
+    if found.role == "owner" and sum(member.role == "owner" for member in members) == 1:
+        raise InvalidRequest("An account needs an owner: make someone else one first.")
+    return seat.account
+
+
+def _check_role(seat: Seat, role: Role) -> None:
+    if role == "owner" and seat.role != "owner":
+        raise InvalidRequest("Only an owner may make an owner.", param="role")
+
+
+def _list_own(pages: Pages) -> list[HTTPRouteHandler]:
+    identity = pages.identity
+
+    async def show(request: PageRequest, problem: ApiError | None = None, *, saved: bool = False) -> Response[str]:
+        visitor = visitor_of(request)
+        return pages.shell.show(
+            request,
+            "people/me.html",
+            visitor,
+            status=problem.status if problem else 200,
+            sessions=await identity.list_sessions(visitor),
+            problem=problem,
+            saved=saved,
+        )
+
+    @get("/me")
+    async def show_own(request: PageRequest) -> Response[str]:
+        return await show(request)
+
+    @post("/me/password")
+    async def change_password(request: PageRequest) -> Response[str]:
+        form = await read_form(request, PasswordForm)
+        try:
+            await identity.change_password(visitor_of(request), form.known, form.password)
+        except ApiError as problem:
+            return await show(request, problem)
+        return await show(request, saved=True)
+
+    @post("/me/sessions/{name:str}/end")
+    async def end_session(request: PageRequest, name: FromPath[str]) -> Response[Any]:
+        await read_form(request, Nothing)
+        await identity.log_out(visitor_of(request), name)
+        return go("/console/me")
+
+    @post("/look-at")
+    async def look_at(request: PageRequest) -> Response[Any]:
+        account = (await read_form(request, Chosen)).account
+        await identity.look_at(visitor_of(request), account)
+        return go("/console")
+
+    return [show_own, change_password, end_session, look_at]

@@ -1,0 +1,116 @@
+"""Who asks: the session's cookie, and what shows that a change was meant by its own page.
+
+A change needs both an `Origin` (or `Sec-Fetch-Site`) of ours and the session's token in the form (row W-1); a cookie is
+`__Host-`, Secure, HttpOnly and SameSite=Lax wherever the page came by HTTPS (row W-3).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from litestar import Request
+from litestar.datastructures import Cookie
+from litestar.enums import RequestEncodingType
+
+from techstone.control.identity.tokens import is_csrf, show_csrf
+from techstone.core.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from litestar import Response
+
+    from techstone.control.identity.records import Visitor
+    from techstone.control.identity.service import Identity
+
+PageRequest = Request[Any, Any, Any]
+_S = TypeVar("_S", bound=msgspec.Struct)
+
+_LONGEST_TOKEN = 64
+
+
+class LogInFirst(Exception):
+    """The page is for who is logged in."""
+
+
+class ForeignForm(Exception):
+    """The form is not one of ours, or of a session that has ended."""
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Where a request came from. `token` is the session's, or empty."""
+
+    token: str
+    agent: str
+    address: str
+    secure: bool
+
+    @property
+    def csrf(self) -> str:
+        """What a form of this session must hold."""
+        return show_csrf(self.token)
+
+
+def identify(request: PageRequest) -> Caller:
+    """Return where the request came from; the gateway writes the forwarded headers itself."""
+    secure = request.headers.get("x-forwarded-proto") == "https"
+    token = request.cookies.get(_name(secure=secure), "")
+    return Caller(
+        token if len(token) <= _LONGEST_TOKEN else "",
+        request.headers.get("user-agent", ""),
+        request.headers.get("x-forwarded-for", ""),
+        secure,
+    )
+
+
+async def recognise(identity: Identity, request: PageRequest) -> Visitor | None:
+    """Return who is logged in."""
+    caller = identify(request)
+    return await identity.recognise(caller.token) if caller.token else None
+
+
+async def read_form(request: PageRequest, shape: type[_S]) -> _S:
+    """Return a form's fields; raise ForeignForm, or InvalidRequest by field."""
+    check_origin(request)
+    if request.content_type[0] != RequestEncodingType.URL_ENCODED:
+        raise ForeignForm
+    sent = dict((await request.form()).multi_items())
+    if not is_csrf(identify(request).token, str(sent.pop("csrf", ""))):
+        raise ForeignForm
+    # An empty field is one that was left out.
+    filled = {name: value for name, value in sent.items() if value != ""}
+    try:
+        return msgspec.convert(filled, shape, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"{error}.") from error
+
+
+def check_origin(request: PageRequest) -> None:
+    """Raise ForeignForm for what another site sent."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        if site != "same-origin":
+            raise ForeignForm
+        return
+    own = f"{request.headers.get('x-forwarded-proto', 'http')}://{request.headers.get('host', '')}"
+    if request.headers.get("origin") != own:
+        raise ForeignForm
+
+
+def remember(response: Response[Any], request: PageRequest, token: str) -> None:
+    """Give the browser its session, until it is closed."""
+    secure = identify(request).secure
+    response.set_cookie(
+        Cookie(key=_name(secure=secure), value=token, path="/", secure=secure, httponly=True, samesite="lax")
+    )
+
+
+def forget(response: Response[Any], request: PageRequest) -> None:
+    """Take the session from the browser."""
+    secure = identify(request).secure
+    response.set_cookie(
+        Cookie(key=_name(secure=secure), value="", path="/", max_age=0, secure=secure, httponly=True, samesite="lax")
+    )
+
+
+def _name(*, secure: bool) -> str:
+    return "__Host-techstone" if secure else "techstone"

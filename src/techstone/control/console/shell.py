@@ -1,0 +1,110 @@
+"""How a page of the Console is made: its frame, its headers, its errors."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar import MediaType, Response
+from litestar.exceptions import HTTPException, NotFoundException
+from litestar.response import Redirect
+
+from techstone.control.console.session import ForeignForm, LogInFirst, identify
+from techstone.control.pages import assets
+from techstone.core.errors import ApiError
+from techstone.core.roles import may
+
+if TYPE_CHECKING:
+    from techstone.control.console.session import PageRequest
+    from techstone.control.identity.records import Visitor
+
+# Everything comes from here, and nothing stands in the page itself (row W-2).
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "cache-control": "no-store",
+    "content-security-policy": _POLICY,
+    "cross-origin-opener-policy": "same-origin",
+    "referrer-policy": "same-origin",
+}
+_LOG = logging.getLogger("techstone.control")
+LOG_IN = "/console/log-in"
+
+
+class Shell:
+    """Renders templates. `public_url` is without a path."""
+
+    def __init__(self, public_url: str, *, sign_up: bool) -> None:
+        self.public_url = public_url
+        self.sign_up = sign_up
+        self._environment = Environment(
+            loader=FileSystemLoader([Path(__file__).parent / "templates", assets.FOLDER]),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.globals |= {"asset": assets.locate, "may": may, "public_url": public_url, "sign_up": sign_up}
+        self._environment.filters |= {
+            "day": _write_day,
+            "moment": _write_moment,
+            "minute": _write_minute,
+            "thousands": "{:,}".format,
+        }
+
+    def show(
+        self,
+        request: PageRequest,
+        template: str,
+        visitor: Visitor | None = None,
+        *,
+        status: int = 200,
+        **values: object,
+    ) -> Response[str]:
+        """Return a page; `visitor` is who sees it."""
+        page = self._environment.get_template(template).render(
+            csrf=identify(request).csrf, visitor=visitor, path=request.url.path, **values
+        )
+        return Response(page, status_code=status, media_type=MediaType.HTML, headers=_HEADERS)
+
+    def refuse(self, request: PageRequest, error: Exception) -> Response[Any]:
+        """Return what becomes of a failure that no page caught."""
+        if isinstance(error, LogInFirst):
+            return go(LOG_IN)
+        if isinstance(error, ForeignForm):
+            return self._tell(request, 403, "This form has expired", "Go back, reload the page, and try again.")
+        if isinstance(error, ApiError):
+            return self._tell(request, error.status, "That did not work", error.message)
+        if isinstance(error, NotFoundException):
+            return self._tell(
+                request, 404, "There is no such page", "The address may be mistyped, or the page is gone."
+            )
+        if isinstance(error, HTTPException) and error.status_code < 500:
+            return self._tell(request, error.status_code, "That did not work", "The address holds what cannot be read.")
+        _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return self._tell(request, 500, "Something went wrong here", "It is written in the log. Please try again.")
+
+    def _tell(self, request: PageRequest, status: int, title: str, text: str) -> Response[str]:
+        return self.show(request, "refused.html", status=status, title=title, text=text)
+
+
+def go(path: str) -> Redirect:
+    """Return the way to another page, after a change."""
+    return Redirect(path, status_code=303, headers=_HEADERS)
+
+
+def _write_day(seconds: int) -> str:
+    return time.strftime("%-d %b %Y", time.gmtime(seconds))
+
+
+def _write_minute(seconds: float) -> str:
+    return time.strftime("%-d %b %H:%M", time.gmtime(seconds))
+
+
+def _write_moment(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))

@@ -1,0 +1,47 @@
+"""All routes of the Console."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from litestar import Response, Router
+
+from techstone.control.console.doors import route_doors
+from techstone.control.console.keys import route_keys
+from techstone.control.console.logs import route_logs
+from techstone.control.console.overview import route_overview
+from techstone.control.console.people import route_people
+from techstone.control.console.usage import route_usage
+
+if TYPE_CHECKING:
+    from litestar.connection import ASGIConnection
+    from litestar.handlers import BaseRouteHandler
+
+    from techstone.control.console.pages import Pages
+    from techstone.control.console.session import PageRequest
+    from techstone.control.identity.links import Links
+    from techstone.control.identity.ports import IdentityStore
+
+
+def route_console(pages: Pages, store: IdentityStore, links: Links) -> list[Router]:
+    """Return the routes under /console."""
+    inner = [
+        route_overview(pages),
+        route_keys(pages),
+        route_usage(pages),
+        route_logs(pages),
+        route_people(pages, store, links),
+    ]
+
+    # Functions, since Litestar copies what it is given, to its depth.
+    def refuse(request: PageRequest, error: Exception) -> Response[Any]:
+        return pages.shell.refuse(request, error)
+
+    async def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        await pages.admit(connection)
+
+    handlers: dict[int | type[Exception], Any] = {Exception: refuse}
+    return [
+        Router("/", route_handlers=[route_doors(pages.shell, pages.identity, links)], exception_handlers=handlers),
+        Router("/", route_handlers=inner, guards=[guard], exception_handlers=handlers),
+    ]

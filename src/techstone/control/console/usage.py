@@ -1,0 +1,109 @@
+"""Usage: tokens and money together, by model, key, hour or day; the same figures as the ledger's, to the last digit."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Literal, get_args
+
+import msgspec
+from litestar import Response, Router, get
+from litestar.params import FromQuery
+
+from techstone.control.console.pages import Pages, seat_of, visitor_of
+from techstone.control.console.session import PageRequest
+from techstone.core import money
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from techstone.control.ledger.records import UsageShown
+
+Range = Literal["24h", "7d", "30d", "90d"]
+Group = Literal["model", "key", "hour", "day"]
+_SECONDS: dict[Range, int] = {"24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400, "90d": 90 * 86_400}
+
+
+class Total(msgspec.Struct, frozen=True):
+    """What a table comes to."""
+
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: str
+
+
+def route_usage(pages: Pages) -> Router:
+    """Return the routes under /console/usage."""
+    services, shell = pages.services, pages.shell
+
+    async def ask(request: PageRequest, span: Range, by: Group) -> tuple[UsageShown, ...]:
+        seat = seat_of(request, "usage.read")
+        found = await services.ledger.sum_usage(seat.account, services.now() - _SECONDS[span], by)
+        if by != "key":
+            return found
+        names = {key.id: f"{key.name} ({key.hint})" for key in await services.keys.list(seat.account)}
+        return tuple(msgspec.structs.replace(one, group=names.get(one.group, one.group)) for one in found)
+
+    @get("/")
+    async def show(
+        request: PageRequest, span: FromQuery[Range] = "24h", by: FromQuery[Group] = "model"
+    ) -> Response[str]:
+        rows = await ask(request, span, by)
+        return shell.show(
+            request,
+            "usage.html",
+            visitor_of(request),
+            rows=rows,
+            total=add(rows),
+            span=span,
+            by=by,
+            spans=get_args(Range),
+            groups=get_args(Group),
+        )
+
+    @get("/usage.csv")
+    async def export(
+        request: PageRequest, span: FromQuery[Range] = "24h", by: FromQuery[Group] = "model"
+    ) -> Response[str]:
+        rows = await ask(request, span, by)
+        headers = {
+            "content-disposition": f'attachment; filename="usage-{span}-by-{by}.csv"',
+            "cache-control": "no-store",
+        }
+        return Response(write_csv(rows, by), media_type="text/csv", headers=headers)
+
+    return Router("/console/usage", route_handlers=[show, export])
+
+
+def add(rows: Sequence[UsageShown]) -> Total:
+    """Return the sums of the rows; money exactly."""
+    return Total(
+        sum(row.requests for row in rows),
+        sum(row.prompt_tokens for row in rows),
+        sum(row.completion_tokens for row in rows),
+        money.show(sum(money.parse(row.cost) for row in rows)),
+    )
+
+
+def write_csv(rows: Sequence[UsageShown], by: str) -> str:
+    """Return the rows as CSV (RFC 4180); what a spreadsheet would take for a formula begins with an apostrophe."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(
+        [by, "requests", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "cost_usd"]
+    )
+    for row in rows:
+        group = f"'{row.group}" if row.group[:1] in "=+-@\t\r" else row.group
+        writer.writerow(
+            [
+                group,
+                row.requests,
+                row.prompt_tokens,
+                row.cached_tokens,
+                row.completion_tokens,
+                row.reasoning_tokens,
+                row.cost,
+            ]
+        )
+    return out.getvalue()

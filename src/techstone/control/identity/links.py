@@ -1,0 +1,132 @@
+"""One-time links: to sign up, for a new password, to join an account; and claims (`identity.claims`), once made.
+
+All lead to one page, where a password is chosen (or, for who has one, a membership accepted): what shows that an
+address is someone's is that the link arrived there. Nobody learns from us whether an address is known: the answer to a
+wish for a letter is always the same, and the letter is written after it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from techstone.control.accounts.records import NewAccount
+from techstone.control.identity.records import Link, Membership, Person
+from techstone.control.identity.tokens import TOKEN_BYTES, compose, digest
+from techstone.core.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from techstone.control.accounts.service import Accounts
+    from techstone.control.identity.letters import Letters
+    from techstone.control.identity.ports import IdentityStore
+    from techstone.control.identity.records import LinkKind, Opened
+    from techstone.control.identity.service import Identity
+    from techstone.control.ports import Clock, Randomness
+    from techstone.core.roles import Role
+
+_DAY = 86_400
+_LASTS: dict[LinkKind, int] = {"verify": _DAY, "reset": 3600, "invite": 7 * _DAY}
+
+
+class Links:
+    """Make links, send them, and let in who comes with one."""
+
+    def __init__(
+        self,
+        store: IdentityStore,
+        identity: Identity,
+        accounts: Accounts,
+        letters: Letters,
+        clock: Clock,
+        randomness: Randomness,
+    ) -> None:
+        self._store = store
+        self._identity = identity
+        self._passwords = identity.passwords
+        self._accounts = accounts
+        self._letters = letters
+        self._clock = clock
+        self._randomness = randomness
+
+    async def make(self, kind: LinkKind, email: str, account: str | None = None, role: Role | None = None) -> str:
+        """Return the token of a new link; an older one for the same is good no more."""
+        token = compose(self._randomness(TOKEN_BYTES))
+        now = self._clock()
+        await self._store.add_link(Link(digest(token), kind, email, now, now + _LASTS[kind], account, role))
+        return token
+
+    async def ask_to_sign_up(self, email: str) -> None:
+        """Send a link to an address, or tell it that it has an account already."""
+        email = self.check_address(email)
+        if await self._store.find_person(email):
+            await self._letters.welcome_back(email)
+        else:
+            await self._letters.confirm(email, await self.make("verify", email))
+
+    async def ask_to_reset(self, email: str) -> None:
+        """Send a link for a new password to an address that is someone's."""
+        person = await self._store.find_person(email.strip().lower())
+        if person is not None:
+            await self._letters.reset(person.email, await self.make("reset", person.email))
+
+    async def invite(self, account: str, email: str, role: Role, inviter: str) -> None:
+        """Ask someone to join an account."""
+        email = self.check_address(email)
+        token = await self.make("invite", email, account, role)
+        await self._letters.invite(email, token, inviter, role)
+
+    def check_address(self, email: str) -> str:
+        """Return the address as it is stored; raise InvalidRequest for `email`."""
+        return self._accounts.draft(NewAccount(email)).email
+
+    async def open(self, token: str) -> tuple[Link, bool]:
+        """Return the link of a token, and whether it joins someone who has a password; raise InvalidRequest."""
+        link = await self.find(token)
+        return link, link.kind == "invite" and await self._store.find_person(link.email) is not None
+
+    async def find(self, token: str) -> Link:
+        """Return the link of a token; raise InvalidRequest for one that is not good."""
+        found = await self._store.find_link(digest(token), self._clock())
+        if found is None:
+            raise InvalidRequest("This link was used, or has ended. Ask for a new one.", param="link")
+        return found
+
+    async def follow(self, token: str, email: str, password: str, agent: str, address: str) -> Opened | None:
+        """Do what the link is for, with the password that was chosen; open a session, but for who has a password.
+
+        `email` counts where someone claims the cloud: else it is the address that the link was sent to.
+        """
+        link = await self.find(token)
+        known = await self._store.find_person(link.email) if link.kind != "claim" else None
+        if link.kind == "invite" and known is not None:
+            await self._admit(link, known)
+            return None
+        address_of = self.check_address(email) if link.kind == "claim" else link.email
+        hashed = await self._passwords.hash(password, address_of)
+        if link.kind == "reset":
+            if known is None or not await self._store.use_link(link.digest):
+                raise InvalidRequest("This link was used, or has ended. Ask for a new one.", param="link")
+            await self._store.set_password(known.id, hashed)
+            return await self._identity.open(known, agent, address)
+        if await self._store.find_person(address_of):
+            raise InvalidRequest(
+                "This address has a log-in already; use another, or ask for a new password.", param="email"
+            )
+        now = self._clock()
+        id_ = "per_" + self._randomness(10).hex()
+        person = Person(id_, address_of, hashed, now, operator=link.kind == "claim")
+        await self._admit(link, person)
+        return await self._identity.open(person, agent, address)
+
+    async def _admit(self, link: Link, person: Person) -> None:
+        account = None
+        holder, role = link.account, link.role or "owner"
+        if holder is None:
+            account = self._accounts.draft(NewAccount(link.email))
+            # One that the operator opened for this address waits for who it is.
+            waiting = await self._accounts.seek(link.email)
+            if waiting is not None and await self._store.list_members(waiting.id):
+                raise InvalidRequest("An account of this address has an owner: ask to be invited.", param="email")
+            holder, account = (waiting.id, None) if waiting else (account.id, account)
+        membership = Membership(holder, person.id, role, self._clock())
+        if not await self._store.admit(link, person, account, membership):
+            raise InvalidRequest("This link was used, or has ended. Ask for a new one.", param="link")

@@ -1,0 +1,57 @@
+"""How often a password may be guessed: at most 100 times an hour for a subject, and never a lock-out without an end.
+
+Five failures are free; then the wait doubles from 1 s to 60 s (row A-3; OWASP ASVS 4.0, 2.2.1). Subjects are an address
+of e-mail together with where the guess comes from, each of the two alone counting towards the hundred.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+
+HOUR = 3600
+MOST = 100
+_FREE = 5
+_LONGEST_WAIT = 60
+# Of forgotten ones the oldest go first: an attacker with this many addresses has other ways.
+_SUBJECTS = 10_000
+
+
+class Throttle:
+    """Failures by subject, in memory."""
+
+    def __init__(self) -> None:
+        self._failures: OrderedDict[str, deque[int]] = OrderedDict()
+
+    def wait(self, email: str, address: str, now: int) -> int:
+        """Return for how many seconds no guess is let through; 0: now."""
+        waits = [self._wait_fully(subject, now) for subject in (f"email {email}", f"address {address}")]
+        return max(self._wait_doubling(f"{address} {email}", now), *waits)
+
+    def fail(self, email: str, address: str, now: int) -> None:
+        """Note a failure."""
+        for subject in (f"{address} {email}", f"email {email}", f"address {address}"):
+            failures = self._failures.pop(subject, None) or deque(maxlen=MOST)
+            failures.append(now)
+            self._failures[subject] = failures
+        while len(self._failures) > _SUBJECTS:
+            self._failures.popitem(last=False)
+
+    def succeed(self, email: str, address: str) -> None:
+        """Forget what this client failed at; what others do with the same address of e-mail stays counted."""
+        self._failures.pop(f"{address} {email}", None)
+
+    def _recent(self, subject: str, now: int) -> deque[int]:
+        failures = self._failures.get(subject, deque())
+        while failures and failures[0] <= now - HOUR:
+            failures.popleft()
+        return failures
+
+    def _wait_fully(self, subject: str, now: int) -> int:
+        failures = self._recent(subject, now)
+        return failures[0] + HOUR - now if len(failures) >= MOST else 0
+
+    def _wait_doubling(self, subject: str, now: int) -> int:
+        failures = self._recent(subject, now)
+        if len(failures) < _FREE:
+            return 0
+        return max(0, failures[-1] + min(_LONGEST_WAIT, 1 << min(6, len(failures) - _FREE)) - now)

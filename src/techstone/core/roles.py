@@ -1,0 +1,24 @@
+"""What a member of an account may do in the Console; pure."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Role = Literal["owner", "admin", "member", "billing", "viewer"]
+Permission = Literal[
+    "keys.read", "keys.write", "usage.read", "logs.read", "billing.read", "billing.write", "team.write"
+]
+
+_READS: frozenset[Permission] = frozenset(("keys.read", "usage.read"))
+_ALLOWED: dict[Role, frozenset[Permission]] = {
+    "owner": frozenset(get_args(Permission)),
+    "admin": frozenset(get_args(Permission)) - {"billing.write"},
+    "member": _READS | {"keys.write", "logs.read"},
+    "billing": frozenset(("usage.read", "billing.read", "billing.write")),
+    "viewer": _READS,
+}
+
+
+def may(role: Role, permission: Permission) -> bool:
+    """Say whether the role holds the permission."""
+    return permission in _ALLOWED[role]

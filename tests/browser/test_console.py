@@ -1,0 +1,168 @@
+"""The Console as a customer and an operator meet it: from the claim link to the first request and what it cost."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+from barriers import find_barriers
+
+if TYPE_CHECKING:
+    from playwright.async_api import Dialog, Page
+    from service import Service
+    from visitor import Visitor
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+# Pictures of every page, to be looked at.
+SCREENS = Path(__file__).parents[2] / "build" / "screens"
+EMAIL, PASSWORD = "ann@example.com", "correct horse battery"
+INSIDE = [
+    "",
+    "/keys",
+    "/keys/new",
+    "/usage",
+    "/usage?span=7d&by=day",
+    "/logs",
+    "/logs?status=failed",
+    "/people",
+    "/me",
+    "/x",
+]
+DOORS = ["/log-in", "/sign-up", "/reset", "/link/none"]
+_LOOKS = (("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390))
+
+
+async def come_in(page: Page, service: Service) -> None:
+    """Claim the cloud, or log in where that was done."""
+    claim = re.search(r"/console/link/[\w-]+", service.printed())
+    assert claim is not None
+    await page.goto("/console/log-in")
+    if not (service.folder / "claimed").exists():
+        (service.folder / "claimed").touch()
+        await page.goto(claim[0])
+    await page.fill("#email", EMAIL)
+    await page.fill("#password", PASSWORD)
+    await page.click("button[type=submit]")
+    await page.wait_for_url("**/console")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(visitor: Visitor, service: Service) -> Page:
+    opened = await visitor.open("/console/log-in", permissions=("clipboard-read", "clipboard-write"), width=1280)
+    await come_in(opened, service)
+    return opened
+
+
+async def look(page: Page, name: str) -> list[str]:
+    """Take the page's picture in both themes and two widths; return what shuts people out, or does not fit."""
+    SCREENS.mkdir(parents=True, exist_ok=True)
+    found = []
+    for scheme, width in _LOOKS:
+        await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # one of its words
+        await page.set_viewport_size({"width": width, "height": 900})
+        await page.screenshot(path=SCREENS / f"{name}-{scheme}-{width}.png")
+        if await page.evaluate("document.scrollingElement.scrollWidth > innerWidth"):
+            found.append(f"scrolls sideways at {width}")
+        if (scheme, width) in {_LOOKS[0], _LOOKS[3]}:  # axe takes long
+            found += await find_barriers(page)
+    return found
+
+
+async def test_key_works_as_it_is_copied_and_is_seen_at_work(page: Page, service: Service) -> None:
+    """Made with a name alone; the snippet runs as it stands; the page sees the request arrive; then logs and usage."""
+    await page.click("text=New key")
+    await page.fill("#name", "a name that is as long as names may be, or nearly so: production, Frankfurt, blue")
+    await page.click("text=Create key")
+    assert await look(page, "key-created") == []
+    await page.get_by_role("button", name="Copy key").click()
+    await page.get_by_role("button", name="Copied").wait_for()
+    key = await page.evaluate("navigator.clipboard.readText()")
+    assert re.fullmatch(r"ts_live_\w{46}", key)
+    for name, words in (("Python", "from openai import OpenAI"), ("Node", "import OpenAI"), ("cURL", "curl ")):
+        await page.get_by_role("tab", name=name).click()
+        shown = await page.get_by_role("tabpanel").inner_text()
+        assert words in shown
+        assert key in shown
+        assert f"{service.url}/v1" in shown
+    await page.get_by_text("Waiting for the first request").wait_for()
+    assert service.chat(key=key)[0] == 200
+    await page.get_by_text("The first request arrived").wait_for()
+    assert await look(page, "key-arrived") == []
+    await page.get_by_text("See it in the logs").click()
+    await page.locator(".rows tbody a").first.click()
+    await page.get_by_text("settled").wait_for()
+    assert await look(page, "request") == []
+    await page.goto("/console/usage")
+    assert await page.locator("dd").first.inner_text() == "0.00"
+
+
+@pytest.mark.parametrize("path", INSIDE)
+async def test_page_inside_has_no_barriers(visitor: Visitor, page: Page, path: str) -> None:
+    """In light and dark, on a desk and a phone; also what is empty, and what is not there."""
+    await page.goto(f"/console{path}")
+    assert await look(page, re.sub(r"\W+", "-", path.strip("/")) or "overview") == []
+    if path == "/x":
+        visitor.problems = [problem for problem in visitor.problems if "404" not in problem]
+
+
+@pytest.mark.parametrize("path", DOORS)
+async def test_door_has_no_barriers(visitor: Visitor, path: str) -> None:
+    """Those of who is not logged in, and a link that is not good."""
+    page = await visitor.open(f"/console{path}")
+    assert await look(page, re.sub(r"\W+", "-", path.strip("/"))) == []
+    if path == "/link/none":
+        visitor.problems = [problem for problem in visitor.problems if "400" not in problem]
+
+
+async def test_what_was_wrong_is_told_at_the_field(visitor: Visitor, page: Page) -> None:
+    """In red, tied to it; what was typed stands there still."""
+    await page.goto("/console/keys/new")
+    await page.fill("#name", "kept")
+    await page.click("summary:has-text('Models, limits')")
+    await page.fill("#daily_cap", "much")
+    await page.click("text=Create key")
+    await page.get_by_text("an amount in USD is digits").wait_for()
+    assert await page.locator("#daily_cap").get_attribute("aria-invalid") == "true"
+    assert await page.input_value("#name") == "kept"
+    assert await look(page, "key-wrong") == []
+    visitor.problems = [problem for problem in visitor.problems if "400" not in problem]
+
+
+async def test_revoking_asks_once(page: Page) -> None:
+    """A no changes nothing; a yes ends the key."""
+    await page.goto("/console/keys/new")
+    await page.fill("#name", "to end")
+    await page.click("text=Create key")
+    await page.goto("/console/keys")
+    row = page.get_by_role("row", name="to end")
+    asked = []
+
+    async def refuse(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        await dialog.dismiss()
+
+    async def accept(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        await dialog.accept()
+
+    for yes in (False, True):
+        page.once("dialog", accept if yes else refuse)
+        await row.get_by_role("button", name="Revoke").click()
+        await row.get_by_text("revoked" if yes else "active").wait_for()
+    assert len(asked) == 2
+    assert "cannot be undone" in asked[0]
+
+
+async def test_log_out_leads_to_the_door(page: Page) -> None:
+    """And the way back is closed."""
+    await page.click("details.me summary")
+    assert await look(page, "menu") == []
+    await page.set_viewport_size({"width": 1280, "height": 900})
+    await page.get_by_role("button", name="Log out").click()
+    await page.wait_for_url("**/console/log-in")
+    await page.goto("/console")
+    assert page.url.endswith("/console/log-in")

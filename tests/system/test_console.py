@@ -1,0 +1,303 @@
+"""The Console over HTTP, behind the real gateway: doors, sessions, forms of strangers, roles, the other tenant."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import http.client
+import re
+import urllib.parse
+from typing import TYPE_CHECKING
+
+import pytest
+from service import Service, serving, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PASSWORD = "correct horse battery"
+_FORM = "application/x-www-form-urlencoded"
+
+
+class Answer:
+    """One answer: status, headers (the last of a name), text."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self.headers = {name.lower(): value for name, value in response.getheaders()}
+        self.cookies = [value for name, value in response.getheaders() if name.lower() == "set-cookie"]
+        self.text = response.read().decode()
+
+
+class Browser:
+    """Keeps a cookie, and sends what a browser sends with a form."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.cookie = ""
+        self.address = "127.0.0.1"
+
+    def send(self, method: str, path: str, body: str | None = None, **headers: str) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.service.port, timeout=30)
+        sent = {"User-Agent": "Browser/1", **({"Cookie": self.cookie} if self.cookie else {})}
+        if body is not None:
+            sent |= {"Content-Type": _FORM, "Origin": self.service.url}
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, body, {name: value for name, value in sent.items() if value})
+        answer = Answer(connection.getresponse())
+        connection.close()
+        for cookie in answer.cookies:
+            self.cookie = cookie.partition(";")[0]
+        return answer
+
+    def open(self, path: str) -> Answer:
+        return self.send("GET", path)
+
+    def submit(self, path: str, page: str | None = None, csrf: str | None = None, **fields: str) -> Answer:
+        """Send a form of a page (else of the same path), with the token that stands in it."""
+        if csrf is None:
+            found = re.search(r'name="csrf" value="(\w+)"', self.open(page or path).text)
+            assert found is not None
+            csrf = found[1]
+        return self.send("POST", path, urllib.parse.urlencode({"csrf": csrf, **fields}))
+
+
+def letters(service: Service) -> list[str]:
+    folder = service.folder / "data" / "outbox"
+    found = sorted(folder.glob("*.eml")) if folder.exists() else []
+    return [email.message_from_bytes(path.read_bytes(), policy=email.policy.default).get_content() for path in found]
+
+
+def newest_link(service: Service, count: int) -> str:
+    """Return the path of the link in the newest letter, once there are so many."""
+    wait_until(lambda: len(letters(service)) >= count)
+    found = re.search(r"(/console/link/[\w-]+)", letters(service)[-1])
+    assert found is not None
+    return found[1]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with serving(tmp_path_factory.mktemp("console"), "[console]\nsign_up = true\n") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def owner(service: Service) -> Browser:
+    """Who claimed the cloud by the link of the first start."""
+    found = re.search(r"(/console/link/[\w-]+)", service.printed())
+    assert found is not None
+    browser = Browser(service)
+    assert "owner@localhost" in browser.open(found[1]).text
+    assert browser.submit(found[1], email="ann@example.com", password=PASSWORD).status == 303
+    assert browser.open(found[1]).status == 400
+    return browser
+
+
+def join(service: Service, address: str) -> Browser:
+    """Sign someone up by letter."""
+    browser = Browser(service)
+    before = len(letters(service))
+    assert "Look into your mail" in browser.submit("/console/sign-up", email=address).text
+    link = newest_link(service, before + 1)
+    assert browser.submit(link, password=PASSWORD).status == 303
+    return browser
+
+
+def test_claim_leads_to_the_overview(owner: Browser) -> None:
+    """Logged in at once; the root of the site leads there, too."""
+    assert "ann@example.com" in owner.open("/console").text
+    assert owner.open("/").headers["location"] == "/console"
+
+
+def test_stranger_is_led_to_the_door(service: Service) -> None:
+    """Every page inside, and no more of it than that."""
+    for path in ("/console", "/console/keys", "/console/keys/new", "/console/usage", "/console/people", "/console/me"):
+        answer = Browser(service).open(path)
+        assert (answer.status, answer.headers["location"], answer.text) == (303, "/console/log-in", "")
+
+
+def test_cookie_and_headers_are_strict(service: Service, owner: Browser) -> None:
+    """HttpOnly, SameSite; nothing stored, framed or run that is not ours (rows W-3, W-4)."""
+    visitor = Browser(service)
+    answer = visitor.submit("/console/log-in", email="ann@example.com", password=PASSWORD)
+    assert answer.status == 303
+    name, *rules = answer.cookies[0].split("; ")
+    assert re.fullmatch(r"techstone=[\w-]{43}", name)
+    assert set(rules) == {"Path=/", "HttpOnly", "SameSite=lax"}
+    behind = visitor.send("GET", "/console/log-in", X_Forwarded_Proto="https")
+    assert "secure" not in "".join(behind.cookies).lower(), "a client's own header is nothing"
+    for page in (owner.open("/console"), visitor.open("/console/log-in"), owner.open("/console/nothing")):
+        policy = page.headers["content-security-policy"]
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy
+        assert page.headers["x-content-type-options"] == "nosniff"
+        assert page.headers["referrer-policy"] in {"same-origin", "no-referrer"}
+    assert owner.open("/console").headers["cache-control"] == "no-store"
+
+
+def test_log_in_gives_a_new_session_and_log_out_ends_it(service: Service, owner: Browser) -> None:
+    """A token that was there before is not taken over (session fixation, row W-3)."""
+    visitor = Browser(service)
+    visitor.cookie = "techstone=" + "a" * 43
+    visitor.submit("/console/log-in", email="ann@example.com", password=PASSWORD)
+    assert visitor.cookie != "techstone=" + "a" * 43
+    kept = visitor.cookie
+    assert visitor.submit("/console/log-out", page="/console").status == 303
+    visitor.cookie = kept
+    assert visitor.open("/console").status == 303
+    assert owner.open("/console").status == 200
+
+
+FORMS = [
+    "/console/keys/new", "/console/keys/key_x/rotate", "/console/keys/key_x/revoke", "/console/people",
+    "/console/people/per_x/role", "/console/people/per_x/remove", "/console/me/password", "/console/me/sessions/00/end",
+    "/console/look-at", "/console/log-out", "/console/log-in", "/console/sign-up", "/console/reset", "/console/link/x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", FORMS)
+def test_form_of_another_site_is_refused(owner: Browser, path: str) -> None:
+    """Another origin, none, another site, another media type, no token, a token of another session (row W-1)."""
+    own = re.search(r'name="csrf" value="(\w+)"', owner.open("/console").text)
+    assert own is not None
+    good = f"csrf={own[1]}"
+    attempts: list[tuple[str, dict[str, str]]] = [
+        (good, {"Origin": "https://evil.example"}),
+        (good, {"Origin": "null"}),
+        (good, {"Origin": ""}),
+        (good, {"Sec_Fetch_Site": "cross-site"}),
+        (good, {"Sec_Fetch_Site": "same-site"}),
+        (good, {"Content_Type": "text/plain"}),
+        (good, {"Content_Type": "multipart/form-data; boundary=x"}),
+        ("", {}),
+        ("csrf=" + "0" * 64, {}),
+    ]
+    assert [owner.send("POST", path, body, **headers).status for body, headers in attempts] == [403] * len(attempts)
+    assert owner.open(path).status in {200, 303, 400, 404, 405}, "nothing changes by reading"
+
+
+def test_key_is_shown_once_and_seen_at_work(service: Service, owner: Browser) -> None:
+    """Made, copied into three snippets, watched until its first request; then rotated and revoked."""
+    made = owner.submit("/console/keys/new", name="<b>ci</b>", expires="30d", rpm="5", daily_cap="1.5")
+    found = re.search(r'<code id="key">(ts_live_\w+)</code>', made.text)
+    assert found is not None
+    assert made.text.count(found[1]) == 4
+    assert "<b>ci" not in made.text
+    watched = re.search(r"/console/keys/(key_\w+)/first", made.text)
+    assert watched is not None
+    assert "Waiting for the first request" in owner.open(watched[0]).text
+    wait_until(lambda: service.chat(key=found[1])[0] == 200)
+    wait_until(lambda: "The first request arrived" in owner.open(watched[0]).text)
+    listed = owner.open("/console/keys").text
+    assert found[1] not in listed
+    rotated = owner.submit(f"/console/keys/{watched[1]}/rotate", page="/console/keys", overlap="0")
+    fresh = re.search(r'<code id="key">(ts_live_\w+)</code>', rotated.text)
+    assert fresh is not None
+    wait_until(lambda: service.chat(key=found[1])[0] == 401)
+    wait_until(lambda: service.chat(key=fresh[1])[0] == 200)
+
+
+@pytest.mark.parametrize(
+    ("fields", "note"),
+    [
+        ({"name": ""}, "name must be"), ({"name": "x", "expires": "soon"}, "expires must be"),
+        ({"name": "x", "rpm": "0"}, "rpm must be"), ({"name": "x", "models": "nothing-such"}, "nothing-such"),
+        ({"name": "x", "monthly_cap": "-1"}, "monthly_cap"), ({"name": "x", "role": "owner"}, "role"),
+    ],
+)  # fmt: skip
+def test_wrong_field_is_told_and_nothing_is_lost(owner: Browser, fields: dict[str, str], note: str) -> None:
+    """A 400, in the page; what was typed stands there still. A field that is none is refused (row T-3)."""
+    if fields["name"] == "":
+        fields = {"name": "\x07"}
+    answer = owner.submit("/console/keys/new", **fields)
+    assert answer.status == 400
+    assert note in answer.text
+
+
+def test_usage_is_what_the_ledger_says(service: Service, owner: Browser) -> None:
+    """To the last digit, on the page and as CSV."""
+    sums = service.ask("usage", "--since", "24h", "--account", "owner@localhost")
+    page = owner.open("/console/usage?span=24h&by=model").text
+    text = owner.open("/console/usage/usage.csv?span=24h&by=model").text
+    for row in sums:
+        assert f'<td class="number">{row["requests"]}</td>' in page
+        assert f"{row['group']},{row['requests']},{row['prompt_tokens']}," in text
+        assert row["cost"] in text
+    assert owner.open("/console/usage?span=1y").status == 400
+
+
+def test_other_tenant_is_out_of_reach(service: Service, owner: Browser) -> None:
+    """Keys, members, usage of another account: 404 or not there, on every route with an id (row T-1)."""
+    bob = join(service, "bob@example.com")
+    key = service.ask("key", "list", "--account", "owner@localhost")[0]["id"]
+    person = re.search(r"/console/people/(per_\w+)/", owner.open("/console/people").text)
+    for page in ("/console", "/console/keys", "/console/usage?span=90d&by=key", "/console/people", "/console/me"):
+        text = bob.open(page).text
+        assert "ann@example.com" not in text
+        assert key not in text
+    assert bob.open(f"/console/keys/{key}/first").status == 404
+    for path in (f"/console/keys/{key}/revoke", f"/console/keys/{key}/rotate"):
+        assert bob.submit(path, page="/console").status == 404
+    account = service.ask("account", "show", "owner@localhost")["id"]
+    assert bob.submit("/console/look-at", page="/console", account=account).status == 400
+    assert person is None, "there is nobody else to be changed in the owner's account"
+
+
+def test_role_bounds_what_a_member_may_do(service: Service, owner: Browser) -> None:
+    """A viewer reads; makes no key, invites nobody, changes no role, and cannot make themselves an owner (row T-3)."""
+    before = len(letters(service))
+    assert (
+        "invitation is good for a week" in owner.submit("/console/people", email="vic@example.com", role="viewer").text
+    )
+    viewer = Browser(service)
+    link = newest_link(service, before + 1)
+    assert viewer.submit(link, password=PASSWORD).status == 303
+    assert viewer.open("/console/keys").status == 200
+    assert "New key" not in viewer.open("/console/keys").text
+    for path, fields in (
+        ("/console/keys/new", {"name": "x"}),
+        ("/console/people", {"email": "x@example.com", "role": "viewer"}),
+    ):
+        assert viewer.submit(path, page="/console", **fields).status == 403
+    assert viewer.open("/console/keys/new").status == 403
+    vic = re.search(r"/console/people/(per_\w+)/role", owner.open("/console/people").text)
+    assert vic is not None
+    assert viewer.submit(f"/console/people/{vic[1]}/role", page="/console", role="owner").status == 403
+    assert owner.submit(f"/console/people/{vic[1]}/role", page="/console/people", role="admin").status == 303
+    assert viewer.open("/console/keys/new").status == 200
+    own = re.search(r"you</span></th><td>admin", viewer.open("/console/people").text)
+    assert own is not None
+    assert viewer.submit(f"/console/people/{vic[1]}/role", page="/console", role="owner").status == 400
+    assert owner.submit(f"/console/people/{vic[1]}/remove", page="/console/people").status == 303
+    assert "You belong to no account" in viewer.open("/console").text
+
+
+def test_new_password_ends_the_sessions_of_the_old_one(service: Service) -> None:
+    """By the form, and by a link that is asked for; the answer to the wish is the same for anybody (row A-3)."""
+    cat, other = join(service, "cat@example.com"), Browser(service)
+    other.submit("/console/log-in", email="cat@example.com", password=PASSWORD)
+    assert cat.submit("/console/me/password", page="/console/me", known="x", password="y" * 12).status == 400
+    changed = cat.submit("/console/me/password", page="/console/me", known=PASSWORD, password="another good one")
+    assert "Your password is changed" in changed.text
+    assert (cat.open("/console").status, other.open("/console").status) == (200, 303)
+    before = len(letters(service))
+    told = {
+        re.sub(r"\w+@example.com", "", Browser(service).submit("/console/reset", email=address).text)
+        for address in ("cat@example.com", "nobody@example.com")
+    }
+    assert len(told) == 1
+    fresh = Browser(service)
+    assert fresh.submit(newest_link(service, before + 1), password="a third good one").status == 303
+    assert cat.open("/console").status == 303
+
+
+def test_guesses_are_slowed(service: Service, owner: Browser) -> None:
+    """After five in a row they are told to wait, longer and longer (row A-3)."""
+    visitor = Browser(service)
+    statuses = [
+        visitor.submit("/console/log-in", email="dan@example.com", password="wrong wrong").status for _ in range(12)
+    ]
+    assert statuses[:5] == [400] * 5
+    assert set(statuses[5:]) >= {429}
+    assert owner.open("/console").status == 200
