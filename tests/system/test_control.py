@@ -248,7 +248,7 @@ def test_second_control_does_not_take_the_sockets(control: Control) -> None:
 
 
 def test_pages_say_what_this_is_and_how_to_call_it(control: Control) -> None:
-    """/ leads to the Console. Of the documentation: this service's address and what is on offer, escaped; scripts are ours, nobody frames it."""
+    """/ leads to the Console. The documentation has this service's address and offer, escaped; nobody frames it."""
     status, _, headers = control.get("/")
     assert (status, headers["location"]) == (302, "/console")
     for path, parts in (
