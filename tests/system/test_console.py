@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import html
 import http.client
 import re
 import urllib.parse
@@ -213,6 +214,15 @@ def test_wrong_field_is_told_and_nothing_is_lost(owner: Browser, fields: dict[st
     answer = owner.submit("/console/keys/new", **fields)
     assert answer.status == 400
     assert note in answer.text
+
+
+def test_documentation_has_the_readers_own_key(service: Service, owner: Browser) -> None:
+    """Its hint, in what is to be pasted; for strangers the form of one, and in no other place."""
+    hint = service.ask("key", "list", "--account", "owner@localhost")[-1]["hint"]
+    own, strange = (browser.open("/docs/quickstart").text for browser in (owner, Browser(service)))
+    assert f'TECHSTONE_API_KEY="{hint}"' in html.unescape(re.sub(r"<[^>]+>", "", own))
+    assert hint not in strange
+    assert 'TECHSTONE_API_KEY="ts_live_..."' in html.unescape(re.sub(r"<[^>]+>", "", strange))
 
 
 def test_usage_is_what_the_ledger_says(service: Service, owner: Browser) -> None:

@@ -29,6 +29,7 @@ from techstone.control.billing.alerts import tell
 from techstone.control.bootstrap import FirstKey, bootstrap
 from techstone.control.catalog.records import Catalog
 from techstone.control.console.pages import Pages
+from techstone.control.console.reader import Reader
 from techstone.control.console.shell import Shell
 from techstone.control.console.site import route_console
 from techstone.control.identity.letters import Letters
@@ -125,10 +126,12 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
             await publisher.load()
             models, plans = await services.catalog.list_models(), options.catalog.plans
             documentation = Documentation(options.public_url, models, plans)
-            site = Site(documentation, Reference(options.public_url, __version__, [model.name for model in models]))
+            reference = Reference(options.public_url, __version__, [model.name for model in models])
+            identity = _compose_identity(services)
+            site = Site(documentation, reference, Reader(identity, services.keys).find_hint)
             servers = [
                 _Server(build_internal(services, publisher), internal),
-                _Server(build_public(site, _compose_console(options, services), services, publisher), public),
+                _Server(build_public(site, _compose_console(options, services, identity), services, publisher), public),
             ]
             await _run(
                 servers,
@@ -140,10 +143,14 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
             await store.close()
 
 
-def _compose_console(options: ControlOptions, services: Services) -> list[Router]:
+def _compose_identity(services: Services) -> Identity:
+    passwords = Passwords(Argon2Hasher(), read_common())
+    return Identity(services.store.identity, passwords, Throttle(), services.now, secrets.token_bytes)
+
+
+def _compose_console(options: ControlOptions, services: Services, identity: Identity) -> list[Router]:
     """Return the Console's routes."""
     store = services.store.identity
-    identity = Identity(store, Passwords(Argon2Hasher(), read_common()), Throttle(), services.now, secrets.token_bytes)
     letters = Letters(_choose_mailer(options), options.public_url)
     links = Links(store, identity, services.accounts, letters, services.now, secrets.token_bytes)
     pages = Pages(Shell(options.public_url, sign_up=options.sign_up), services, identity)

@@ -6,6 +6,7 @@ What takes longer than a moment (Markdown to HTML, files) is done on a thread, o
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,15 @@ from techstone.control.pages.documentation import HOME, Documentation, locate
 from techstone.core.errors import UrlNotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from litestar.handlers import HTTPRouteHandler
     from litestar.types import Method
 
     from techstone.control.pages.markdown import Page
     from techstone.control.pages.openapi import Reference
+
+    FindHint = Callable[[Request[Any, Any, Any]], Awaitable[str | None]]
 
 _METHODS: list[Method] = ["GET", "HEAD"]
 _YEAR = "public, max-age=31536000, immutable"
@@ -34,10 +39,19 @@ _POLICY = (
 )
 
 
-class Site:
-    """Renders each page once, when it is asked for first."""
+async def _find_nobody(_: Request[Any, Any, Any]) -> None:
+    """Say that the reader has no key."""
 
-    def __init__(self, documentation: Documentation, reference: Reference) -> None:
+
+# A key in a snippet; examples of answers, which show the end of one, stay.
+_KEY = re.compile(r"ts_live_\.\.\.(?!\w)")
+
+
+class Site:
+    """Renders each page once, when it is asked for first. `find_hint` gives the hint of a reader's own key."""
+
+    def __init__(self, documentation: Documentation, reference: Reference, find_hint: FindHint = _find_nobody) -> None:
+        self.find_hint = find_hint
         self.documentation = documentation
         self.reference = reference
         self._pages: dict[str, str] = {}
@@ -93,7 +107,8 @@ def route_site(site: Site) -> Router:
         else:
             page = await asyncio.to_thread(site.show, name)
             if page is not None:
-                return _answer(page, MediaType.HTML, _POLICY)
+                hint = await site.find_hint(request)
+                return _answer(_KEY.sub(hint, page) if hint else page, MediaType.HTML, _POLICY)
         raise UrlNotFound(request.method, request.url.path)
 
     return Router("/", route_handlers=[begin, show, *_list_files(site)])
