@@ -7,7 +7,7 @@ it goes on. Failed requests have an index of their own: looked for among these, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import column, func, select, text
 
@@ -16,7 +16,7 @@ from techstone.control.ledger.records import SEARCHED, RequestPage
 from techstone.core.usage import UsageRecord
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Row, TextClause
+    from sqlalchemy import ColumnClause, ColumnElement, Row, TextClause
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from techstone.control.ledger.records import RequestFilter
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # By name alone, so that a statement is free to say which index of the table it walks. SQLite would have to guess, and a
 # wrong guess reads half a million requests for a page: it knows nothing of how rare failures are.
-_c = {name: column(name) for name in REQUESTS.c.keys()}  # noqa: SIM118 - of columns, not of a dict
+_c: dict[str, ColumnClause[Any]] = {name: column(name) for name in REQUESTS.c.keys()}  # noqa: SIM118 - no dict
 _AMONG_ALL = text("requests INDEXED BY ix_requests_account")
 _AMONG_FAILED = text("requests INDEXED BY ix_requests_failed")
 
