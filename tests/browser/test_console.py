@@ -28,8 +28,12 @@ INSIDE = [
     "/usage?span=7d&by=day",
     "/logs",
     "/logs?status=failed",
+    "/models",
+    "/billing",
     "/people",
     "/me",
+    "/operate/accounts",
+    "/operate/codes",
     "/x",
 ]
 DOORS = ["/log-in", "/sign-up", "/reset", "/link/none"]

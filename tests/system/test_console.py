@@ -8,10 +8,13 @@ import html
 import http.client
 import re
 import urllib.parse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from service import Service, serving, wait_until
+
+from techstone.control.console import site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,8 +156,17 @@ def test_log_in_gives_a_new_session_and_log_out_ends_it(service: Service, owner:
 FORMS = [
     "/console/keys/new", "/console/keys/key_x/rotate", "/console/keys/key_x/revoke", "/console/people",
     "/console/people/per_x/role", "/console/people/per_x/remove", "/console/me/password", "/console/me/sessions/00/end",
-    "/console/look-at", "/console/log-out", "/console/log-in", "/console/sign-up", "/console/reset", "/console/link/x",
+    "/console/billing", "/console/operate/accounts", "/console/operate/accounts/acct_x/terms",
+    "/console/operate/accounts/acct_x/credit", "/console/operate/accounts/acct_x/suspend", "/console/operate/codes",
+    "/console/operate/codes/code_x/revoke", "/console/look-at", "/console/log-out", "/console/log-in",
+    "/console/sign-up", "/console/reset", "/console/link/x",
 ]  # fmt: skip
+
+
+def test_every_form_is_tried_below() -> None:
+    """A new one belongs into the list."""
+    sources = [path.read_text() for path in Path(site.__file__).parent.glob("*.py")]
+    assert sum(len(re.findall(r"@post\(", source)) for source in sources) == len(FORMS)
 
 
 @pytest.mark.parametrize("path", FORMS)
@@ -281,6 +293,32 @@ def test_role_bounds_what_a_member_may_do(service: Service, owner: Browser) -> N
     assert viewer.submit(f"/console/people/{vic[1]}/role", page="/console", role="owner").status == 400
     assert owner.submit(f"/console/people/{vic[1]}/remove", page="/console/people").status == 303
     assert "You belong to no account" in viewer.open("/console").text
+
+
+def test_operator_opens_an_account_and_pays_it_a_code(service: Service, owner: Browser) -> None:
+    """With terms, credit and suspension; a code is redeemed once. Whoever is no operator sees none of these pages."""
+    opened = owner.submit("/console/operate/accounts", email="eve@example.com", plan="pay-as-you-go", credit="1.5")
+    path = opened.headers["location"]
+    assert owner.submit(f"{path}/terms", page=path, plan="pro", rpm="7", monthly_cap="20").status == 303
+    assert owner.submit(f"{path}/credit", page=path, usd="0.5").status == 303
+    assert owner.submit(f"{path}/suspend", page=path).status == 303
+    shown = service.ask("account", "show", "eve@example.com")
+    assert (shown["plan"], shown["rpm"], shown["monthly_cap"], shown["credit"]) == ("pro", 7, "20.00", "2.00")
+    assert shown["suspended"]
+    assert owner.submit(f"{path}/resume", page=path).status == 303
+    assert "usd must be" in owner.submit(f"{path}/credit", page=path, usd="0").text
+    eve = join(service, "eve@example.com")
+    made = owner.submit("/console/operate/codes", usd="3", count="2")
+    code, other = re.findall(r"ts_code_\w+", made.text)
+    assert "3.00 USD are added" in eve.submit("/console/billing", code=code).text
+    assert "is not good" in eve.submit("/console/billing", code=code).text
+    listed = owner.open("/console/operate/codes").text
+    assert other not in listed
+    assert service.ask("account", "show", "eve@example.com")["credit"] == "5.00"
+    assert service.ask("ledger", "check") == []
+    for page in ("/console/operate/accounts", path, "/console/operate/codes"):
+        assert eve.open(page).status == 403
+    assert eve.submit(f"{path}/credit", page="/console", usd="100").status == 403
 
 
 def test_new_password_ends_the_sessions_of_the_old_one(service: Service) -> None:

@@ -41,6 +41,14 @@ def visitor_of(request: PageRequest) -> Visitor:
     return found
 
 
+def require_operator(request: PageRequest) -> Visitor:
+    """Return who asks; raise Forbidden where they do not run the cloud."""
+    visitor = visitor_of(request)
+    if not visitor.person.operator:
+        raise Forbidden("This page is for who runs the cloud.")
+    return visitor
+
+
 def seat_of(request: PageRequest, permission: Permission) -> Seat:
     """Return the account that is looked at; raise Forbidden where the role does not hold the permission."""
     seat = visitor_of(request).seat

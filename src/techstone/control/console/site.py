@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from litestar import Response, Router
 
+from techstone.control.console.billing import route_billing
 from techstone.control.console.doors import route_doors
 from techstone.control.console.keys import route_keys
 from techstone.control.console.logs import route_logs
+from techstone.control.console.operate import route_operate
 from techstone.control.console.overview import route_overview
 from techstone.control.console.people import route_people
 from techstone.control.console.usage import route_usage
@@ -30,6 +32,8 @@ def route_console(pages: Pages, store: IdentityStore, links: Links) -> list[Rout
         route_keys(pages),
         route_usage(pages),
         route_logs(pages),
+        route_billing(pages),
+        route_operate(pages, links),
         route_people(pages, store, links),
     ]
 
