@@ -67,6 +67,26 @@ def test_plain_http_is_refused_without_a_redirect(service: Service) -> None:
     assert service.key.encode() not in answer
 
 
+def test_session_over_tls_is_for_this_host_and_tls_alone(service: Service, authority: trustme.CA) -> None:
+    """`__Host-`, Secure, HttpOnly; and browsers are told to come by HTTPS for a year (rows W-3, W-4)."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    link = service.printed().partition("/console/link/")[2].split()[0]
+    head = (
+        f"Host: 127.0.0.1:{service.port}\r\nOrigin: {service.url.replace('http:', 'https:')}\r\nConnection: close\r\n"
+    )
+    page = _exchange(service, f"GET /console/link/{link} HTTP/1.1\r\n{head}\r\n".encode(), context)
+    assert b"strict-transport-security: max-age=31536000" in page.lower()
+    csrf = page.partition(b'name="csrf" value="')[2][:64].decode()
+    body = f"csrf={csrf}&email=a@example.com&password=correct+horse+battery"
+    form = f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n"
+    answer = _exchange(service, f"POST /console/link/{link} HTTP/1.1\r\n{head}{form}\r\n{body}".encode(), context)
+    assert answer.startswith(b"HTTP/1.1 303")
+    cookie = answer.lower().partition(b"set-cookie: ")[2].partition(b"\r\n")[0].decode()
+    assert cookie.startswith("__host-techstone=")
+    assert set(cookie.split("; ")[1:]) == {"httponly", "secure", "path=/", "samesite=lax"}
+
+
 def test_old_tls_is_refused(service: Service, authority: trustme.CA) -> None:
     """TLS 1.1 and older do not connect."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _BODY = "data"
 _LOG = logging.getLogger("techstone.control")
 # Of what says nothing else, errors first: it runs nothing, loads nothing and is framed by nobody.
+_HTTPS = (b"strict-transport-security", b"max-age=31536000")
 _PAGE_HEADERS = {
     "content-security-policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
@@ -103,10 +104,11 @@ def _add(headers: dict[str, str]) -> Callable[[Message, Scope], Awaitable[None]]
     """Return what puts the headers on every answer; `after_request` would leave out the errors."""
     fields = [(name.encode(), value.encode()) for name, value in headers.items()]
 
-    async def add(message: Message, _: Scope) -> None:
+    async def add(message: Message, scope: Scope) -> None:
         if message["type"] == "http.response.start":
             given = {name for name, _ in message["headers"]}
-            message["headers"] = [*message["headers"], *(field for field in fields if field[0] not in given)]
+            more = [*fields, _HTTPS] if (b"x-forwarded-proto", b"https") in scope["headers"] else fields
+            message["headers"] = [*message["headers"], *(field for field in more if field[0] not in given)]
 
     return add
 

@@ -64,7 +64,7 @@ class People:
         return self.letters[-1].text.partition("/console/link/")[2].split()[0]
 
     async def sign_up(self, email: str = ANN) -> Opened:
-        await self.links.ask_to_sign_up(email)
+        await self.links.ask_to_sign_up(email, "192.0.2.1")
         opened = await self.links.follow(self.token, "", PASSWORD, "Firefox", "192.0.2.1")
         assert opened is not None
         return opened
@@ -95,7 +95,7 @@ async def test_sign_up_confirms_the_address_and_opens_an_account(people: People)
 async def test_who_signs_up_twice_is_told_by_letter_alone(people: People) -> None:
     """The page says the same either way (row A-3)."""
     await people.sign_up()
-    await people.links.ask_to_sign_up(ANN)
+    await people.links.ask_to_sign_up(ANN, "192.0.2.1")
     assert "have an account already" in people.letters[-1].subject
     assert "/console/link/" not in people.letters[-1].text
 
@@ -148,9 +148,9 @@ async def test_invited_person_joins_with_the_role(people: People) -> None:
 async def test_reset_sets_a_password_and_ends_every_session(people: People) -> None:
     """An unknown address gets no letter, and no other answer."""
     before = await people.sign_up()
-    await people.links.ask_to_reset("nobody@example.com")
+    await people.links.ask_to_reset("nobody@example.com", "192.0.2.1")
     assert len(people.letters) == 1
-    await people.links.ask_to_reset(ANN)
+    await people.links.ask_to_reset(ANN, "192.0.2.1")
     after = await people.links.follow(people.token, "", "another good one", "", "")
     assert after is not None
     assert await people.identity.recognise(before.token) is None
@@ -220,10 +220,24 @@ async def test_guesses_are_slowed_and_never_a_hundred_an_hour(people: People) ->
     await log_in(people)
 
 
+async def test_nobodys_mailbox_is_flooded(people: People) -> None:
+    """Five letters an hour to an address, from whomever; thirty wishes an hour of a client, to whomever."""
+    await people.sign_up()
+    for number in range(20):
+        await people.links.ask_to_reset(" Ann@example.com", f"203.0.113.{number}")
+    assert len(people.letters) == 5
+    for number in range(40):
+        await people.links.ask_to_sign_up(f"{number}@example.com", "198.51.100.1")
+    assert len(people.letters) == 5 + 30
+    people.house.clock.now += HOUR
+    await people.links.ask_to_reset(ANN, "198.51.100.1")
+    assert len(people.letters) == 5 + 30 + 1
+
+
 @pytest.mark.parametrize("password", ["short", "x" * 1001, "password123", "aaaaaaaaaaaa", "ann@example.com"])
 async def test_weak_password_is_refused(people: People, password: str) -> None:
     """By length, by what is guessed first, by who it is of (row W-5)."""
-    await people.links.ask_to_sign_up(ANN)
+    await people.links.ask_to_sign_up(ANN, "192.0.2.1")
     with pytest.raises(InvalidRequest) as refused:
         await people.links.follow(people.token, "", password, "", "")
     assert refused.value.param == "password"

@@ -122,7 +122,7 @@ def _list_wishes(shell: Shell, links: Links) -> list[HTTPRouteHandler]:
             links.check_address(email)
         except InvalidRequest as problem:
             return shell.show(request, "doors/sign-up.html", status=400, email=email, problem=problem, sent=False)
-        letters.send(links.ask_to_sign_up(email))
+        letters.send(links.ask_to_sign_up(email, identify(request).address))
         return shell.show(request, "doors/sign-up.html", email=email, problem=None, sent=True)
 
     @get("/reset")
@@ -132,7 +132,7 @@ def _list_wishes(shell: Shell, links: Links) -> list[HTTPRouteHandler]:
     @post("/reset")
     async def reset(request: PageRequest) -> Response[str]:
         email = (await read_form(request, Address)).email
-        letters.send(links.ask_to_reset(email))
+        letters.send(links.ask_to_reset(email, identify(request).address))
         return shell.show(request, "doors/reset.html", email=email, sent=True)
 
     return [ask_to_sign_up, sign_up, ask_to_reset, reset]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from techstone.control.accounts.records import NewAccount
 from techstone.control.identity.records import Link, Membership, Person
+from techstone.control.identity.throttle import Allowance
 from techstone.control.identity.tokens import TOKEN_BYTES, compose, digest
 from techstone.core.errors import InvalidRequest
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from techstone.core.roles import Role
 
 _DAY = 86_400
+# In any hour: to one address, and asked for from one client.
+_MOST_LETTERS, _MOST_WISHES = 5, 30
 _LASTS: dict[LinkKind, int] = {"verify": _DAY, "reset": 3600, "invite": 7 * _DAY}
 
 
@@ -46,6 +49,7 @@ class Links:
         self._letters = letters
         self._clock = clock
         self._randomness = randomness
+        self._by_address, self._by_client = Allowance(_MOST_LETTERS), Allowance(_MOST_WISHES)
 
     async def make(self, kind: LinkKind, email: str, account: str | None = None, role: Role | None = None) -> str:
         """Return the token of a new link; an older one for the same is good no more."""
@@ -54,19 +58,28 @@ class Links:
         await self._store.add_link(Link(digest(token), kind, email, now, now + _LASTS[kind], account, role))
         return token
 
-    async def ask_to_sign_up(self, email: str) -> None:
-        """Send a link to an address, or tell it that it has an account already."""
+    async def ask_to_sign_up(self, email: str, client: str) -> None:
+        """Send a link to an address, or tell it that it has an account already; nothing beyond what is allowed."""
         email = self.check_address(email)
+        if not self._allow(email, client):
+            return
         if await self._store.find_person(email):
             await self._letters.welcome_back(email)
         else:
             await self._letters.confirm(email, await self.make("verify", email))
 
-    async def ask_to_reset(self, email: str) -> None:
-        """Send a link for a new password to an address that is someone's."""
+    async def ask_to_reset(self, email: str, client: str) -> None:
+        """Send a link for a new password to an address that is someone's; nothing beyond what is allowed."""
+        if not self._allow(email.strip().lower(), client):
+            return
         person = await self._store.find_person(email.strip().lower())
         if person is not None:
             await self._letters.reset(person.email, await self.make("reset", person.email))
+
+    def _allow(self, email: str, client: str) -> bool:
+        """Say whether another letter may go there, and be asked for from here: nobody's mailbox is flooded by us."""
+        now = self._clock()
+        return self._by_client.take(now, client) and self._by_address.take(now, email)
 
     async def invite(self, account: str, email: str, role: Role, inviter: str) -> None:
         """Ask someone to join an account."""

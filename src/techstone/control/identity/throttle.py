@@ -55,3 +55,23 @@ class Throttle:
         if len(failures) < _FREE:
             return 0
         return max(0, failures[-1] + min(_LONGEST_WAIT, 1 << min(6, len(failures) - _FREE)) - now)
+
+
+class Allowance:
+    """So many of something in any hour for each of several subjects, all of them or none; in memory."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._taken: OrderedDict[str, deque[int]] = OrderedDict()
+
+    def take(self, now: int, *subjects: str) -> bool:
+        """Say whether each subject has one left, and take it."""
+        found = [self._taken.pop(subject, deque(maxlen=self._most)) for subject in subjects]
+        self._taken.update(zip(subjects, found, strict=True))
+        while len(self._taken) > _SUBJECTS:
+            self._taken.popitem(last=False)
+        if any(len(times) == self._most and times[0] > now - HOUR for times in found):
+            return False
+        for times in found:
+            times.append(now)
+        return True
