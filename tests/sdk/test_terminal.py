@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -79,6 +80,8 @@ def on_a_terminal(deployment: Deployment, *arguments: str) -> Iterator[Terminal]
         ["sh", "-c", script, "sh", *COMMAND, *arguments],
         env=environ(deployment, TERM="dumb", TERMINAL=os.ttyname(its)),
         start_new_session=True,
+        # Whoever runs the tests in the background may have ignored Ctrl-C for all that comes of it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no thread runs here
     )
     try:
         yield Terminal(process, ours)
