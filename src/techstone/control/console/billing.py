@@ -53,7 +53,6 @@ def _list_account(pages: Pages) -> list[HTTPRouteHandler]:
             request,
             "billing.html",
             visitor_of(request),
-            status=problem.status if problem else 200,
             balance=balance,
             burn=foresee(left if balance.billing == "prepaid" else None, sum(money.parse(day.cost) for day in week)),
             alerts=(await services.alerts.list(account.id))[::-1],

@@ -10,7 +10,7 @@ import msgspec
 from litestar import Response, Router, get, post
 from litestar.params import FromPath
 
-from techstone.control.console.session import PageRequest, forget, identify, read_form, recognise, remember
+from techstone.control.console.session import Nothing, PageRequest, forget, identify, read_form, recognise, remember
 from techstone.control.console.shell import LOG_IN, Shell, go
 from techstone.control.identity.ports import MailError
 from techstone.core.errors import ApiError, InvalidRequest
@@ -46,10 +46,6 @@ class Choice(msgspec.Struct):
     password: str = ""
 
 
-class Nothing(msgspec.Struct):
-    """A form without fields."""
-
-
 class Post:
     """Sends letters after the answer: how long one takes tells nothing of whether it is sent (row A-3)."""
 
@@ -80,7 +76,7 @@ def _list_log_ins(shell: Shell, identity: Identity) -> list[HTTPRouteHandler]:
     async def ask(request: PageRequest) -> Response[Any]:
         if await recognise(identity, request):
             return go("/console")
-        return shell.show(request, "doors/log-in.html", email="", problem=None)
+        return shell.show(request, "doors/log-in.html", email="")
 
     @post("/log-in")
     async def log_in(request: PageRequest) -> Response[Any]:
@@ -89,7 +85,7 @@ def _list_log_ins(shell: Shell, identity: Identity) -> list[HTTPRouteHandler]:
         try:
             opened = await identity.log_in(wish.email, wish.password, caller.agent, caller.address)
         except ApiError as problem:
-            return shell.show(request, "doors/log-in.html", status=problem.status, email=wish.email, problem=problem)
+            return shell.show(request, "doors/log-in.html", email=wish.email, problem=problem)
         answer = go("/console")
         remember(answer, request, opened.token)
         return answer
@@ -111,19 +107,19 @@ def _list_wishes(shell: Shell, links: Links) -> list[HTTPRouteHandler]:
 
     @get("/sign-up")
     async def ask_to_sign_up(request: PageRequest) -> Response[str]:
-        return shell.show(request, "doors/sign-up.html", email="", problem=None, sent=False)
+        return shell.show(request, "doors/sign-up.html", email="", sent=False)
 
     @post("/sign-up")
     async def sign_up(request: PageRequest) -> Response[str]:
         email = (await read_form(request, Address)).email
         if not shell.sign_up:
-            return shell.show(request, "doors/sign-up.html", status=403, email=email, problem=None, sent=False)
+            return shell.show(request, "doors/sign-up.html", status=403, email=email, sent=False)
         try:
             links.check_address(email)
         except InvalidRequest as problem:
-            return shell.show(request, "doors/sign-up.html", status=400, email=email, problem=problem, sent=False)
+            return shell.show(request, "doors/sign-up.html", email=email, problem=problem, sent=False)
         letters.send(links.ask_to_sign_up(email, identify(request).address))
-        return shell.show(request, "doors/sign-up.html", email=email, problem=None, sent=True)
+        return shell.show(request, "doors/sign-up.html", email=email, sent=True)
 
     @get("/reset")
     async def ask_to_reset(request: PageRequest) -> Response[str]:
@@ -146,10 +142,7 @@ def _list_links(shell: Shell, links: Links) -> list[HTTPRouteHandler]:
             return shell.show(
                 request, "refused.html", status=400, title="This link is not good any more", text=ended.message
             )
-        status = problem.status if problem else 200
-        return shell.show(
-            request, "doors/link.html", status=status, link=link, known=known, token=token, email=email, problem=problem
-        )
+        return shell.show(request, "doors/link.html", link=link, known=known, token=token, email=email, problem=problem)
 
     @get("/link/{token:str}")
     async def open_link(request: PageRequest, token: FromPath[str]) -> Response[str]:

@@ -9,7 +9,7 @@ from litestar import Response, Router, get, post
 from litestar.params import FromPath
 
 from techstone.control.console.pages import Pages, seat_of, visitor_of
-from techstone.control.console.session import PageRequest, read_form
+from techstone.control.console.session import Nothing, PageRequest, read_form
 from techstone.control.console.shell import go
 from techstone.control.keys.records import NewKey
 from techstone.control.ledger.records import RequestFilter
@@ -46,10 +46,6 @@ class Overlap(msgspec.Struct, forbid_unknown_fields=True):
     """For how many seconds a replaced key stays good."""
 
     overlap: int = _OVERLAP
-
-
-class Nothing(msgspec.Struct, forbid_unknown_fields=True):
-    """A form without fields."""
 
 
 def route_keys(pages: Pages) -> Router:
@@ -140,10 +136,7 @@ def draw(sums: Iterable[HourSums], now: int) -> dict[str, str]:
 
 async def _show_form(pages: Pages, request: PageRequest, form: KeyForm, problem: ApiError | None) -> Response[str]:
     models = await pages.services.catalog.list_models()
-    status = problem.status if problem else 200
-    return pages.shell.show(
-        request, "keys/new.html", visitor_of(request), status=status, form=form, models=models, problem=problem
-    )
+    return pages.shell.show(request, "keys/new.html", visitor_of(request), form=form, models=models, problem=problem)
 
 
 def _wish(account: str, form: KeyForm) -> NewKey:

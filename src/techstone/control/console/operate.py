@@ -11,7 +11,7 @@ from litestar.params import FromPath
 from techstone.control.accounts.records import NewAccount, PlanChange
 from techstone.control.billing.records import CreatedCode, NewCodes
 from techstone.control.console.pages import Pages, require_operator, visitor_of
-from techstone.control.console.session import PageRequest, read_form
+from techstone.control.console.session import Nothing, PageRequest, read_form
 from techstone.control.console.shell import go
 from techstone.core.errors import ApiError, InvalidRequest
 
@@ -54,10 +54,6 @@ class CodesForm(msgspec.Struct, forbid_unknown_fields=True):
     expires: str | None = None
 
 
-class Nothing(msgspec.Struct, forbid_unknown_fields=True):
-    """A form without fields."""
-
-
 def route_operate(pages: Pages, links: Links) -> Router:
     """Return the routes under /console/operate."""
     handlers = [*_list_accounts(pages, links), *_list_changes(pages), *_list_codes(pages)]
@@ -72,7 +68,6 @@ def _list_accounts(pages: Pages, links: Links) -> list[HTTPRouteHandler]:
             request,
             "operate/accounts.html",
             visitor_of(request),
-            status=problem.status if problem else 200,
             accounts=(await services.accounts.list())[::-1],
             plans=services.catalog.catalog.plans,
             form=form,
@@ -108,7 +103,6 @@ def _list_changes(pages: Pages) -> list[HTTPRouteHandler]:
             request,
             "operate/account.html",
             visitor_of(request),
-            status=problem.status if problem else 200,
             account=found,
             plans=pages.services.catalog.catalog.plans,
             plan=pages.services.catalog.find_plan(found.plan),
@@ -165,7 +159,6 @@ def _list_codes(pages: Pages) -> list[HTTPRouteHandler]:
             request,
             "operate/codes.html",
             visitor_of(request),
-            status=problem.status if problem else 200,
             codes=(await codes.list())[::-1],
             form=form,
             problem=problem,

@@ -9,7 +9,7 @@ from litestar import Response, Router, get, post
 from litestar.params import FromPath
 
 from techstone.control.console.pages import Pages, seat_of, visitor_of
-from techstone.control.console.session import PageRequest, read_form
+from techstone.control.console.session import Nothing, PageRequest, read_form
 from techstone.control.console.shell import go
 from techstone.control.identity.records import Membership
 from techstone.core.errors import ApiError, InvalidRequest
@@ -49,10 +49,6 @@ class Chosen(msgspec.Struct, forbid_unknown_fields=True):
     account: str = ""
 
 
-class Nothing(msgspec.Struct, forbid_unknown_fields=True):
-    """A form without fields."""
-
-
 def route_people(pages: Pages, store: IdentityStore, links: Links) -> Router:
     """Return the routes of members, and of oneself."""
     return Router("/console", route_handlers=[*_list_members(pages, store, links), *_list_own(pages)])
@@ -68,7 +64,6 @@ def _list_members(pages: Pages, store: IdentityStore, links: Links) -> list[HTTP
             request,
             "people/list.html",
             visitor,
-            status=problem.status if problem else 200,
             members=await store.list_members(seat.account),
             form=form,
             problem=problem,
@@ -136,7 +131,6 @@ def _list_own(pages: Pages) -> list[HTTPRouteHandler]:
             request,
             "people/me.html",
             visitor,
-            status=problem.status if problem else 200,
             sessions=await identity.list_sessions(visitor),
             problem=problem,
             saved=saved,

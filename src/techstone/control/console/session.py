@@ -36,6 +36,10 @@ class ForeignForm(Exception):
     """The form is not one of ours, or of a session that has ended."""
 
 
+class Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    """A form without fields."""
+
+
 class Caller(msgspec.Struct, frozen=True):
     """Where a request came from. `token` is the session's, or empty."""
 

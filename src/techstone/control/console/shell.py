@@ -64,13 +64,16 @@ class Shell:
         visitor: Visitor | None = None,
         *,
         status: int = 200,
+        problem: ApiError | None = None,
         **values: object,
     ) -> Response[str]:
-        """Return a page; `visitor` is who sees it."""
+        """Return a page for a visitor; `problem` is what was wrong with their form, and says the status."""
         page = self._environment.get_template(template).render(
-            csrf=identify(request).csrf, visitor=visitor, path=request.url.path, **values
+            csrf=identify(request).csrf, visitor=visitor, path=request.url.path, problem=problem, **values
         )
-        return Response(page, status_code=status, media_type=MediaType.HTML, headers=_HEADERS)
+        return Response(
+            page, status_code=problem.status if problem else status, media_type=MediaType.HTML, headers=_HEADERS
+        )
 
     def refuse(self, request: PageRequest, error: Exception) -> Response[Any]:
         """Return what becomes of a failure that no page caught."""
