@@ -112,6 +112,15 @@ def test_what_cannot_be_done_is_told_by_field(
     assert (found, answer["error"]["param"]) == (status, param), answer
 
 
+def test_guesses_of_admin_keys_are_counted_with_those_of_keys(service: Service, admin: str) -> None:
+    """Twenty a minute of an address, whatever they are sent to; the right key passes all the same (row A-2)."""
+    statuses = [call(service, f"ts_admin_{'0' * 46}", "GET", "/api/v1/balance")[0] for _ in range(25)]
+    assert statuses == [401] * statuses.index(429) + [429] * (25 - statuses.index(429))
+    assert 15 <= statuses.index(429) <= 20
+    assert service.chat(key="ts_live_wrong")[0] == 429
+    assert call(service, admin, "GET", "/api/v1/balance")[0] == 200
+
+
 def test_stranger_learns_nothing_of_what_a_body_should_hold(service: Service) -> None:
     """Who asks comes before what is asked."""
     assert call(service, None, "POST", "/api/v1/keys", {"nam": 1})[0] == 401

@@ -64,7 +64,7 @@ class Gateway:
         catalog = Catalog(outside.snapshots)
         survey = Survey(outside.limits)
         health = Health(outside.snapshots, outside.journal, outside.render_metrics, lambda: self.connections.draining)
-        forward = Forward(self.upstreams, outside.control_socket)
+        forward = Forward(self.upstreams, outside.control_socket, quota)
         asked = _Asked(
             completions=Route((b"POST",), chat.create, check=doorkeeper.check_completion, json=True),
             estimate=Route((b"POST",), estimates.create, check=doorkeeper.check_completion, json=True),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from techstone.gateway.exchange import Exchange, Field
+    from techstone.gateway.quota import Quota
 
 _HOP = frozenset(
     (
@@ -40,7 +41,8 @@ _TIMEOUTS = Timeouts(connect=2.0, first_byte=30.0, between_bytes=60.0, total=360
 class Forward:
     """The endpoint of all other paths. `socket` is the control plane's Unix socket."""
 
-    def __init__(self, upstreams: Upstreams, socket: str) -> None:
+    def __init__(self, upstreams: Upstreams, socket: str, quota: Quota) -> None:
+        self._quota = quota
         self._upstreams = upstreams
         self._origin = Origin("unix", socket, 0)
 
@@ -52,6 +54,12 @@ class Forward:
             answer = await self._upstreams.open(call)
         except UpstreamProblem as problem:
             raise ServiceUnavailable("The Console is not available at the moment. The API is.") from problem
+        if answer.status == 401 and b"authorization" in exchange.headers:
+            # A wrong admin key is one of the address's attempts, like any other wrong key.
+            refusal = self._quota.fail(exchange)
+            if refusal is not None:
+                answer.close()
+                raise refusal
         relay = _Relay(exchange, answer)
         try:
             await relay.run()
