@@ -49,11 +49,11 @@ def test_every_model_says_who_really_answers(service: Service) -> None:
 
 
 def test_pages_come_from_the_control_plane(service: Service) -> None:
-    """/ leads to /docs, which says what this is and how to call it; no frame; another path is the API's own 404."""
-    for path in ("/", "/docs"):
+    """/ leads to the Console's door, /docs says how to call the service; no frame; another path is the API's own 404."""
+    for path, words in (("/", "Log in"), ("/docs", service.url)):
         status, page, headers = service.get(path)
         assert status == 200
-        assert service.url in page
+        assert words in page
         assert "default-src 'none'" in headers["content-security-policy"]
     status, body, _ = service.get("/nowhere")
     assert (status, json.loads(body)["error"]["type"]) == (404, "invalid_request_error")
