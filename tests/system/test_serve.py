@@ -49,7 +49,7 @@ def test_every_model_says_who_really_answers(service: Service) -> None:
 
 
 def test_pages_come_from_the_control_plane(service: Service) -> None:
-    """/ leads to the Console's door, /docs says how to call the service; no frame; another path is the API's own 404."""
+    """/ leads to the Console, /docs says how to call the service; no frame; another path is the API's own 404."""
     for path, words in (("/", "Log in"), ("/docs", service.url)):
         status, page, headers = service.get(path)
         assert status == 200
