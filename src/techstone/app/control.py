@@ -91,7 +91,7 @@ def run(place: Place) -> int:
         public_socket=place.public_socket,
         internal_socket=place.internal_socket,
         public_url=os.environ.get(PUBLIC_URL) or server.public_url or f"http://{server.host}:{server.port}",
-        catalog=offer.compose(place.config, os.environ, offer.locate_engine(place.config, os.environ)),
+        catalog=offer.compose(place.config, os.environ, offer.locate_engine(place.config)),
         outbox=place.data / "outbox",
         mail=place.config.mail,
         sign_up=place.config.console.sign_up,

@@ -39,12 +39,12 @@ class EngineAddress(msgspec.Struct, frozen=True):
     context: int
 
 
-def locate_engine(config: Config, environment: Mapping[str, str]) -> EngineAddress | None:
+def locate_engine(config: Config) -> EngineAddress | None:
     """Return the engine that the supervisor runs, or the one that it would run, for commands beside it."""
     if not config.engine.enabled:
         return None
-    url = environment.get(ENGINE_URL_ENV, "http://127.0.0.1:1/v1")
-    return EngineAddress(url, name_model(config.engine.model or BUILT_IN), config.engine.context)
+    # By name: its port is another at each start, and a gateway begins with the snapshot of the last one.
+    return EngineAddress(f"${{{ENGINE_URL_ENV}}}", name_model(config.engine.model or BUILT_IN), config.engine.context)
 
 
 def compose(config: Config, environment: Mapping[str, str], engine: EngineAddress | None) -> Catalog:

@@ -51,7 +51,7 @@ def run(place: Place, *, insecure_http: bool) -> int:
     gateway.check_binding(server, insecure_http=insecure_http)
     for line in offer.missing_secrets(place.config, os.environ):
         raise ConfigError(line)
-    catalog = offer.compose(place.config, os.environ, offer.locate_engine(place.config, os.environ))
+    catalog = offer.compose(place.config, os.environ, offer.locate_engine(place.config))
     place.prepare()
     with _only_one(place), gateway.open_socket(server) as sock:
         return asyncio.run(_Service(place, sock, catalog, insecure_http=insecure_http).run())

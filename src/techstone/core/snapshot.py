@@ -94,7 +94,10 @@ class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Provider(msgspec.Struct, frozen=True):
-    """An upstream: OpenAI's API at `base_url` (may have a path; `/chat/completions` is appended)."""
+    """An upstream: OpenAI's API at `base_url` (may have a path; `/chat/completions` is appended).
+
+    `base_url` and the headers may be `${NAME}`: what the gateway's environment has by that name.
+    """
 
     name: str
     kind: ProviderKind

@@ -37,7 +37,7 @@ class Target:
 
     def __init__(self, provider: Provider, environment: Mapping[str, str]) -> None:
         self.provider = provider
-        parts = urlsplit(provider.base_url)
+        parts = urlsplit(_fill(provider.base_url, environment))
         scheme: Literal["http", "https"] = "https" if parts.scheme == "https" else "http"
         port = parts.port or (443 if scheme == "https" else 80)
         self.origin = Origin(scheme, parts.hostname or "", port)
@@ -60,6 +60,7 @@ class Target:
 
 
 def _fill(value: str, environment: Mapping[str, str]) -> str:
+    """Return a value, or what the environment has by the name that it holds: `${NAME}`."""
     if value.startswith("${") and value.endswith("}"):
         return environment.get(value[2:-1], "")
     return value

@@ -74,7 +74,7 @@ async def _perform(found: Place, work: Callable[[Operations], Awaitable[_R]]) ->
 
 def catalog_of(found: Place) -> Catalog:
     """Return what is on offer; raise ConfigError."""
-    return offer.compose(found.config, os.environ, offer.locate_engine(found.config, os.environ))
+    return offer.compose(found.config, os.environ, offer.locate_engine(found.config))
 
 
 def show(rows: Sequence[msgspec.Struct], columns: Sequence[str], *, as_json: bool) -> None:
