@@ -135,7 +135,12 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
             ]
             await _run(
                 servers,
-                [publisher.run(), services.alerts.run(_Crier()), Audit(services.ledger, _complain).run()],
+                [
+                    publisher.run(),
+                    services.alerts.run(_Crier()),
+                    Audit(services.ledger, _complain).run(),
+                    identity.run(),
+                ],
                 publisher,
                 lambda: ready(first),
             )

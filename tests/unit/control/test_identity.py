@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from techstone.control.identity.links import Links
 from techstone.control.identity.passwords import Passwords
 from techstone.control.identity.service import IDLE, LONGEST, Identity
 from techstone.control.identity.throttle import HOUR, Throttle
+from techstone.control.ports import StoreError
 from techstone.core.errors import InvalidRequest, RateLimited
 
 if TYPE_CHECKING:
@@ -167,6 +169,23 @@ async def test_session_ends_by_itself(people: People, seconds: int) -> None:
         people.house.clock.now += min(step, seconds - moment + step)
         last = await people.identity.recognise(opened.token)
         assert (last is None) == (moment >= seconds)
+
+
+async def test_what_has_ended_is_deleted_now_and_then(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session two hours after it was used last, a link when it ends; and a store that fails ends nothing."""
+    opened = await people.sign_up()
+    people.house.clock.now += IDLE + 1
+    task = asyncio.create_task(people.identity.run(0.001))
+    await asyncio.sleep(0.05)
+    assert await people.house.store.identity.list_sessions(opened.person.id) == ()
+    monkeypatch.setattr(people.house.store.identity, "forget", _fail)
+    await asyncio.sleep(0.05)
+    assert not task.done()
+    task.cancel()
+
+
+async def _fail(*_: int) -> None:
+    raise StoreError
 
 
 async def test_log_out_ends_this_session_or_another_of_ones_own(people: People) -> None:

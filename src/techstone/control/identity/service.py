@@ -6,10 +6,13 @@ Who does not exist takes as long as who does, and gets the same words (row A-3).
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from techstone.control.identity.records import Opened, Session, Visitor
 from techstone.control.identity.tokens import TOKEN_BYTES, compose, digest
+from techstone.control.ports import StoreError
 from techstone.core.errors import InvalidRequest, RateLimited
 
 if TYPE_CHECKING:
@@ -115,9 +118,17 @@ class Identity:
         return tuple(one for one in found if one.created_at + LONGEST > now and one.seen_at + IDLE > now)
 
     async def forget(self) -> None:
-        """Delete what has ended."""
+        """Delete sessions and links that have ended."""
         now = self._clock()
         await self._store.forget(now - IDLE, now)
+
+    async def run(self, pause: float = 3600.0) -> None:
+        """Forget every so many seconds, until cancelled."""
+        while True:
+            # A store that fails is the publisher's to tell; what has ended is good for nothing anyway.
+            with contextlib.suppress(StoreError):
+                await self.forget()
+            await asyncio.sleep(pause)
 
 
 def _choose(seats: tuple[Seat, ...], account: str | None) -> Seat | None:
