@@ -25,8 +25,11 @@ LONG = bool(os.environ.get("TORTURE"))
 CASES = 20_000 if LONG else 1_000
 _EXAMPLES = 2_000 if LONG else 8  # an operation, in the phase that makes them up
 _SEED = os.environ.get("SEED", "1")
-# Limits that nothing here reaches.
-_PLAN = "[plans.open]\nrpm = 1000000\ntpm = 2147483647\nconcurrent = 100\nbilling = 'postpaid'\n"
+# Limits that nothing here reaches; and a client may say which address it comes from.
+_PLAN = (
+    "[server]\ntrusted_proxies = ['127.0.0.1']\n"
+    "[plans.open]\nrpm = 1000000\ntpm = 2147483647\nconcurrent = 100\nbilling = 'postpaid'\n"
+)
 # A request of the right form may still be wrong: too old a time, a tool that is not there, an Idempotency-Key used for
 # another body. JSON Schema cannot say so, and a 400 that names the field is the documented answer.
 _LEFT_OUT = "positive_data_acceptance"

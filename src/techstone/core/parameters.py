@@ -223,16 +223,12 @@ def _check_tools(chat: ChatBody) -> None:
         if choice != "none" and not chat.tools:
             raise InvalidRequest("'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice")
         return
-    function = choice.get("function")
-    if function is not None:
-        try:
-            name = msgspec.json.decode(function, type=dict[str, object]).get("name")
-        except msgspec.MsgspecError:
-            name = None
-        if name not in names:
-            raise InvalidRequest(
-                "Tool choice 'function' must name a function of 'tools'.", param="tool_choice", code="invalid_value"
-            )
+    if getattr(choice, choice.type) is None:
+        raise _missing(f"tool_choice.{choice.type}")
+    if choice.function is not None and choice.function.name not in names:
+        raise InvalidRequest(
+            "Tool choice 'function' must name a function of 'tools'.", param="tool_choice", code="invalid_value"
+        )
 
 
 def _check_message(message: Message, path: str) -> None:

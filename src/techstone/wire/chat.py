@@ -129,6 +129,36 @@ class Tool(msgspec.Struct):
     custom: dict[str, Raw] | None = None
 
 
+class Named(msgspec.Struct):
+    """A tool, by its name."""
+
+    name: str
+
+
+class ChosenTool(msgspec.Struct):
+    """A tool among those that are allowed."""
+
+    type: Literal["function", "custom"]
+    function: Named | None = None
+    custom: Named | None = None
+
+
+class AllowedTools(msgspec.Struct):
+    """Which of the tools may be called, or one of which must be."""
+
+    mode: Literal["auto", "required"]
+    tools: list[ChosenTool]
+
+
+class ToolChoice(msgspec.Struct):
+    """The tool that must be called, or the tools that may; which field it must have depends on its type."""
+
+    type: Literal["function", "custom", "allowed_tools"]
+    function: Named | None = None
+    custom: Named | None = None
+    allowed_tools: AllowedTools | None = None
+
+
 class JsonSchema(msgspec.Struct):
     """A schema that the answer must follow."""
 
@@ -175,5 +205,5 @@ class ChatBody(msgspec.Struct):
     reasoning_effort: Effort | None = None
     response_format: ResponseFormat | None = None
     tools: list[Tool] | None = None
-    tool_choice: str | dict[str, Raw] | None = None
+    tool_choice: str | ToolChoice | None = None
     parallel_tool_calls: bool | None = None
