@@ -246,6 +246,8 @@ def test_usage_is_what_the_ledger_says(service: Service, owner: Browser) -> None
         assert f'<td class="number">{row["requests"]}</td>' in page
         assert f"{row['group']},{row['requests']},{row['prompt_tokens']}," in text
         assert row["cost"] in text
+    for by, form in (("hour", r"\d{4}-\d\d-\d\d \d\d:00"), ("day", r"\d{4}-\d\d-\d\d")):
+        assert re.search(rf'<th scope="row">{form}</th>', owner.open(f"/console/usage?by={by}").text)
     assert owner.open("/console/usage?span=1y").status == 400
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
@@ -24,6 +25,9 @@ Group = Literal["model", "key", "hour", "day"]
 _SECONDS: dict[Range, int] = {"24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400, "90d": 90 * 86_400}
 
 
+_FORMS: dict[Group, str] = {"hour": "%Y-%m-%d %H:00", "day": "%Y-%m-%d"}
+
+
 class Total(msgspec.Struct, frozen=True):
     """What a table comes to."""
 
@@ -40,10 +44,12 @@ def route_usage(pages: Pages) -> Router:
     async def ask(request: PageRequest, span: Range, by: Group) -> tuple[UsageShown, ...]:
         seat = seat_of(request, "usage.read")
         found = await services.ledger.sum_usage(seat.account, services.now() - _SECONDS[span], by)
-        if by != "key":
-            return found
-        names = {key.id: f"{key.name} ({key.hint})" for key in await services.keys.list(seat.account)}
-        return tuple(msgspec.structs.replace(one, group=names.get(one.group, one.group)) for one in found)
+        if by == "key":
+            names = {key.id: f"{key.name} ({key.hint})" for key in await services.keys.list(seat.account)}
+            return tuple(msgspec.structs.replace(one, group=names.get(one.group, one.group)) for one in found)
+        if by in _FORMS:
+            return tuple(msgspec.structs.replace(one, group=_write_start(one.group, by)) for one in found)
+        return found
 
     @get("/")
     async def show(
@@ -74,6 +80,11 @@ def route_usage(pages: Pages) -> Router:
         return Response(write_csv(rows, by), media_type="text/csv", headers=headers)
 
     return Router("/console/usage", route_handlers=[show, export])
+
+
+def _write_start(seconds: str, by: Group) -> str:
+    """Return the beginning of an hour or day, UTC, as people read it."""
+    return time.strftime(_FORMS[by], time.gmtime(int(seconds)))
 
 
 def add(rows: Sequence[UsageShown]) -> Total:
