@@ -100,7 +100,7 @@ class Links:
         """Return the link of a token; raise InvalidRequest for one that is not good."""
         found = await self._store.find_link(digest(token), self._clock())
         if found is None:
-            raise InvalidRequest("This link was used, or has ended. Ask for a new one.", param="link")
+            raise _ended()
         return found
 
     async def follow(self, token: str, email: str, password: str, agent: str, address: str) -> Opened | None:
@@ -117,7 +117,7 @@ class Links:
         hashed = await self._passwords.hash(password, address_of)
         if link.kind == "reset":
             if known is None or not await self._store.use_link(link.digest):
-                raise InvalidRequest("This link was used, or has ended. Ask for a new one.", param="link")
+                raise _ended()
             await self._store.set_password(known.id, hashed)
             return await self._identity.open(known, agent, address)
         if await self._store.find_person(address_of):
@@ -142,4 +142,8 @@ class Links:
             holder, account = (waiting.id, None) if waiting else (account.id, account)
         membership = Membership(holder, person.id, role, self._clock())
         if not await self._store.admit(link, person, account, membership):
-            raise InvalidRequest("This link was used, or has ended. Ask for a new one.", param="link")
+            raise _ended()
+
+
+def _ended() -> InvalidRequest:
+    return InvalidRequest("This link was used, or has ended. Ask for a new one.", param="link")
