@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
-import os
 import tempfile
 import time
 from collections import Counter
@@ -15,6 +14,7 @@ from unittest import mock
 
 import msgspec
 import pytest
+from haste import LONG
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from techstone.control.ports import Store
     from techstone.core.ledger import Kind
 
-LONG = bool(os.environ.get("TORTURE"))
 _ACCOUNTS = ("acct_a", "acct_b")
 _JOURNALS = ("a" * 16, "b" * 16)
 _AT = 1_800_000_000_000

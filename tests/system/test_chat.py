@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from haste import within
 from tests.system.conftest import COMPLETION
 
 from techstone.gateway.settlement import HUNG_UP
@@ -117,7 +118,7 @@ async def test_upstream_fault_before_the_first_byte_is_a_plain_error(
     house.upstream.behave = script(*steps)  # type: ignore[assignment] # a behaviour
     begun = time.monotonic()
     answer = await house.send(house.request(body))
-    assert time.monotonic() - begun < 0.5 + 0.5 + 0.2
+    assert time.monotonic() - begun < 0.5 + 0.5 + within(0.2)
     assert answer.startswith(b"HTTP/1.1 %d " % code), answer[:200]
     error = json.loads(answer.split(b"\r\n\r\n", 1)[1])["error"]
     assert error["type"] == {400: "invalid_request_error", 500: "server_error", 503: "service_unavailable_error"}[code]
@@ -143,7 +144,7 @@ async def test_upstream_fault_in_the_stream_is_an_error_event_without_done(house
     house.upstream.behave = script(*BROKEN_OFF[name])  # type: ignore[assignment] # a behaviour
     begun = time.monotonic()
     answer = await house.send(house.request(STREAM), quiet=0.75)
-    assert time.monotonic() - begun < 0.5 + 0.5 + 0.75 + 0.2
+    assert time.monotonic() - begun < 0.5 + 0.5 + 0.75 + within(0.2)
     assert b'"content":"Hello"' in answer
     assert answer.count(b'data: {"error":') == 1
     assert b"[DONE]" not in answer
@@ -193,12 +194,12 @@ async def test_hang_up_closes_the_upstream_within_100_ms(house: House, sent: byt
     house.upstream.behave = script(sent, 5.0)  # type: ignore[assignment] # a behaviour
     _, writer = await asyncio.open_connection("127.0.0.1", house.port)
     writer.write(house.request(STREAM))
-    await asyncio.wait_for(house.upstream.asked.wait(), 1)
+    await asyncio.wait_for(house.upstream.asked.wait(), within(1))
     await asyncio.sleep(0.02)
     begun = time.monotonic()
     writer.transport.abort()
-    await asyncio.wait_for(house.upstream.gone.wait(), 1)
-    assert time.monotonic() - begun < 0.1
+    await asyncio.wait_for(house.upstream.gone.wait(), within(1))
+    assert time.monotonic() - begun < within(0.1)
     await asyncio.sleep(0.01)
     assert house.books.records[-1].status == HUNG_UP
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from haste import within
 
 from techstone.adapters.internal import InternalClient, answers
 from techstone.adapters.snapshots import SnapshotFollower
@@ -164,10 +165,10 @@ async def test_key_is_in_force_and_revoked_at_once(control: Control) -> None:
         await until(lambda: knows(follower, control.first), 5)
         for _ in range(20):
             made = await operations.keys.create(NewKey(ANN))
-            made_in.append(await until(partial(knows, follower, made.key), 1.0))
+            made_in.append(await until(partial(knows, follower, made.key), within(1.0)))
             began = time.monotonic()
             await operations.keys.revoke(made.id)
-            await until(partial(lacks, follower, made.key), 1.0)
+            await until(partial(lacks, follower, made.key), within(1.0))
             gone_in.append(time.monotonic() - began)
         assert follower.problem is None
     print(f"revocation, from the command to the view: median {statistics.median(gone_in) * 1000:.1f} ms, ", end="")
@@ -183,9 +184,9 @@ async def test_change_past_control_is_followed(control: Control) -> None:
         await until(lambda: knows(follower, control.first), 5)
         for _ in range(5):
             made = await rooms.keys.create(NewKey("owner@localhost"))
-            await until(partial(knows, follower, made.key), 1.0)
+            await until(partial(knows, follower, made.key), within(1.0))
             await rooms.keys.revoke(made.key)
-            taken.append(await until(partial(lacks, follower, made.key), 1.0))
+            taken.append(await until(partial(lacks, follower, made.key), within(1.0)))
     await store.close()
     print(f"revocation past control: median {statistics.median(taken) * 1000:.0f} ms, ", end="")
     print(f"at most {max(taken) * 1000:.0f} ms")
@@ -206,7 +207,7 @@ async def test_killed_control_is_not_missed(mortal: Control) -> None:
             await asyncio.to_thread(mortal.start)
             await until(lambda: late.problem is None and follower.problem is None, 2)
         made = await operations.keys.create(NewKey("owner@localhost"))
-        await until(lambda: knows(follower, made.key), 1.0)
+        await until(lambda: knows(follower, made.key), within(1.0))
 
 
 async def test_stop_does_not_wait_for_followers(mortal: Control) -> None:
@@ -216,7 +217,7 @@ async def test_stop_does_not_wait_for_followers(mortal: Control) -> None:
             await until(follower.followed.is_set, 5)
             began = time.monotonic()
             assert await asyncio.to_thread(mortal.end, number) == (0, "")
-            assert time.monotonic() - began < 2.0
+            assert time.monotonic() - began < within(2.0)
         await asyncio.to_thread(mortal.start)
 
 

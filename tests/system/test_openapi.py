@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from haste import LONG
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from service import Service, serving
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 SHARED = Path(__file__).parents[1] / "shared"
 # The long run is `make torture`'s.
-LONG = bool(os.environ.get("TORTURE"))
 CASES = 20_000 if LONG else 1_000
 _EXAMPLES = 2_000 if LONG else 8  # an operation, in the phase that makes them up
 _SEED = os.environ.get("SEED", "1")

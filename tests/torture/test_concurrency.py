@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 from typing import TYPE_CHECKING
 
 import pytest
 from client import connect, post, read
 from customers import open_account
+from haste import LONG
 from puppet import Puppet, compose, configure, describe_model, describe_plan
 from service import Service, serving
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # The long run is `make torture`'s.
-LONG = bool(os.environ.get("TORTURE"))
 CROWD = 200
 STREAMS = 5000 if LONG else 200
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from client import ask, gather, insist, post
 from customers import count_nano, list_bills, open_account, read_credit, show_account
+from haste import LONG
 from puppet import Puppet, compose, configure, describe_model, describe_plan
 from service import Service, serving
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # The long run is `make torture`'s.
-LONG = bool(os.environ.get("TORTURE"))
 SEED = int(os.environ.get("SEED", "1"))
 CROWD = 200
 PAID = 37

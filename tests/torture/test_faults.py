@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from faults import Fault, Link, Seen, faults
+from haste import LONG
 from house import House, Upstream, keep_house, keep_house_apart
 
 from techstone.adapters.journal.segments import recover
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from techstone.core.usage import UsageRecord
 
 # The long run is `make torture`'s: 20 times every case.
-LONG = bool(os.environ.get("TORTURE"))
 ROUNDS = 20 if LONG else 1
 # Every breaker opens at the fifth failure, and one goes before.
 WEIGHED_ROUNDS = 3 if LONG else 1

@@ -15,6 +15,7 @@ import openai
 import pytest
 from client import Answer, ask, connect, post
 from customers import make_key, open_account
+from haste import LONG
 from puppet import Puppet, compose, configure, describe_model, describe_plan
 from service import Service, serving, wait_until
 
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from techstone.gateway.ports import Snapshots
 
 # The long run is `make torture`'s.
-LONG = bool(os.environ.get("TORTURE"))
 SEED = int(os.environ.get("SEED", "1"))
 RPM = 40
 

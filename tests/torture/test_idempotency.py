@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from client import Answer, connect, gather, insist, post, reset
 from customers import list_bills, open_account
+from haste import LONG
 from puppet import Puppet, compose, configure, describe_model, describe_plan
 from service import Service, serving
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # The long run is `make torture`'s.
-LONG = bool(os.environ.get("TORTURE"))
 SEED = int(os.environ.get("SEED", "1"))
 KEYS = 50
 HUNG = 2000 if LONG else 100

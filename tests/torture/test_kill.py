@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from haste import LONG
 from oracle import PROMPT, oracle, read_log
 from service import Service, is_running, wait_until
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # The long run is `make torture`'s.
-LONG = bool(os.environ.get("TORTURE"))
 KILLS = 200 if LONG else 4
 CLIENTS = 32
 _CONFIG = """

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import pytest
 from client import ask, connect, gather, post, read, reset
 from customers import count_nano, list_bills, open_account, read_credit, show_account
+from haste import LONG
 from puppet import Puppet, compose, configure, describe_model, describe_plan
 from service import Service, serving, wait_until
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # The long run is `make torture`'s.
-LONG = bool(os.environ.get("TORTURE"))
 SEED = int(os.environ.get("SEED", "1"))
 ENDS = 10_000 if LONG else 500
 WORKERS = 32

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import bookings
 import pytest
+from haste import LONG
 from power import FragileDisk
 from syscalls import Call, Replay, read_trace, trace
 
@@ -28,7 +29,6 @@ from techstone.control.ports import StoreError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LONG = bool(os.environ.get("TORTURE"))
 # So many ledgers, of so many transactions each, and so many cuts of each.
 LIVES, STEPS, CUTS = (5, 100, 200) if LONG else (1, 30, 60)
 # SQLite's own is 1,000 pages, more than a short life writes: the database itself would be written at its end only.

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import random
 import re
 import sqlite3
@@ -25,6 +24,7 @@ from unittest import mock
 
 import msgspec
 import pytest
+from haste import LONG
 from service import Service
 
 from techstone.adapters.storage import booking
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     Question = Callable[[SqliteStore], Awaitable[object]]
 
 # The long run is `make torture`'s.
-LONG = bool(os.environ.get("TORTURE"))
 REQUESTS = 10_000_000 if LONG else 20_000  # settled; to a hundred of them there is one void
 TIMES = 20 if LONG else 1
 PATIENCE = 120.0  # seconds after which a question is not asked again: what is so slow needs no twenty times

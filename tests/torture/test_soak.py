@@ -12,13 +12,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from haste import LONG
 from oracle import oracle
 from service import Service, serving, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LONG = bool(os.environ.get("TORTURE"))
 SECONDS = 1800 if LONG else 6
 # The first minutes fill caches and pools; what counts is what comes after.
 WARM_UP = 300 if LONG else 2
