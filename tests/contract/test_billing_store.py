@@ -145,12 +145,14 @@ async def test_alert_is_kept_once(store: Store) -> None:
 _RACER = """
 import asyncio, pathlib, sys
 from techstone.adapters.storage.sqlite import open_store
+from techstone.control.acts import acting
 
 async def race():
     store = await open_store(pathlib.Path(sys.argv[1]))
     print("ready", flush=True)
     sys.stdin.readline()
-    won = [await store.billing.redeem_code(bytes([n]) * 32, "acct_1", 150) is not None for n in range(20)]
+    with acting("code.redeem", "acct_1"):
+        won = [await store.billing.redeem_code(bytes([n]) * 32, "acct_1", 150) is not None for n in range(20)]
     await store.close()
     print(sum(won))
 

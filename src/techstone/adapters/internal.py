@@ -12,8 +12,11 @@ from typing import TypeVar
 from urllib.parse import urlencode
 
 import msgspec
+from msgspec.structs import asdict
 
 from techstone.control.accounts.records import AccountShown, CapChange, CreditAdded, NewAccount, PlanChange, Suspension
+from techstone.control.audit.records import AuditFilter, EntryShown, Soundness
+from techstone.control.audit.service import PAGE as AUDIT_PAGE
 from techstone.control.billing.records import (
     AlertShown,
     CodeChosen,
@@ -126,6 +129,7 @@ class InternalClient:
         self.codes = _Codes(caller)
         self.alerts = _Alerts(caller)
         self.claims = _Claims(caller)
+        self.audit = _Audit(caller)
 
     async def doctor(self) -> Facts:
         """Return facts for `doctor`."""
@@ -251,6 +255,23 @@ class _Claims:
 
     async def make(self, account: str) -> Claim:
         return await self._caller.call("POST", "/claims?" + urlencode({"who": account}), Claim)
+
+
+class _Audit:
+    """Who changed what."""
+
+    def __init__(self, caller: _Caller) -> None:
+        self._caller = caller
+
+    async def list(
+        self, filters: AuditFilter | None = None, before: int | None = None, limit: int = AUDIT_PAGE
+    ) -> tuple[EntryShown, ...]:
+        wanted = {**(asdict(filters) if filters else {}), "before": before, "limit": limit}
+        query = urlencode({name: value for name, value in wanted.items() if value is not None})
+        return await self._caller.call("GET", f"/audit?{query}", tuple[EntryShown, ...])
+
+    async def check(self) -> Soundness:
+        return await self._caller.call("GET", "/audit/check", Soundness, seconds=_LONG_SECONDS)
 
 
 class _Ledger:

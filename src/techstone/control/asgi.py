@@ -15,6 +15,8 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 from litestar.response import Stream
 
 from techstone.control.accounts.api import route_accounts
+from techstone.control.acts import Actor, act_as
+from techstone.control.audit.api import route_audit
 from techstone.control.billing.api import route_alerts, route_codes, route_prices
 from techstone.control.catalog.api import route_catalog
 from techstone.control.identity.api import route_claims
@@ -28,6 +30,8 @@ from techstone.core.errors import ApiError, InvalidRequest, MethodNotAllowed, Se
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from litestar.connection import ASGIConnection
+    from litestar.handlers import BaseRouteHandler
     from litestar.types import ControllerRouterHandler, Message, Scope
 
     from techstone.control.publish import Publisher
@@ -66,9 +70,16 @@ def build_internal(services: Services, publisher: Publisher) -> Litestar:
         route_codes(services.codes),
         route_alerts(services.alerts),
         route_claims(services.claims),
+        route_audit(services.audit),
     ]
     commands = Router("/internal", route_handlers=[follow, doctor, *rooms], after_response=_nudge(publisher))
-    return _build([commands, Router("/internal", route_handlers=[route_ledger(services.ledger)])])
+    ledger = Router("/internal", route_handlers=[route_ledger(services.ledger)])
+    return _build([Router("/", route_handlers=[commands, ledger], guards=[_act_as_operator])])
+
+
+def _act_as_operator(_: ASGIConnection[Any, Any, Any, Any], __: BaseRouteHandler) -> None:
+    """Only who may open the internal socket comes this way; a gateway changes nothing that is noted."""
+    act_as(Actor("command line"))
 
 
 def build_public(site: Site, console: list[Router], services: Services, publisher: Publisher) -> Litestar:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from techstone.control.accounts.records import NewAccount
+from techstone.control.acts import acting
 from techstone.control.keys.records import NewKey
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ async def bootstrap(services: Services, email: str, plan: str | None = None) -> 
         return None
     account = accounts.draft(NewAccount(email, plan))
     record, key = keys.draft(NewKey(account.email, name="first"), account.id)
-    if not await store.add_first(account, record):
-        return None
+    with acting("account.create", account.id, account.id, email=account.email, plan=account.plan, key=record.id):
+        if not await store.add_first(account, record):
+            return None
     return FirstKey(account.email, record.id, key, (await services.claims.make(account.id)).path)

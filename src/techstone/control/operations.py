@@ -14,6 +14,7 @@ from techstone.control.ports import StoreFacts
 
 if TYPE_CHECKING:
     from techstone.control.accounts.records import AccountShown, NewAccount, PlanChange
+    from techstone.control.audit.records import AuditFilter, EntryShown, Soundness
     from techstone.control.billing.records import (
         AlertShown,
         CodeShown,
@@ -149,6 +150,18 @@ class ClaimOperations(Protocol):
         """Make a one-time link by which its operator becomes owner of an account (email or id)."""
 
 
+class AuditOperations(Protocol):
+    """Who changed what."""
+
+    async def list(
+        self, filters: AuditFilter | None = None, before: int | None = None, limit: int = ...
+    ) -> tuple[EntryShown, ...]:
+        """Return the newest entries that are wanted, newest first: those before a number."""
+
+    async def check(self) -> Soundness:
+        """Follow the whole chain from its root."""
+
+
 class Operations(Protocol):
     """Everything together; `close` it when done."""
 
@@ -183,6 +196,10 @@ class Operations(Protocol):
     @property
     def claims(self) -> ClaimOperations:
         """Claims."""
+
+    @property
+    def audit(self) -> AuditOperations:
+        """Audit log."""
 
     async def doctor(self) -> Facts:
         """Return facts for `doctor`."""

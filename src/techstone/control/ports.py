@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from techstone.control.accounts.records import Terms
+    from techstone.control.audit.ports import AuditStore
     from techstone.control.billing.ports import BillingStore
     from techstone.control.identity.ports import IdentityStore
     from techstone.control.ledger.records import (
@@ -173,6 +174,14 @@ class IdentityHolder(Protocol):
         """People, sessions and one-time links."""
 
 
+class AuditHolder(Protocol):
+    """A store that has what the audit room needs, too."""
+
+    @property
+    def audit(self) -> AuditStore:
+        """Who changed what."""
+
+
 class AccountStore(Protocol):
     """Accounts by id or email."""
 
@@ -218,7 +227,7 @@ class KeyStore(Protocol):
         """Revoke it; a revoked key keeps its first time."""
 
 
-class Store(AccountStore, KeyStore, BillingHolder, IdentityHolder, Protocol):
+class Store(AccountStore, KeyStore, BillingHolder, IdentityHolder, AuditHolder, Protocol):
     """The control plane's records."""
 
     async def add_first(self, account: Account, key: Key) -> bool:

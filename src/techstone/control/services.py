@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from techstone.control.accounts.service import Accounts
+from techstone.control.audit.service import AuditLog
 from techstone.control.billing.alerts import Alerts
 from techstone.control.billing.codes import Codes
 from techstone.control.billing.prices import Prices
@@ -39,8 +40,11 @@ class Services:
         prepaid = [plan.name for plan in catalog.plans if plan.billing == "prepaid"]
         self.alerts = Alerts(store.billing, self.accounts, prepaid, clock)
         self.prices = Prices(store.billing, catalog.models, clock)
-        self.ledger = Ledger(store.ledger, self.accounts, prepaid, self.alerts.touch, self.prices.histories)
+        self.ledger = Ledger(
+            store.ledger, self.accounts, prepaid, self.alerts.touch, self.prices.histories, store.audit.note
+        )
         self.codes = Codes(store.billing, self.accounts, clock, randomness)
+        self.audit = AuditLog(store.audit)
         self.claims = Claims(store.identity, self.accounts, clock, randomness)
         self.keys = Keys(store, self.accounts, self.catalog, clock, randomness)
         self.management = Management(self.accounts, self.keys, self.ledger, self.catalog, clock)

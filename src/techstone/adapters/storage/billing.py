@@ -116,7 +116,7 @@ class SqliteBilling:
         """Store it; say whether it is the first of its subject, period and threshold."""
         row = msgspec.structs.asdict(alert)
         row["spent_nano"], row["limit_nano"] = row.pop("spent"), row.pop("limit")
-        async with self._database.change() as connection:
+        async with self._database.change(noted=False) as connection:
             done = await connection.execute(insert_or_leave(ALERTS).values(row).on_conflict_do_nothing())
             return done.rowcount == 1
 

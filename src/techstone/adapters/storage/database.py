@@ -19,7 +19,9 @@ from sqlalchemy import event, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from techstone.adapters.storage import audit
 from techstone.adapters.storage.schema import REVISION
+from techstone.control import acts
 from techstone.control.ports import StoreError
 
 if TYPE_CHECKING:
@@ -48,12 +50,19 @@ class Database:
         self._newest = 0
 
     @contextlib.asynccontextmanager
-    async def change(self) -> AsyncIterator[AsyncConnection]:
-        """Begin a writing transaction: commits at the end, rolls back on any error."""
+    async def change(self, *, noted: bool = True) -> AsyncIterator[AsyncConnection]:
+        """Begin a writing transaction: commits at the end, rolls back on any error.
+
+        What it changed is noted in the audit log as the current act; raise Unnoted where there is none. `noted` is
+        False for what nobody does: what was used last, what has ended.
+        """
         try:
             async with self._engine.connect() as connection:
                 await connection.execute(text("BEGIN IMMEDIATE"))
+                before = await _count_changes(connection) if noted else 0
                 yield connection
+                if noted and await _count_changes(connection) != before:
+                    await audit.append(connection, *acts.current())
                 await connection.commit()
         except IntegrityError:
             raise
@@ -109,6 +118,11 @@ class Database:
     def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()
+
+
+async def _count_changes(connection: AsyncConnection) -> int:
+    """Return how many rows the connection has changed in its life."""
+    return int(await connection.scalar(text("SELECT total_changes()")) or 0)
 
 
 async def number_of(connection: AsyncConnection) -> int:

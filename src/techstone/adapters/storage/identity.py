@@ -59,7 +59,7 @@ class SqliteIdentity:
 
     async def rehash(self, person: str, password: str) -> None:
         """Store another hash of the same password."""
-        async with self._database.change() as connection:
+        async with self._database.change(noted=False) as connection:
             await connection.execute(update(PEOPLE).where(PEOPLE.c.id == person).values(password=password))
 
     async def add_link(self, link: Link) -> None:
@@ -152,7 +152,7 @@ class SqliteIdentity:
 
     async def touch_session(self, digest: bytes, seen_at: int, account: str | None) -> None:
         """Note that it was used, and what it looks at."""
-        async with self._database.change() as connection:
+        async with self._database.change(noted=False) as connection:
             await connection.execute(
                 update(SESSIONS).where(SESSIONS.c.digest == digest).values(seen_at=seen_at, account=account)
             )
@@ -170,7 +170,7 @@ class SqliteIdentity:
 
     async def forget(self, sessions_before: int, links_before: int) -> None:
         """Delete sessions last used, and links that ended, before these times."""
-        async with self._database.change() as connection:
+        async with self._database.change(noted=False) as connection:
             await connection.execute(delete(SESSIONS).where(SESSIONS.c.seen_at < sessions_before))
             await connection.execute(delete(LINKS).where(LINKS.c.expires_at < links_before))
 

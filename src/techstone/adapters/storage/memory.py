@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from techstone.adapters.storage.memory_audit import MemoryAudit
 from techstone.adapters.storage.memory_billing import MemoryBilling
 from techstone.adapters.storage.memory_identity import MemoryIdentity
 from techstone.adapters.storage.memory_ledger import MemoryLedger
@@ -25,14 +26,16 @@ class MemoryStore:
         self._accounts: dict[str, Account] = {}
         self._keys: dict[str, Key] = {}
         self._changed: dict[str, int] = {}
-        self._ledger = MemoryLedger(self._accounts, self._put)
-        self._identity = MemoryIdentity(self._accounts, self._put)
-        self._billing = MemoryBilling(self._accounts, self._keys, self._ledger, self._rise)
+        self.audit = MemoryAudit()
+        self._ledger = MemoryLedger(self._accounts, self._put, self.audit.append)
+        self._identity = MemoryIdentity(self._accounts, self._put, self.audit.append)
+        self._billing = MemoryBilling(self._accounts, self._keys, self._ledger, self._rise, self.audit.append)
 
     async def add_account(self, account: Account) -> None:
         """Store it; raise Taken("email")."""
         if any(other.email == account.email for other in self._accounts.values()):
             raise Taken("email")
+        self.audit.append()
         self._put(account)
 
     async def find_account(self, who: str) -> Account | None:
@@ -60,22 +63,26 @@ class MemoryStore:
 
     async def set_terms(self, account_id: str, terms: Terms) -> None:
         """Change plan, custom limits and cap, together."""
+        self.audit.append()
         self._put(msgspec.structs.replace(self._accounts[account_id], **msgspec.structs.asdict(terms)))
 
     async def set_suspended(self, account_id: str, *, suspended: bool) -> None:
         """Suspend the account or let it in again."""
+        self.audit.append()
         self._put(msgspec.structs.replace(self._accounts[account_id], suspended=suspended))
 
     async def add_key(self, key: Key) -> None:
         """Store it; raise Taken("digest")."""
         if any(other.digest == key.digest for other in self._keys.values()):
             raise Taken("digest")
+        self.audit.append()
         self._put(key)
 
     async def replace_key(self, old_id: str, expires_at: int, new: Key) -> None:
         """Store the new key and bring the old one's end forward, at one revision."""
         if any(other.digest == new.digest for other in self._keys.values()):
             raise Taken("digest")
+        self.audit.append()
         self._put(msgspec.structs.replace(self._keys[old_id], expires_at=expires_at), new)
 
     async def find_key(self, key_id: str) -> Key | None:
@@ -92,6 +99,7 @@ class MemoryStore:
 
     async def revoke_key(self, key_id: str, at: int) -> None:
         """Revoke it; a revoked key keeps its first time."""
+        self.audit.append()
         key = self._keys[key_id]
         if key.revoked_at is None:
             self._put(msgspec.structs.replace(key, revoked_at=at))
@@ -100,6 +108,7 @@ class MemoryStore:
         """Store both if there is no account at all."""
         if self._accounts:
             return False
+        self.audit.append()
         self._put(account, key)
         return True
 

@@ -20,15 +20,24 @@ if TYPE_CHECKING:
 
 
 class MemoryBilling:
-    """Implements `BillingStore` beside the records of a store; `rise` raises its revision and returns that."""
+    """Implements `BillingStore` beside the records of a store.
+
+    `rise` raises its revision and returns that, `note` notes the act.
+    """
 
     def __init__(
-        self, accounts: Mapping[str, Account], keys: Mapping[str, Key], ledger: MemoryLedger, rise: Callable[[], int]
+        self,
+        accounts: Mapping[str, Account],
+        keys: Mapping[str, Key],
+        ledger: MemoryLedger,
+        rise: Callable[[], int],
+        note: Callable[[], None],
     ) -> None:
         self._accounts = accounts
         self._keys = keys
         self._ledger = ledger
         self._rise = rise
+        self._note = note
         self._prices: list[tuple[int, PriceVersion]] = []
         self._codes: dict[str, Code] = {}
         self._alerts: dict[tuple[str, str, int], Alert] = {}
@@ -44,6 +53,7 @@ class MemoryBilling:
         self._add([PriceVersion(model, price, now, reset)])
 
     def _add(self, fresh: Sequence[PriceVersion]) -> None:
+        self._note()
         changed = self._rise()
         for version in fresh:
             price = msgspec.structs.replace(version.price, version=len(self._prices) + 1)
@@ -55,6 +65,7 @@ class MemoryBilling:
 
     async def add_codes(self, codes: tuple[Code, ...]) -> None:
         """Store them."""
+        self._note()
         self._codes.update((code.id, code) for code in codes)
 
     async def list_codes(self) -> tuple[Code, ...]:
@@ -65,6 +76,7 @@ class MemoryBilling:
         """Revoke a code that is not redeemed; return it as it is then, None where there is none of that id."""
         code = self._codes.get(code_id)
         if code is not None and code.redeemed_at is None and code.revoked_at is None:
+            self._note()
             code = self._codes[code_id] = msgspec.structs.replace(code, revoked_at=at)
         return code
 

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 class MemoryIdentity:
     """Beside the accounts."""
 
-    def __init__(self, accounts: dict[str, Account], put: Callable[[Account], None]) -> None:
+    def __init__(self, accounts: dict[str, Account], put: Callable[[Account], None], note: Callable[[], None]) -> None:
         self._accounts = accounts
         self._put = put
+        self._note = note
         self._people: dict[str, Person] = {}
         self._memberships: dict[tuple[str, str], Membership] = {}
         self._sessions: dict[bytes, Session] = {}
@@ -36,6 +37,7 @@ class MemoryIdentity:
 
     async def set_password(self, person: str, password: str, *, keep: bytes | None = None) -> None:
         """Store a new hash and end every session of the person but one (by digest), together."""
+        self._note()
         await self.rehash(person, password)
         self._sessions = {
             digest: session for digest, session in self._sessions.items() if session.person != person or digest == keep
@@ -47,6 +49,7 @@ class MemoryIdentity:
 
     async def add_link(self, link: Link) -> None:
         """Store it; an older one of its kind for the same address and account is good no more."""
+        self._note()
         for digest, other in list(self._links.items()):
             if (other.email, other.kind, other.account) == (link.email, link.kind, link.account):
                 del self._links[digest]
@@ -76,7 +79,11 @@ class MemoryIdentity:
 
     async def use_link(self, digest: bytes) -> bool:
         """Use a link up; say whether it was still there."""
-        return self._links.pop(digest, None) is not None
+        if digest not in self._links:
+            return False
+        self._note()
+        del self._links[digest]
+        return True
 
     async def list_seats(self, person: str) -> tuple[Seat, ...]:
         """Return the accounts that the person belongs to, oldest first."""
@@ -90,16 +97,19 @@ class MemoryIdentity:
 
     async def set_role(self, membership: Membership) -> None:
         """Add a membership, or give an existing one another role."""
+        self._note()
         place = (membership.account, membership.person)
         known = self._memberships.get(place, membership)
         self._memberships[place] = replace(known, role=membership.role)
 
     async def remove_member(self, account: str, person: str) -> None:
         """End a membership."""
+        self._note()
         self._memberships.pop((account, person), None)
 
     async def add_session(self, session: Session) -> None:
         """Store it."""
+        self._note()
         self._sessions[session.digest] = session
 
     async def find_session(self, digest: bytes) -> tuple[Session, Person] | None:
@@ -120,6 +130,7 @@ class MemoryIdentity:
     async def end_session(self, digest: bytes, person: str) -> None:
         """End one of the person's sessions."""
         if digest in self._sessions and self._sessions[digest].person == person:
+            self._note()
             del self._sessions[digest]
 
     async def forget(self, sessions_before: int, links_before: int) -> None:

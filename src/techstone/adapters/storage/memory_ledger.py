@@ -34,11 +34,15 @@ _DAY = 86_400
 
 
 class MemoryLedger:
-    """Implements `LedgerStore` beside the accounts of a store; `put` stores an account under a new revision."""
+    """Implements `LedgerStore` beside the accounts of a store.
 
-    def __init__(self, accounts: dict[str, Account], put: Callable[[Account], None]) -> None:
+    `put` stores an account under a new revision, `note` notes the act.
+    """
+
+    def __init__(self, accounts: dict[str, Account], put: Callable[[Account], None], note: Callable[[], None]) -> None:
         self._accounts = accounts
         self._put = put
+        self._note = note
         self._requests: dict[str, UsageRecord] = {}
         self._transfers: list[Transfer] = []
         self._applied: dict[str, int] = {}
@@ -77,6 +81,7 @@ class MemoryLedger:
         found = self._accounts[account]
         if found.granted_nano + nano > money.LARGEST:
             return False
+        self._note()
         self._transfers.append(Transfer("grant", account, nano))
         self._put(msgspec.structs.replace(found, granted_nano=found.granted_nano + nano))
         return True

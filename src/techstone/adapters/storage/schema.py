@@ -241,3 +241,19 @@ LINKS = Table(
     Column("role", String(16), nullable=True),
     Index("ix_links_email", "email"),
 )
+
+AUDIT = Table(
+    "audit",
+    METADATA,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    *_counts("at"),
+    Column("actor_kind", String(16), nullable=False),
+    Column("actor", String(254), nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("account", String(40), nullable=True),
+    Column("action", String(64), nullable=False),
+    Column("target", String(254), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Index("ix_audit_account", "account", "number"),
+)

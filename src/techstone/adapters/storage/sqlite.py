@@ -17,6 +17,7 @@ from sqlalchemy import Select, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from techstone.adapters.storage import migrate
+from techstone.adapters.storage.audit import SqliteAudit
 from techstone.adapters.storage.billing import SqliteBilling
 from techstone.adapters.storage.database import Database, number_of, raise_revision
 from techstone.adapters.storage.identity import SqliteIdentity
@@ -63,10 +64,11 @@ class SqliteStore:
         self.ledger = SqliteLedger(database)
         self.billing = SqliteBilling(database)
         self.identity = SqliteIdentity(database, _insert_account)
+        self.audit = SqliteAudit(database)
 
     async def upgrade(self) -> None:
         """Bring the file to the newest schema; raise StoreError."""
-        async with self._change() as connection:
+        async with self._change(noted=False) as connection:
             await connection.run_sync(migrate.upgrade)
 
     async def add_account(self, account: Account) -> None:

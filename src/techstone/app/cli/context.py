@@ -62,8 +62,10 @@ async def _perform(found: Place, work: Callable[[Operations], Awaitable[_R]]) ->
         finally:
             await client.close()
     from techstone.adapters.storage import sqlite  # noqa: PLC0415
+    from techstone.control.acts import Actor, act_as  # noqa: PLC0415
     from techstone.control.services import Services  # noqa: PLC0415
 
+    act_as(Actor("command line"))
     found.prepare()
     store = await sqlite.open_store(found.database)
     try:

@@ -8,6 +8,7 @@ import click
 
 from techstone import __version__
 from techstone.app.cli.accounts import account
+from techstone.app.cli.audit import audit
 from techstone.app.cli.codes import code
 from techstone.app.cli.inspection import db, doctor, model
 from techstone.app.cli.keys import key
@@ -24,7 +25,7 @@ def techstone() -> None:
     """TechStone AI Cloud: one API for every model, in OpenAI's format."""
 
 
-for command in (serve, gateway, control, account, key, model, price, code, usage, ledger, doctor, db):
+for command in (serve, gateway, control, account, key, model, price, code, usage, ledger, audit, doctor, db):
     techstone.add_command(command)
 
 

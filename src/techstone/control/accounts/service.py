@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from techstone.control.accounts.records import Account, AccountShown, NewAccount, PlanChange, Terms
+from techstone.control.acts import acting
 from techstone.control.ports import Taken
 from techstone.core import money
 from techstone.core.errors import AccountNotFound, InvalidRequest
@@ -50,7 +53,10 @@ class Accounts:
         """Create an account."""
         account = self.draft(wanted)
         try:
-            await self._store.add_account(account)
+            with acting(
+                "account.create", account.id, account.id, email=account.email, plan=account.plan, usd=wanted.credit
+            ):
+                await self._store.add_account(account)
         except Taken as taken:
             raise InvalidRequest(f"There is an account `{account.email}` already.", param=taken.field) from taken
         return _show(account)
@@ -92,28 +98,39 @@ class Accounts:
         if change.monthly_cap is not None:
             cap = _parse_cap(change.monthly_cap)
         plan = self._offer.find_plan(change.plan).name
-        await self._store.set_terms(account.id, Terms(plan, change.rpm, change.tpm, change.concurrent, cap))
-        return await self.show(account.id)
+        return await self._set_terms(account, Terms(plan, change.rpm, change.tpm, change.concurrent, cap))
 
     async def set_cap(self, who: str, usd: str) -> AccountShown:
         """Change the cap of a month ("none": no cap) and nothing else."""
         account = await self.find(who)
         terms = Terms(account.plan, account.rpm, account.tpm, account.concurrent, _parse_cap(usd))
-        await self._store.set_terms(account.id, terms)
+        return await self._set_terms(account, terms)
+
+    async def _set_terms(self, account: Account, terms: Terms) -> AccountShown:
+        changed = {
+            name: f"{before} -> {after}"
+            for name, after in msgspec.structs.asdict(terms).items()
+            if (before := getattr(account, name)) != after
+        }
+        with acting("account.set_terms", account.id, account.id, **changed):
+            await self._store.set_terms(account.id, terms)
         return await self.show(account.id)
 
     async def add_credit(self, who: str, usd: str) -> AccountShown:
         """Add credit, in USD."""
         account = await self.find(who)
         nano = _parse_usd("usd", usd)
-        if not nano or not await self._store.ledger.grant(account.id, nano, "by an operator"):
+        with acting("account.add_credit", account.id, account.id, usd=usd):
+            granted = bool(nano) and await self._store.ledger.grant(account.id, nano, "by an operator")
+        if not granted:
             raise InvalidRequest("usd must be more than 0, and an account holds at most 9 billion.", param="usd")
         return await self.show(account.id)
 
     async def suspend(self, who: str, *, suspended: bool = True) -> AccountShown:
         """Suspend the account, or let it in again."""
         account = await self.find(who)
-        await self._store.set_suspended(account.id, suspended=suspended)
+        with acting("account.suspend" if suspended else "account.resume", account.id, account.id):
+            await self._store.set_suspended(account.id, suspended=suspended)
         return await self.show(account.id)
 
 

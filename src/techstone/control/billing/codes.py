@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from techstone.control.acts import acting
 from techstone.control.billing.records import (
     Code,
     CodeShown,
@@ -52,15 +53,17 @@ class Codes:
         except ValueError as error:
             raise InvalidRequest(f"expires {error}.", param="expires") from error
         made = {codes.compose(self._randomness(codes.RANDOM_BYTES)): self._make_id() for _ in range(wanted.count)}
-        await self._store.add_codes(
-            tuple(Code(id_, codes.digest(code), nano, now, expires) for code, id_ in made.items())
-        )
+        records = tuple(Code(id_, codes.digest(code), nano, now, expires) for code, id_ in made.items())
+        told = f"{records[0].id} and {len(records) - 1} more" if records[1:] else records[0].id
+        with acting("code.create", told, usd=money.show(nano), expires=wanted.expires):
+            await self._store.add_codes(records)
         return tuple(CreatedCode(id_, code, money.show(nano), expires) for code, id_ in made.items())
 
     async def redeem(self, wanted: Redemption) -> Redeemed:
         """Turn a code into credit of an account, once."""
         account = await self._holders.find(wanted.account)
-        used = await self._store.redeem_code(codes.digest(wanted.code), account.id, self._clock())
+        with acting("code.redeem", account.id, account.id):
+            used = await self._store.redeem_code(codes.digest(wanted.code), account.id, self._clock())
         if used is None:
             raise InvalidRequest("This code is not good: unknown, used, revoked or expired.", param="code")
         return Redeemed(used.id, account.email, money.show(used.nano))
@@ -73,7 +76,8 @@ class Codes:
 
     async def revoke(self, code_id: str) -> CodeShown:
         """End a code that nobody has redeemed."""
-        code = await self._store.revoke_code(code_id.strip(), self._clock())
+        with acting("code.revoke", code_id.strip()):
+            code = await self._store.revoke_code(code_id.strip(), self._clock())
         if code is None:
             raise InvalidRequest("There is no code of this id; `techstone code list` shows them.", param="id")
         if code.redeemed_at is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from techstone.control.acts import acting
 from techstone.control.billing import versions
 from techstone.control.billing.records import OPERATOR, NewPrice, PriceShown
 from techstone.core import pricing
@@ -36,7 +37,8 @@ class Prices:
     async def note_configured(self) -> None:
         """Note what is configured now, from now on; at the control plane's start, when the configuration is read."""
         configured = {name: model.prices[0] for name, model in self._models.items() if model.prices}
-        await self._store.note_configured(configured, self._clock())
+        with acting("price.configure", "every model"):
+            await self._store.note_configured(configured, self._clock())
 
     async def histories(self) -> dict[str, tuple[Price, ...]]:
         """Return every model's prices as they followed each other, oldest first."""
@@ -65,7 +67,10 @@ class Prices:
             reasoning=None if wanted.reasoning is None else _read_usd("reasoning", wanted.reasoning),
             source=OPERATOR,
         )
-        await self._store.add_price(name, price, now)
+        told = msgspec.structs.asdict(wanted)
+        told.pop("model")
+        with acting("price.set", name, **told):
+            await self._store.add_price(name, price, now)
         return await self.list(name)
 
     async def reset(self, model: str) -> tuple[PriceShown, ...]:
@@ -76,7 +81,8 @@ class Prices:
         if configured is None:
             raise InvalidRequest(f"There is no configured price for `{name}`.", param="model")
         price = msgspec.structs.replace(configured, version=0, valid_from=now)
-        await self._store.add_price(name, price, now, reset=True)
+        with acting("price.reset", name):
+            await self._store.add_price(name, price, now, reset=True)
         return await self.list(name)
 
     def _check(self, model: str) -> str:

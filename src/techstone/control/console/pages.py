@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from techstone.control.acts import Actor, act_as
 from techstone.control.console.session import LogInFirst, PageRequest, recognise
 from techstone.core.errors import Forbidden
 from techstone.core.roles import Permission, may
@@ -33,6 +34,7 @@ class Pages:
         if visitor is None:
             raise LogInFirst
         connection.scope["state"][_VISITOR] = visitor
+        act_as(Actor("person", visitor.person.email, connection.headers.get("x-forwarded-for", "")))
 
 
 def visitor_of(request: PageRequest) -> Visitor:

@@ -8,6 +8,7 @@ import msgspec
 from litestar import Response, Router, get, post
 from litestar.params import FromPath
 
+from techstone.control.acts import acting
 from techstone.control.console.pages import Pages, seat_of, visitor_of
 from techstone.control.console.session import Nothing, PageRequest, read_form
 from techstone.control.console.shell import go
@@ -91,14 +92,16 @@ def _list_members(pages: Pages, store: IdentityStore, links: Links) -> list[HTTP
         role = (await read_form(request, RoleForm)).role
         _check_role(seat, role)
         account = await _find_other(store, seat, person)
-        await store.set_role(Membership(account, person, role, pages.services.now()))
+        with acting("person.set_role", person, account, role=role):
+            await store.set_role(Membership(account, person, role, pages.services.now()))
         return go("/console/people")
 
     @post("/people/{person:str}/remove")
     async def remove(request: PageRequest, person: FromPath[str]) -> Response[Any]:
         seat = seat_of(request, "team.write")
         await read_form(request, Nothing)
-        await store.remove_member(await _find_other(store, seat, person), person)
+        with acting("person.remove", person, seat.account):
+            await store.remove_member(await _find_other(store, seat, person), person)
         return go("/console/people")
 
     return [list_all, invite, set_role, remove]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from techstone.control.acts import acting
 from techstone.control.identity.records import Claim, Link
 from techstone.control.identity.tokens import TOKEN_BYTES, compose, digest
 
@@ -32,5 +33,6 @@ class Claims:
         found = await self._holders.find(account)
         token = compose(self._randomness(TOKEN_BYTES))
         now = self._clock()
-        await self._store.add_link(Link(digest(token), "claim", found.email, now, now + _LASTS, found.id, "owner"))
+        with acting("link.make", found.email, found.id, kind="claim"):
+            await self._store.add_link(Link(digest(token), "claim", found.email, now, now + _LASTS, found.id, "owner"))
         return Claim(found.email, PATH + token, now + _LASTS)

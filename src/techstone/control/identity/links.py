@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from techstone.control.accounts.records import NewAccount
+from techstone.control.acts import Actor, act_as, acting
 from techstone.control.identity.records import Link, Membership, Person
 from techstone.control.identity.throttle import Allowance
 from techstone.control.identity.tokens import TOKEN_BYTES, compose, digest
@@ -55,7 +56,8 @@ class Links:
         """Return the token of a new link; an older one for the same is good no more."""
         token = compose(self._randomness(TOKEN_BYTES))
         now = self._clock()
-        await self._store.add_link(Link(digest(token), kind, email, now, now + _LASTS[kind], account, role))
+        with acting("link.make", email, account, kind=kind, role=role):
+            await self._store.add_link(Link(digest(token), kind, email, now, now + _LASTS[kind], account, role))
         return token
 
     async def ask_to_sign_up(self, email: str, client: str) -> None:
@@ -111,14 +113,17 @@ class Links:
         link = await self.find(token)
         known = await self._store.find_person(link.email) if link.kind != "claim" else None
         if link.kind == "invite" and known is not None:
+            act_as(Actor("person", known.email, address))
             await self._admit(link, known)
             return None
         address_of = self.check_address(email) if link.kind == "claim" else link.email
         hashed = await self._passwords.hash(password, address_of)
         if link.kind == "reset":
-            if known is None or not await self._store.use_link(link.digest):
-                raise _ended()
-            await self._store.set_password(known.id, hashed)
+            act_as(Actor("person", link.email, address))
+            with acting("person.reset_password", link.email):
+                if known is None or not await self._store.use_link(link.digest):
+                    raise _ended()
+                await self._store.set_password(known.id, hashed)
             return await self._identity.open(known, agent, address)
         if await self._store.find_person(address_of):
             raise InvalidRequest(
@@ -127,6 +132,7 @@ class Links:
         now = self._clock()
         id_ = "per_" + self._randomness(10).hex()
         person = Person(id_, address_of, hashed, now, operator=link.kind == "claim")
+        act_as(Actor("person", person.email, address))
         await self._admit(link, person)
         return await self._identity.open(person, agent, address)
 
@@ -141,7 +147,9 @@ class Links:
                 raise InvalidRequest("An account of this address has an owner: ask to be invited.", param="email")
             holder, account = (waiting.id, None) if waiting else (account.id, account)
         membership = Membership(holder, person.id, role, self._clock())
-        if not await self._store.admit(link, person, account, membership):
+        with acting("person.join", person.id, holder, email=person.email, role=role, by=link.kind):
+            admitted = await self._store.admit(link, person, account, membership)
+        if not admitted:
             raise _ended()
 
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from techstone.control.acts import Actor, act_as, acting
 from techstone.control.identity.records import Opened, Session, Visitor
 from techstone.control.identity.tokens import TOKEN_BYTES, compose, digest
 from techstone.control.ports import StoreError
@@ -68,9 +69,11 @@ class Identity:
         now = self._clock()
         seats = await self._store.list_seats(person.id)
         account = seats[0].account if seats else None
-        await self._store.add_session(
-            Session(digest(token), person.id, account, now, now, agent[:_LONGEST_AGENT], address)
-        )
+        act_as(Actor("person", person.email, address))
+        with acting("session.open", person.id, account):
+            await self._store.add_session(
+                Session(digest(token), person.id, account, now, now, agent[:_LONGEST_AGENT], address)
+            )
         return Opened(token, person)
 
     async def recognise(self, token: str) -> Visitor | None:
@@ -81,7 +84,8 @@ class Identity:
             return None
         session, person = found
         if session.created_at + LONGEST <= now or session.seen_at + IDLE <= now:
-            await self._store.end_session(session.digest, person.id)
+            with acting("session.expire", person.id):
+                await self._store.end_session(session.digest, person.id)
             return None
         seats = await self._store.list_seats(person.id)
         seat = _choose(seats, session.account)
@@ -99,9 +103,9 @@ class Identity:
         """Store a new password and end every other session."""
         if not await self.passwords.verify(known, visitor.person.password):
             raise InvalidRequest("This is not your password now.", param="known")
-        await self._store.set_password(
-            visitor.person.id, await self.passwords.hash(wanted, visitor.person.email), keep=visitor.session.digest
-        )
+        hashed = await self.passwords.hash(wanted, visitor.person.email)
+        with acting("person.change_password", visitor.person.id):
+            await self._store.set_password(visitor.person.id, hashed, keep=visitor.session.digest)
 
     async def log_out(self, visitor: Visitor, which: str | None = None) -> None:
         """End this session, or the one of the person's that has this name (the hexadecimal of its digest)."""
@@ -109,7 +113,8 @@ class Identity:
             chosen = visitor.session.digest if which is None else bytes.fromhex(which)
         except ValueError as error:
             raise InvalidRequest("There is no such session.", param="session") from error
-        await self._store.end_session(chosen, visitor.person.id)
+        with acting("session.end", visitor.person.id):
+            await self._store.end_session(chosen, visitor.person.id)
 
     async def list_sessions(self, visitor: Visitor) -> tuple[Session, ...]:
         """Return the person's open sessions, the one used last first."""

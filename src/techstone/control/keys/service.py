@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
+from techstone.control.acts import acting
 from techstone.control.keys.records import CreatedKey, Key, KeySettings, KeyShown, KeyState, NewKey
 from techstone.core import keys, lifetime, money
 from techstone.core.errors import InvalidRequest, KeyNotFound
@@ -51,7 +52,8 @@ class Keys:
         """Create a key and show it, this once."""
         account = await self._holders.find(wanted.account)
         record, key = self.draft(wanted, account.id)
-        await self._store.add_key(record)
+        with acting("key.create", record.id, record.account, name=record.name, kind=record.kind):
+            await self._store.add_key(record)
         return _reveal(record, key, account.email)
 
     async def list(self, account: str | None = None) -> tuple[KeyShown, ...]:
@@ -79,7 +81,8 @@ class Keys:
     async def revoke(self, which: str, owner: str | None = None) -> KeyShown:
         """End the key now, of an account (id) or of any."""
         key = await self._find(which, owner)
-        await self._store.revoke_key(key.id, self._clock())
+        with acting("key.revoke", key.id, key.account, name=key.name):
+            await self._store.revoke_key(key.id, self._clock())
         holder = await self._holders.find(key.account)
         return self._show(await self._find(key.id), holder.email)
 
@@ -97,7 +100,8 @@ class Keys:
             old.account, old.name, old.settings, expires_at=ends_at, form=_FORMS[old.hint.partition("...")[0]]
         )
         ends = now + overlap if old.expires_at is None else min(now + overlap, old.expires_at)
-        await self._store.replace_key(old.id, ends, record)
+        with acting("key.rotate", old.id, old.account, name=old.name, successor=record.id, overlap=overlap):
+            await self._store.replace_key(old.id, ends, record)
         holder = await self._holders.find(old.account)
         return msgspec.structs.replace(_reveal(record, key, holder.email), replaces=old.id)
 

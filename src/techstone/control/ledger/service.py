@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from techstone.control.acts import acting
 from techstone.control.ledger.records import (
     PAGE,
     Applied,
@@ -42,7 +43,7 @@ class Ledger:
     """Book, list, sum, check, rate anew.
 
     `prepaid` are the names of prepaid plans; `touched` takes who paid (ids); `histories` gives every version of every
-    model's price, oldest first.
+    model's price, oldest first; `note` puts the current act into the audit log.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class Ledger:
         prepaid: Sequence[str],
         touched: Callable[[Iterable[str]], None],
         histories: Histories,
+        note: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
         self._holders = holders
         self._prepaid = prepaid
         self._touched = touched
         self._histories = histories
+        self._note = note
 
     async def book(self, journal: str, first: int, body: bytes) -> Applied:
         """Book a batch of frames; raise InvalidRequest, and then nothing of it is booked."""
@@ -157,6 +160,9 @@ class Ledger:
         """
         if span.since >= span.until:
             raise InvalidRequest("until must be later than since.", param="until")
+        if not span.dry_run:
+            with acting("ledger.rerate", span.model or "every model", since=span.since, until=span.until):
+                await self._note()
         prices = await self._histories()
         prepaid = await self._holders.on_plans(self._prepaid)
         requests = changed = before = after = spared = 0

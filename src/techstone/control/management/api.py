@@ -37,7 +37,9 @@ def route_management(management: Management) -> Router:
 
     async def identify(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         # A guard runs before anything else of the request is read: a stranger learns nothing of what it should hold.
-        connection.scope["state"][_HOLDER] = await management.identify(connection.headers.get("authorization"))
+        connection.scope["state"][_HOLDER] = await management.identify(
+            connection.headers.get("authorization"), connection.headers.get("x-forwarded-for", "")
+        )
         names = [name for name, _ in connection.query_params.multi_items()]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise InvalidRequest(f"{twice} is given more than once.", param=twice)

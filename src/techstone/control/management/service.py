@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from techstone.control.acts import Actor, act_as
 from techstone.control.keys.records import NewKey
 from techstone.control.management.records import (
     Balance,
@@ -47,7 +48,7 @@ class Management:
         self._offer = offer
         self._clock = clock
 
-    async def identify(self, authorization: str | None) -> Account:
+    async def identify(self, authorization: str | None, address: str = "") -> Account:
         """Return whose admin key this is; raise KeyMissing, KeyInvalid, AdminKeyRequired or AccountSuspended."""
         scheme, _, rest = (authorization or "").partition(" ")
         key = rest.strip(" ")
@@ -61,6 +62,7 @@ class Management:
         account = await self._accounts.find(found.account)
         if account.suspended:
             raise AccountSuspended
+        act_as(Actor("admin key", found.id, address))
         return account
 
     async def balance(self, account: Account) -> Balance:
