@@ -34,6 +34,9 @@ INSIDE = [
     "/me",
     "/operate/accounts",
     "/operate/codes",
+    "/audit",
+    "/audit?action=code",
+    "/operate/audit",
     "/x",
 ]
 DOORS = ["/log-in", "/sign-up", "/reset", "/link/none"]

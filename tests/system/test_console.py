@@ -268,6 +268,30 @@ def test_other_tenant_is_out_of_reach(service: Service, owner: Browser) -> None:
     assert person is None, "there is nobody else to be changed in the owner's account"
 
 
+def test_every_change_is_in_the_audit_log(service: Service, owner: Browser) -> None:
+    """By whom, from where, of what; found by its kind; a file of it; the chain is whole; nothing of a key is in it."""
+    made = owner.submit("/console/keys/new", name="noted")
+    key = re.search(r"ts_live_\w+", made.text)
+    which = re.search(r"/console/keys/(key_\w+)/first", made.text)
+    assert key is not None
+    assert which is not None
+    owner.submit(f"/console/keys/{which[1]}/revoke", page="/console/keys")
+    for path in ("/console/audit", "/console/operate/audit"):
+        text = owner.open(f"{path}?action=key.revoke").text
+        row = text.partition("<tbody>")[2].partition("</tr>")[0]
+        for words in ("ann@example.com", "key: revoke", which[1], "name: noted", "127.0.0.1"):
+            assert words in row, words
+        assert "key: create" not in text.partition("<tbody>")[2]
+        assert key[0] not in owner.open(path).text
+    file = owner.open("/console/audit/audit.csv?action=key")
+    assert file.headers["content-type"].startswith("text/csv")
+    assert file.text.startswith("number,at,actor_kind,actor,address,account,action,target,detail,digest\r\n")
+    assert "No such change" in owner.open("/console/audit?actor=nobody@example.com").text
+    assert owner.open("/console/audit?before=x").status == 400
+    assert "is whole" in service.run("audit", "check").stdout
+    assert "key.revoke" in service.run("audit", "list", "--action", "key").stdout
+
+
 def test_role_bounds_what_a_member_may_do(service: Service, owner: Browser) -> None:
     """A viewer reads; makes no key, invites nobody, changes no role, and cannot make themselves an owner (row T-3)."""
     before = len(letters(service))
@@ -285,6 +309,7 @@ def test_role_bounds_what_a_member_may_do(service: Service, owner: Browser) -> N
     ):
         assert viewer.submit(path, page="/console", **fields).status == 403
     assert viewer.open("/console/keys/new").status == 403
+    assert [viewer.open(path).status for path in ("/console/audit", "/console/operate/audit")] == [403, 403]
     vic = re.search(r"/console/people/(per_\w+)/role", owner.open("/console/people").text)
     assert vic is not None
     assert viewer.submit(f"/console/people/{vic[1]}/role", page="/console", role="owner").status == 403

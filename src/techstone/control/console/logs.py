@@ -10,7 +10,7 @@ from litestar import Response, Router, get
 from litestar.params import FromPath
 
 from techstone.control.console.pages import Pages, seat_of, visitor_of
-from techstone.control.console.session import PageRequest
+from techstone.control.console.session import PageRequest, read_query
 from techstone.control.console.shell import go
 from techstone.control.ledger.records import Outcome, RequestFilter
 from techstone.core.errors import InvalidRequest, NotFound
@@ -84,11 +84,7 @@ class RequestNotFound(NotFound):
 
 
 def _read(request: PageRequest) -> Search:
-    sent = {name: value.strip() for name, value in request.query_params.multi_items() if value.strip()}
-    try:
-        search = msgspec.convert(sent, Search, strict=False)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(f"The address holds what cannot be read: {error}.") from error
+    search = read_query(request, Search)
     if search.span not in _HOURS:
         raise InvalidRequest(f"span must be one of {', '.join(_HOURS)}.", param="span")
     return search

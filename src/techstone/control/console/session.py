@@ -88,6 +88,15 @@ async def read_form(request: PageRequest, shape: type[_S]) -> _S:
         raise InvalidRequest(f"{error}.") from error
 
 
+def read_query(request: PageRequest, shape: type[_S]) -> _S:
+    """Return what is looked for in the URL; raise InvalidRequest by field."""
+    sent = {name: value.strip() for name, value in request.query_params.multi_items() if value.strip()}
+    try:
+        return msgspec.convert(sent, shape, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"The address holds what cannot be read: {error}.") from error
+
+
 def check_origin(request: PageRequest) -> None:
     """Raise ForeignForm for what another site sent."""
     site = request.headers.get("sec-fetch-site")

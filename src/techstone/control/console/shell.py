@@ -54,6 +54,7 @@ class Shell:
             "day": _write_day,
             "moment": _write_moment,
             "minute": _write_minute,
+            "act": _write_act,
             "thousands": "{:,}".format,
         }
 
@@ -99,6 +100,11 @@ class Shell:
 def go(path: str) -> Redirect:
     """Return the way to another page, after a change."""
     return Redirect(path, status_code=303, headers=_HEADERS)
+
+
+def _write_act(action: str) -> str:
+    """Return an act in words: `account.add_credit` as "account: add credit"."""
+    return action.replace(".", ": ").replace("_", " ")
 
 
 def _write_day(seconds: int) -> str:

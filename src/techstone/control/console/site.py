@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from litestar import Response, Router
 
+from techstone.control.console.audit import route_audit
 from techstone.control.console.billing import route_billing
 from techstone.control.console.doors import route_doors
 from techstone.control.console.keys import route_keys
@@ -35,6 +36,7 @@ def route_console(pages: Pages, store: IdentityStore, links: Links) -> list[Rout
         route_billing(pages),
         route_operate(pages, links),
         route_people(pages, store, links),
+        route_audit(pages),
     ]
 
     # Functions, since Litestar copies what it is given, to its depth.

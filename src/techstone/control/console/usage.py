@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -11,6 +9,7 @@ import msgspec
 from litestar import Response, Router, get
 from litestar.params import FromQuery
 
+from techstone.control.console import table
 from techstone.control.console.pages import Pages, seat_of, visitor_of
 from techstone.control.console.session import PageRequest
 from techstone.core import money
@@ -73,11 +72,7 @@ def route_usage(pages: Pages) -> Router:
         request: PageRequest, span: FromQuery[Range] = "24h", by: FromQuery[Group] = "model"
     ) -> Response[str]:
         rows = await ask(request, span, by)
-        headers = {
-            "content-disposition": f'attachment; filename="usage-{span}-by-{by}.csv"',
-            "cache-control": "no-store",
-        }
-        return Response(write_csv(rows, by), media_type="text/csv", headers=headers)
+        return table.send(write_csv(rows, by), f"usage-{span}-by-{by}")
 
     return Router("/console/usage", route_handlers=[show, export])
 
@@ -98,23 +93,8 @@ def add(rows: Sequence[UsageShown]) -> Total:
 
 
 def write_csv(rows: Sequence[UsageShown], by: str) -> str:
-    """Return the rows as CSV (RFC 4180); what a spreadsheet would take for a formula begins with an apostrophe."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(
-        [by, "requests", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "cost_usd"]
+    """Return the rows as CSV."""
+    names = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "cost")
+    return table.write(
+        [by, *names[:-1], "cost_usd"], ([row.group, *(getattr(row, name) for name in names)] for row in rows)
     )
-    for row in rows:
-        group = f"'{row.group}" if row.group[:1] in "=+-@\t\r" else row.group
-        writer.writerow(
-            [
-                group,
-                row.requests,
-                row.prompt_tokens,
-                row.cached_tokens,
-                row.completion_tokens,
-                row.reasoning_tokens,
-                row.cost,
-            ]
-        )
-    return out.getvalue()
