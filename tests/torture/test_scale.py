@@ -3,9 +3,7 @@
 The short run asks SQLite for its plans on a small ledger: nothing of ours runs ANALYZE, so they are the same at any
 size. The long run measures on a large one; a time is a figure and gates nothing.
 
-SQL fills the ledger, because `apply` would take an hour; the first test holds the two to the same rows. Its shape:
-traffic that triples in 400 days and has a peak a day, an account with a sixth of all, keys that use some models more
-than others, and no sessions: one request says nothing of the next, which is the worst case for rollups.
+`bench/seed.py` fills the ledger; the first test holds what it makes to what `apply` makes of the same records.
 """
 
 from __future__ import annotations
@@ -25,15 +23,13 @@ from unittest import mock
 import msgspec
 import pytest
 from haste import LONG
+from seed import HELD, MODELS, Shape, fill, opened
 from service import Service
 
-from techstone.adapters.storage import booking
 from techstone.adapters.storage import ledger as statements
 from techstone.adapters.storage.database import Database
 from techstone.adapters.storage.sqlite import SqliteStore, open_store
-from techstone.adapters.storage.usage import COUNTS
 from techstone.control.ledger.records import Grouping, RequestFilter
-from techstone.core.ledger import BOOKS
 from techstone.core.usage import UsageRecord
 
 if TYPE_CHECKING:
@@ -41,7 +37,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from techstone.control.ports import LedgerStore
-    from techstone.core.ledger import Kind
 
     Question = Callable[[SqliteStore], Awaitable[object]]
 
@@ -51,14 +46,11 @@ TIMES = 20 if LONG else 1
 PATIENCE = 120.0  # seconds after which a question is not asked again: what is so slow needs no twenty times
 BATCH = 1000
 NOW = int(time.time())
-ACCOUNTS, KEYS_EACH, MODELS, DAYS, OPEN = 200, 5, 20, 400, 20
+ACCOUNTS, KEYS_EACH = 200, 5
 LARGEST = "acct_0"
 SCATTERED = f"acct_{ACCOUNTS // 2}"
 EVERYBODY = tuple(f"acct_{number}" for number in range(ACCOUNTS))
 PREPAID = ("pay-as-you-go",)
-JOURNALS = ("a" * 16, "b" * 16)
-_GRANTED = 10**15  # nano-dollars
-_HELD = 10**7
 _DAY = 86_400
 _DATABASE = "data/techstone.db"
 _SPANS = {"24 h": _DAY, "30 d": 30 * _DAY, "400 d": 400 * _DAY}
@@ -76,132 +68,9 @@ enabled = false
 """
 
 
-def _draw(factor: int) -> str:
-    """Return SQL of a number in [0, 1) that follows from `n`: a square modulo the prime 2^31 - 1, as good as random."""
-    return f"((n * {factor} + 12345) % 2147483647 * ((n * {factor} + 12345) % 2147483647) % 2147483647 / 2147483647.0)"
-
-
-_ACCOUNTS = f"""
-WITH RECURSIVE counted (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM counted WHERE n + 1 < {ACCOUNTS})
-INSERT INTO accounts (id, email, plan, granted_nano, suspended, created_at, changed, monthly_cap, topped_granted_nano)
-SELECT 'acct_' || n, n || '@example.com', iif(n % 2, 'pay-as-you-go', 'pro'), {_GRANTED}, 0, :begin, 0,
-    iif(n % 4, NULL, {_GRANTED}), {_GRANTED}
-FROM counted
-"""  # noqa: S608 - constants
-_KEYS = f"""
-WITH RECURSIVE counted (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM counted WHERE n + 1 < {ACCOUNTS * KEYS_EACH})
-INSERT INTO keys (id, digest, account, name, hint, created_at, changed, daily_cap, monthly_cap)
-SELECT 'key_' || n, CAST(printf('%032d', n) AS BLOB), 'acct_' || (n / {KEYS_EACH}), 'default', 'ts_live_...', :begin, 0,
-    iif(n % 2, NULL, {_GRANTED}), iif(n % 3, NULL, {_GRANTED})
-FROM counted
-"""  # noqa: S608 - constants
-_GRANTS = """
-INSERT INTO transfers (at, kind, debit, credit, account, nano, note)
-SELECT created_at * 1000, kind, debit, credit, id, granted_nano, 'credit to begin with'
-FROM accounts JOIN books ON kind = 'grant'
-"""
-# A day's requests. Their ids are as two gateways make them: a prefix a life, here of ten days, and a count.
-_REQUESTS = f"""
-WITH RECURSIVE counted (n) AS (SELECT :first UNION ALL SELECT n + 1 FROM counted WHERE n < :last),
-drawn AS MATERIALIZED (
-    SELECT n, (n - :first) / (:last - :first + 1.0) AS part,
-        CAST({ACCOUNTS} * pow({_draw(48271)}, 3) AS INT) AS account,
-        CAST({KEYS_EACH} * pow({_draw(69621)}, 2) AS INT) AS key,
-        CAST({MODELS} * pow({_draw(39373)}, 3) AS INT) AS model,
-        CAST(20 + 6000 * pow({_draw(16807)}, 4) AS INT) AS prompt,
-        CAST(1 + 1500 * pow({_draw(62089)}, 3) AS INT) AS completion,
-        CASE WHEN n > :ended THEN 'open' WHEN n % 101 = 0 THEN 'void' ELSE 'settled' END AS state
-    FROM counted
-), named AS MATERIALIZED (
-    SELECT *, account * {KEYS_EACH} + key AS holder, (account * {KEYS_EACH} + key) * 7 % {MODELS} AS likes,
-        iif(state = 'void', 0, prompt) AS asked, iif(state = 'void', 0, completion) AS told
-    FROM drawn
-), priced AS MATERIALIZED (SELECT *, (model + likes) % {MODELS} AS price FROM named)
-INSERT INTO requests (number, id, account, key, model, provider, upstream_model, state, stream, status, at, first_byte,
-    duration, prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens, cost_nano, held_nano, price, attempts,
-    error_code, journal)
-SELECT n, printf('req_%08x%08x%08x', (:day / 10 * 2 + n % 2) * 48271 % 65521, n % 2, n), 'acct_' || account,
-    'key_' || holder, 'm' || price, 'up', 'x' || price, state, n / 3 % 2, iif(state = 'void', 502, 200),
-    CAST(iif(state = 'open', :now, :begin + {_DAY} * (:day + part + 0.127 * sin(6.2831853 * part))) * 1000 AS INT),
-    200 * told, 200000 + 10000 * told, asked, iif(n % 3, 0, asked / 2), told, iif(price % 4, 0, told / 2),
-    price * (asked * 100 + told * 400), iif(state = 'open', {_HELD}, 0), price, 1,
-    iif(state = 'void', 'upstream_error', NULL), iif(n % 2, '{JOURNALS[1]}', '{JOURNALS[0]}')
-FROM priced
-"""  # noqa: S608 - constants
-# Of every tenth request a record came before its last one: it was held for, and that was given back.
-_TWICE = "state <> 'open' AND stream AND number % 5 = 0"
-_TRANSFERS = f"""
-INSERT INTO transfers (at, kind, debit, credit, account, nano, request)
-SELECT at, kind, debit, credit, account, iif(kind = 'charge', cost_nano, {_HELD}), id
-FROM requests JOIN books ON CASE kind WHEN 'charge' THEN state = 'settled' AND cost_nano > 0
-    WHEN 'hold' THEN state = 'open' OR {_TWICE} WHEN 'release' THEN {_TWICE} END
-WHERE number BETWEEN :first AND :last ORDER BY number, place
-"""  # noqa: S608 - constants
-_KEPT = ", ".join(COUNTS)
-_ADDED = f"count(*), {', '.join(f'sum({name})' for name in COUNTS[1:])}"
-_ROLLUPS = [
-    f"""
-INSERT INTO {table}_{size} ({names}, start, {_KEPT})
-SELECT {values}, at / 1000 / {seconds} * {seconds} AS start, {_ADDED}
-FROM requests WHERE number BETWEEN :first AND :last AND state = 'settled' GROUP BY {group}, start
-ON CONFLICT {statement.partition("ON CONFLICT")[2]}
-"""  # noqa: S608 - constants
-    for size, seconds, groupings in (
-        ("hourly", 3600, ("account",)),
-        ("daily", _DAY, ("account", "key", "model")),
-    )
-    for table, names, values, group, statement in (
-        ("rollups", "account, key, model", "account, key, model", "account, key, model", booking._ROLL),
-        ("totals", "grouping, name", "'all', ''", "1, 2", booking._TOTAL),
-        *(("totals", "grouping, name", f"'{name}', {name}", name, booking._TOTAL) for name in groupings),
-    )
-]
-_SUMS = """
-UPDATE accounts SET spent_nano = spent, held_nano = held FROM (
-    SELECT account, sum(nano * (kind = 'charge')) AS spent, sum(nano * ((kind = 'hold') - (kind = 'release'))) AS held
-    FROM transfers GROUP BY account
-) WHERE account = id
-"""
-_JOURNALS = f"""
-INSERT INTO journals SELECT journal, count(*) + sum({_TWICE}), 0, :now FROM requests GROUP BY journal
-"""  # noqa: S608 - constants
-
-
-@contextlib.contextmanager
-def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Make a database with all accounts and keys, and give it open for much that need not be durable."""
-    asyncio.run(_create(path))
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
-        for pragma in ("journal_mode = MEMORY", "synchronous = OFF", "cache_size = -1000000"):
-            database.execute(f"PRAGMA {pragma}")
-        database.execute("CREATE TEMP TABLE books (place, kind, debit, credit)")
-        order: tuple[Kind, ...] = ("grant", "hold", "release", "charge")
-        rows = [(place, kind, *BOOKS[kind]) for place, kind in enumerate(order)]
-        database.executemany("INSERT INTO books VALUES (?, ?, ?, ?)", rows)
-        for statement in (_ACCOUNTS, _KEYS, _GRANTS):
-            database.execute(statement, {"begin": NOW - DAYS * _DAY})
-        yield database
-
-
-async def _create(path: Path) -> None:
-    store = await open_store(path)
-    await store.close()
-
-
-def fill(path: Path, requests: int) -> None:
-    """Make a database with so many settled requests of the last 400 days, as if they had been booked one by one."""
-    ended, last = requests * 101 // 100, 0
-    with opened(path) as database:
-        for day in range(DAYS):
-            share = (day + 1) / DAYS
-            first, last = last + 1, int(ended * (share + share * share) / 2)
-            names = {"first": first, "last": last + OPEN * (share == 1), "ended": ended, "day": day, "now": NOW}
-            database.execute("BEGIN")
-            for statement in (_REQUESTS, _TRANSFERS, *_ROLLUPS):
-                database.execute(statement, {**names, "begin": NOW - DAYS * _DAY})
-            database.execute("COMMIT")
-        database.execute(_SUMS)
-        database.execute(_JOURNALS, {"now": NOW})
+def shape_of(requests: int) -> Shape:
+    """Return books of so many settled requests."""
+    return Shape(requests, ACCOUNTS, KEYS_EACH, NOW)
 
 
 def make_batch(journal: str, number: int) -> list[UsageRecord]:
@@ -354,7 +223,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     path = folder / _DATABASE
     path.parent.mkdir()
     try:
-        _clock("fill", lambda: fill(path, REQUESTS), 0)
+        _clock("fill", lambda: fill(path, shape_of(REQUESTS)), 0)
         yield Service(folder, _CONFIG)
     finally:
         for file in path.parent.glob("techstone.db*"):
@@ -366,8 +235,8 @@ def test_filled_books_are_those_of_apply(tmp_path: Path, monkeypatch: pytest.Mon
     # The suite may have begun long ago, and what is open is overdue a minute after it was heard of last.
     monkeypatch.setattr(statements, "time", SimpleNamespace(time=lambda: NOW, gmtime=time.gmtime))
     filled, booked = tmp_path / "filled.db", tmp_path / "booked.db"
-    fill(filled, 2000)
-    with opened(booked):
+    fill(filled, shape_of(2000))
+    with opened(booked, shape_of(2000)):
         pass
     asyncio.run(_book(filled, booked))
     assert _dump(filled) == _dump(booked)
@@ -383,7 +252,7 @@ async def _book(filled: Path, booked: Path) -> None:
     for record, _ in await source.ledger.list_requests(None, 0):
         records = shipped.setdefault(journals[record.id], [])
         if record.id in held:
-            records.append(msgspec.structs.replace(record, state="open", held=_HELD))
+            records.append(msgspec.structs.replace(record, state="open", held=HELD))
         records.append(record)
     for journal, records in shipped.items():
         for start in range(0, len(records), 300):

@@ -44,11 +44,11 @@ _PUT = (
 _MOVE = "INSERT INTO transfers (at, kind, debit, credit, account, nano, request) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _SPEND = "UPDATE accounts SET spent_nano = spent_nano + ?, held_nano = held_nano + ? WHERE id = ?"
 _PLUS = ", ".join(f"{name} = {name} + excluded.{name}" for name in COUNTS)
-_ROLL = (
+ROLL = (
     f"INSERT INTO {{table}} (account, key, model, start, {', '.join(COUNTS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608 - constants
     f"ON CONFLICT (account, start, key, model) DO UPDATE SET {_PLUS}"
 )
-_TOTAL = (
+TOTAL = (
     f"INSERT INTO {{table}} (grouping, name, start, {', '.join(COUNTS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608 - constants
     f"ON CONFLICT (grouping, name, start) DO UPDATE SET {_PLUS}"
 )
@@ -175,7 +175,7 @@ def _roll(connection: sqlite3.Connection, hours: dict[_Bucket, list[int]]) -> No
             if size == "daily":
                 _add(totals, ("key", key, start), counts)
                 _add(totals, ("model", model, start), counts)
-        for statement, name, sums in ((_ROLL, "rollups", rolled), (_TOTAL, "totals", totals)):
+        for statement, name, sums in ((ROLL, "rollups", rolled), (TOTAL, "totals", totals)):
             rows = [(*bucket, *counts) for bucket, counts in sums.items()]
             connection.executemany(statement.format(table=f"{name}_{size}"), rows)
 
