@@ -197,3 +197,25 @@ def test_migrations_lead_to_the_schema(tmp_path: Path) -> None:
             assert not inspect(connection).has_table("accounts")
         assert ScriptDirectory.from_config(configuration).get_current_head() == migrate.NEWEST
     engine.dispose()
+
+
+async def test_accounts_are_found_newest_first_page_by_page(store: Store) -> None:
+    """By a part of the email or id; a sign of LIKE is a sign as any; accounts of the same second are told by id."""
+    for number, email in enumerate(("ann@example.com", "ben@example.com", "c_c@example.org", "c%c@example.org")):
+        await store.add_account(Account(f"acct_{number}", email, "pro", created_at=number // 2))
+    for text, found in (("", "3210"), ("example.com", "10"), ("acct_2", "2"), ("_", "3210"), ("c_c", "2"), ("%", "3")):
+        assert "".join(one.id[-1] for one in await store.find_accounts(text, "", 9)) == found, text
+    assert [one.id for one in await store.find_accounts("", "acct_3", 2)] == ["acct_2", "acct_1"]
+    assert await store.find_accounts("", "acct_0", 2) == await store.find_accounts("", "acct_9", 2) == ()
+
+
+async def test_emails_are_found_by_id(store: Store) -> None:
+    """Of some or all; of more than one statement takes, too."""
+    await store.add_account(Account("acct_1", "ann@example.com", "pro"))
+    await store.add_account(Account("acct_2", "ben@example.com", "pro"))
+    many = {f"acct_{number}" for number in range(2, 40_000)}
+    assert await store.list_emails() == {"acct_1": "ann@example.com", "acct_2": "ben@example.com"}
+    assert (
+        await store.list_emails(["acct_2", "acct_3"]) == await store.list_emails(many) == {"acct_2": "ben@example.com"}
+    )
+    assert await store.list_emails([]) == {}

@@ -325,6 +325,8 @@ def test_role_bounds_what_a_member_may_do(service: Service, owner: Browser) -> N
 def test_operator_opens_an_account_and_pays_it_a_code(service: Service, owner: Browser) -> None:
     """With terms, credit and suspension; a code is redeemed once. Whoever is no operator sees none of these pages."""
     opened = owner.submit("/console/operate/accounts", email="eve@example.com", plan="pay-as-you-go", credit="1.5")
+    assert "eve@example.com" in owner.open("/console/operate/accounts?find=EVE").text
+    assert "holds this" in owner.open("/console/operate/accounts?find=nobody").text
     path = opened.headers["location"]
     assert owner.submit(f"{path}/terms", page=path, plan="pro", rpm="7", monthly_cap="20").status == 303
     assert owner.submit(f"{path}/credit", page=path, usd="0.5").status == 303

@@ -57,8 +57,8 @@ class Holders(Protocol):
     async def find(self, who: str) -> Account:
         """Return the account of that email or id; raise AccountNotFound."""
 
-    async def emails(self) -> dict[str, str]:
-        """Return every account's email by its id."""
+    async def emails(self, ids: Collection[str] | None = None) -> dict[str, str]:
+        """Return the email of each of these accounts, or of every one, by its id."""
 
     async def on_plans(self, plans: Collection[str]) -> set[str]:
         """Return the ids of the accounts that are on one of these plans."""
@@ -193,6 +193,15 @@ class AccountStore(Protocol):
 
     async def list_accounts(self) -> tuple[Account, ...]:
         """Return all, oldest first."""
+
+    async def find_accounts(self, text: str, before: str, limit: int) -> tuple[Account, ...]:
+        """Return accounts whose email or id holds a text ("": all), newest first, at most so many.
+
+        Those before an account of that id ("": the newest); none where there is no such account.
+        """
+
+    async def list_emails(self, ids: Collection[str] | None = None) -> dict[str, str]:
+        """Return the email of each of these accounts that there is, or of every one, by its id."""
 
     @property
     def ledger(self) -> LedgerStore:

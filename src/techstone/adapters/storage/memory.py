@@ -15,6 +15,8 @@ from techstone.control.keys.records import Key
 from techstone.control.ports import Records, StoreFacts, Taken
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from techstone.control.accounts.records import Account, Terms
 
 
@@ -45,6 +47,22 @@ class MemoryStore:
     async def list_accounts(self) -> tuple[Account, ...]:
         """Return all, oldest first."""
         return tuple(self._accounts.values())
+
+    async def find_accounts(self, text: str, before: str, limit: int) -> tuple[Account, ...]:
+        """Return accounts whose email or id holds a text, newest first, at most so many; those before one."""
+        if before and before not in self._accounts:
+            return ()
+        last = _order(self._accounts[before]) if before else None
+        found = [
+            account
+            for account in sorted(self._accounts.values(), key=_order, reverse=True)
+            if (text in account.email or text in account.id) and (last is None or _order(account) < last)
+        ]
+        return tuple(found[:limit])
+
+    async def list_emails(self, ids: Collection[str] | None = None) -> dict[str, str]:
+        """Return the email of each of these accounts that there is, or of every one, by its id."""
+        return {one.id: one.email for one in self._accounts.values() if ids is None or one.id in ids}
 
     @property
     def ledger(self) -> MemoryLedger:
@@ -153,3 +171,7 @@ class MemoryStore:
                 self._keys[record.id] = record
             else:
                 self._accounts[record.id] = record
+
+
+def _order(account: Account) -> tuple[int, str]:
+    return account.created_at, account.id

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import Select, func, insert, select, text, update
+from sqlalchemy import Select, func, insert, literal, select, text, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from techstone.adapters.storage import migrate
@@ -28,11 +28,13 @@ from techstone.control.keys.records import Key, KeySettings
 from techstone.control.ports import Records, StoreError, StoreFacts, Taken
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from sqlalchemy import Row
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+_MOST_VALUES = 1000
 _MODELS = msgspec.json.Decoder(tuple[str, ...])
 
 _Row = dict[str, Any]  # what SQLAlchemy binds; it leaves this file only as a record
@@ -85,6 +87,31 @@ class SqliteStore:
     async def list_accounts(self) -> tuple[Account, ...]:
         """Return all, oldest first."""
         return await self._accounts(select(ACCOUNTS).order_by(ACCOUNTS.c.created_at, text("rowid")))
+
+    async def find_accounts(self, text: str, before: str, limit: int) -> tuple[Account, ...]:
+        """Return accounts whose email or id holds a text, newest first, at most so many; those before one."""
+        wanted = select(ACCOUNTS).order_by(ACCOUNTS.c.created_at.desc(), ACCOUNTS.c.id.desc()).limit(limit)
+        if text:
+            wanted = wanted.where(
+                ACCOUNTS.c.email.contains(text, autoescape=True) | ACCOUNTS.c.id.contains(text, autoescape=True)
+            )
+        if before:
+            last = await self.find_account(before)
+            if last is None:
+                return ()
+            here = tuple_(literal(last.created_at), literal(last.id))
+            wanted = wanted.where(tuple_(ACCOUNTS.c.created_at, ACCOUNTS.c.id) < here)
+        return await self._accounts(wanted)
+
+    async def list_emails(self, ids: Collection[str] | None = None) -> dict[str, str]:
+        """Return the email of each of these accounts that there is, or of every one, by its id."""
+        wanted = select(ACCOUNTS.c.id, ACCOUNTS.c.email)
+        # More are picked out here: a statement takes 32,766 values at most (sqlite.org/limits.html, item 9).
+        if ids is not None and len(ids) <= _MOST_VALUES:
+            wanted = wanted.where(ACCOUNTS.c.id.in_(ids))
+        async with self._look() as connection:
+            rows = (await connection.execute(wanted)).all()
+        return {row.id: row.email for row in rows if ids is None or row.id in ids}
 
     async def set_suspended(self, account_id: str, *, suspended: bool) -> None:
         """Suspend the account or let it in again."""

@@ -96,3 +96,10 @@ class AccountShown(msgspec.Struct, frozen=True):
     concurrent: int | None
     suspended: bool
     created_at: int
+
+
+class AccountPage(msgspec.Struct, frozen=True):
+    """Accounts, newest first. `next` is where to go on from (an account's id), "" where none follows."""
+
+    rows: tuple[AccountShown, ...]
+    next: str = ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from techstone.control.accounts.records import Account, AccountShown, NewAccount, PlanChange, Terms
+from techstone.control.accounts.records import Account, AccountPage, AccountShown, NewAccount, PlanChange, Terms
 from techstone.control.acts import acting
 from techstone.control.ports import Taken
 from techstone.core import money
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # RFC 5321 section 4.5.3.1.3: a path is at most 256 octets with its angle brackets.
 _LONGEST_EMAIL = 254
+PAGE = 50
 _LARGEST_LIMIT = 2**31 - 1
 # One @, no blanks and no control characters. More than that only a letter to the address can tell.
 _EMAIL = re.compile(r"[^\s@\x00-\x20\x7f]+@[^\s@\x00-\x20\x7f]+")
@@ -72,9 +73,9 @@ class Accounts:
         """Return the account of that email, if there is one."""
         return await self._store.find_account(email)
 
-    async def emails(self) -> dict[str, str]:
-        """Return every account's email by its id."""
-        return {account.id: account.email for account in await self._store.list_accounts()}
+    async def emails(self, ids: Collection[str] | None = None) -> dict[str, str]:
+        """Return the email of each of these accounts, or of every one, by its id."""
+        return await self._store.list_emails(ids)
 
     async def on_plans(self, plans: Collection[str]) -> set[str]:
         """Return the ids of the accounts that are on one of these plans."""
@@ -83,6 +84,12 @@ class Accounts:
     async def list(self) -> tuple[AccountShown, ...]:
         """Return all, oldest first."""
         return tuple(_show(account) for account in await self._store.list_accounts())
+
+    async def search(self, text: str = "", before: str = "", limit: int = PAGE) -> AccountPage:
+        """Return a page of the accounts whose email or id holds a text, newest first: those before one (its id)."""
+        found = await self._store.find_accounts(text.strip().lower(), before, limit + 1)
+        rows = tuple(map(_show, found[:limit]))
+        return AccountPage(rows, rows[-1].id if len(found) > limit else "")
 
     async def show(self, who: str) -> AccountShown:
         """Return the account of that email or id."""

@@ -85,7 +85,7 @@ class Alerts:
     async def list(self, account: str | None = None) -> tuple[AlertShown, ...]:
         """Return those of the account (email or id), or all; oldest first."""
         found = await self._store.list_alerts(None if account is None else (await self._holders.find(account)).id)
-        emails = await self._holders.emails()
+        emails = await self._holders.emails({alert.account for alert in found})
         return tuple(_show(alert, emails.get(alert.account, alert.account)) for alert in found)
 
 

@@ -71,7 +71,7 @@ class Codes:
     async def list(self) -> tuple[CodeShown, ...]:
         """Return all, oldest first; never the codes themselves."""
         found = await self._store.list_codes()
-        emails = await self._holders.emails()
+        emails = await self._holders.emails({code.redeemed_by for code in found if code.redeemed_by is not None})
         return tuple(self._show(code, emails) for code in found)
 
     async def revoke(self, code_id: str) -> CodeShown:

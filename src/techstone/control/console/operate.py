@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlencode
 
 import msgspec
 from litestar import Response, Router, get, post
@@ -11,7 +12,7 @@ from litestar.params import FromPath
 from techstone.control.accounts.records import NewAccount, PlanChange
 from techstone.control.billing.records import CreatedCode, NewCodes
 from techstone.control.console.pages import Pages, require_operator, visitor_of
-from techstone.control.console.session import Nothing, PageRequest, read_form
+from techstone.control.console.session import Nothing, PageRequest, read_form, read_query
 from techstone.control.console.shell import go
 from techstone.core.errors import ApiError, InvalidRequest
 
@@ -28,6 +29,18 @@ class AccountForm(msgspec.Struct, forbid_unknown_fields=True):
     plan: str | None = None
     credit: str = "0"
     invite: bool = False
+
+
+class Search(msgspec.Struct, forbid_unknown_fields=True):
+    """What is looked for: accounts whose e-mail or id holds a text; those before one."""
+
+    find: Annotated[str, msgspec.Meta(max_length=254)] = ""
+    before: Annotated[str, msgspec.Meta(max_length=40)] = ""
+
+    def address(self, before: str = "") -> str:
+        """Return the URL of this search, from one account on."""
+        query = urlencode({name: value for name, value in (("find", self.find), ("before", before)) if value})
+        return "/console/operate/accounts" + (f"?{query}" if query else "")
 
 
 class TermsForm(msgspec.Struct, forbid_unknown_fields=True):
@@ -64,11 +77,13 @@ def _list_accounts(pages: Pages, links: Links) -> list[HTTPRouteHandler]:
     services, shell = pages.services, pages.shell
 
     async def show(request: PageRequest, form: AccountForm, problem: ApiError | None = None) -> Response[str]:
+        search = read_query(request, Search)
         return shell.show(
             request,
             "operate/accounts.html",
             visitor_of(request),
-            accounts=(await services.accounts.list())[::-1],
+            page=await services.accounts.search(search.find, search.before),
+            search=search,
             plans=services.catalog.catalog.plans,
             form=form,
             problem=problem,

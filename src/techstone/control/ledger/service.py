@@ -134,7 +134,7 @@ class Ledger:
     async def sum_usage(self, account: str | None, since: int, by: Grouping) -> tuple[UsageShown, ...]:
         """Return sums of whole hours since a unix time."""
         sums = await self._store.sum_usage(await self._find(account), since, by)
-        emails = await self._holders.emails() if by == "account" else {}
+        emails = await self._holders.emails([found.group for found in sums]) if by == "account" else {}
         return tuple(
             UsageShown(
                 emails.get(found.group, found.group),
