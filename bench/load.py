@@ -22,6 +22,7 @@ CONNECTIONS = 32
 # A steady rate: each of so many connections asks again so long after its answer, 6,000 a second together.
 STEADY_CONNECTIONS = 64
 _STEADY_MILLISECONDS = 10
+_PACE_CONNECTIONS, _PACE_MILLISECONDS = 16, 40
 
 _SCRIPT = """
 {steady}
@@ -101,6 +102,14 @@ def sustain(server: Server, folder: Path, core: int, seconds: int) -> tuple[Figu
     while server.gauge("techstone_journal_waiting_bytes"):
         time.sleep(0.1)
     return figures, max(lags), server.count_booked()
+
+
+def pace(server: Server, folder: Path, core: int, seconds: int) -> Figures:
+    """Load at a rate that leaves room, some hundred requests a second."""
+    script = _write_script(server, folder, stream=False, steady=f"function delay() return {_PACE_MILLISECONDS} end")
+    before = server.cpu_seconds()
+    found = _run_wrk(server, script, core, seconds, _PACE_CONNECTIONS)
+    return _read_figures(server, found, server.cpu_seconds() - before)
 
 
 def _write_script(server: Server, folder: Path, *, stream: bool, steady: str = "") -> Path:

@@ -17,15 +17,21 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from load import CONNECTIONS, Figures, hold_idle_streams, measure, sustain
-from servers import SEARCH, Server, fixed_upstream, floor, litellm, sse_upstream, techstone
+from load import CONNECTIONS, Figures, hold_idle_streams, measure, pace, sustain
+from seed import Shape, fill
+from servers import SEARCH, Server, fixed_upstream, floor, litellm, seeded, sse_upstream, techstone
+from visit import EMAIL, PASSWORD, Person, clicking, find_pages, log_in, tell_pages, time_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
 RESULTS = Path(__file__).parent / "results"
+BOOKS = Path(__file__).parents[1] / "build" / "books"
 IDLE_STREAMS = 1000
+PAGE_TIMES, SLOW = 15, 0.2
+PEOPLE, CLICK_SECONDS = 50, 3.0
+TURNS, TURN_SECONDS = 3, 15
 STEADY_SECONDS = 60
 _WIDTHS = (18, 10, 12, 9, 9, 9, 8, 6)
 _COLUMNS = ("server", "requests/s", "CPU µs/req", "p50 ms", "p99 ms", "RSS MB", "ratio", "bad")
@@ -37,8 +43,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=6)
     parser.add_argument(
-        "--only", choices=("small", "stream", "steady", "weight"), help="a part; its figures are not kept"
+        "--only", choices=("small", "stream", "steady", "weight", "console"), help="a part; its figures are not kept"
     )
+    parser.add_argument("--books", type=Path, default=BOOKS, help="a folder of bench/seed.py's; made if there is none")
     arguments = parser.parse_args()
     missing = [name for name in ("nginx", "wrk", "taskset") if not shutil.which(name, path=SEARCH)]
     if missing:
@@ -72,6 +79,9 @@ def _measure(folder: Path, cores: list[int], arguments: argparse.Namespace) -> I
     if arguments.only in {None, "weight"}:
         yield ""
         yield from weigh(folder, cores)
+    if arguments.only in {None, "console"}:
+        yield ""
+        yield from visit(folder, cores, arguments.books)
 
 
 def compare(folder: Path, cores: list[int], arguments: argparse.Namespace, *, stream: bool) -> Iterator[str]:
@@ -133,6 +143,48 @@ def weigh(folder: Path, cores: list[int]) -> Iterator[str]:
         with techstone(folder / "idle-streams", cores[0], upstream.port) as server:
             each = hold_idle_streams(server, IDLE_STREAMS)
             yield f"each of {IDLE_STREAMS} idle streams: {each / 1024:.1f} KB"
+
+
+def visit(folder: Path, cores: list[int], books: Path) -> Iterator[str]:
+    """Yield how long each page of the Console takes on large books, and what 50 people in it do to the API's p99."""
+    path = books / "techstone.db"
+    if not path.exists():
+        yield f"making books of 10,000,000 requests in {books}, once"
+        books.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fill(path, Shape(10_000_000, 10_000, 10, int(time.time())))
+    both = ",".join(map(str, cores[:2]))
+    with (
+        fixed_upstream(folder / "console-upstream", cores[1]) as upstream,
+        seeded(folder / "console", both, upstream.port, books, "acct_0") as server,
+    ):
+        person = Person(server)
+        person.send(server.claim, email=EMAIL, password=PASSWORD)
+        person = log_in(server)
+        pages = find_pages(person)
+        times = {kind: time_page(person, page, PAGE_TIMES) for kind, page in pages.items()}
+        slow = sum(statistics.median(seconds) > SLOW for seconds in times.values())
+        size = path.stat().st_size / 1e9
+        yield f"Console on {size:.1f} GB of books: {len(pages)} kinds of pages, {slow} above {SLOW * 1000:.0f} ms"
+        yield f"{'p50 ms':>8}  {'max ms':>8}  page"
+        yield from tell_pages(times)
+        yield from crowd(server, folder, cores, list(pages.values()))
+
+
+def crowd(server: Server, folder: Path, cores: list[int], pages: list[str]) -> Iterator[str]:
+    """Yield the API's latency at a steady rate without and with people in the Console, in turns."""
+    alone, amid, clicks, bad = [], [], 0, 0
+    for _ in range(TURNS):
+        alone.append(pace(server, folder, cores[1], TURN_SECONDS))
+        with clicking(server, pages, PEOPLE, CLICK_SECONDS) as people:
+            amid.append(pace(server, folder, cores[1], TURN_SECONDS))
+        clicks += sum(len(person.seconds) for person in people)
+        bad += sum(person.bad for person in people)
+    p99, p99_amid = (statistics.median(one.p99 for one in found) / 1000 for found in (alone, amid))
+    p50, p50_amid = (statistics.median(one.p50 for one in found) / 1000 for found in (alone, amid))
+    turns = f"API at {alone[0].rate:,.0f} requests/s, {TURNS} turns of {TURN_SECONDS} s"
+    yield f"{turns}: p50 {p50:.2f} ms, p99 {p99:.2f} ms"
+    yield f"  while {PEOPLE} people click ({clicks:,} pages, {bad} bad): p50 {p50_amid:.2f} ms, p99 {p99_amid:.2f} ms"
+    yield f"  p99 changes by {(p99_amid / p99 - 1) * 100:+.0f} %"
 
 
 def _median(rounds: list[Figures], name: str) -> float:

@@ -69,6 +69,7 @@ class Server:
     process: subprocess.Popen[bytes]
     folder: Path
     key: str = "none"
+    claim: str = ""
     notes: dict[str, float] = field(default_factory=dict)
 
     def tree(self) -> list[int]:
@@ -111,8 +112,8 @@ class Server:
         return sum(row["requests"] for row in json.loads(done.stdout))
 
 
-def pin(core: int, command: list[str]) -> list[str]:
-    """Return the command bound to one core."""
+def pin(core: int | str, command: list[str]) -> list[str]:
+    """Return the command bound to one core, or to some ("0,1")."""
     return ["taskset", "-c", str(core), *command]
 
 
@@ -191,22 +192,30 @@ def floor(folder: Path, core: int, upstream: int, *, stream: bool) -> Iterator[S
         yield server
 
 
-@contextlib.contextmanager
-def techstone(folder: Path, core: int, upstream: int, *, engine: bool = False) -> Iterator[Server]:
-    """Run `techstone serve` with a provider: auth, limits, metering and access log as they come."""
-    folder.mkdir(parents=True)
-    port = free_port()
+def configure(folder: Path, upstream: int, *, engine: bool = False) -> None:
+    """Write a configuration with a provider."""
     (folder / "techstone.toml").write_text(
         f"[engine]\nenabled = {str(engine).lower()}\n"
-        # The first account's plan, with limits that are decided for every request and never reached.
-        "[plans.enterprise]\nrpm = 1_000_000_000\ntpm = 2_000_000_000\nconcurrent = 100_000\n"
-        f'[[providers]]\nname = "up"\nbase_url = "http://127.0.0.1:{upstream}/v1"\n'
+        # Limits that are decided for every request and never reached.
+        + "".join(
+            f"[plans.{name}]\nrpm = 1_000_000_000\ntpm = 2_000_000_000\nconcurrent = 100_000\n"
+            for name in ("enterprise", "pro")
+        )
+        + f'[[providers]]\nname = "up"\nbase_url = "http://127.0.0.1:{upstream}/v1"\n'
         + "".join(
             f'[[models]]\nname = "{name}"\nroutes = [{{ provider = "up", model = "{name}" }}]\n'
             'price = { input = "2.50", output = "10.00", cached_input = "1.25" }\n'
             for name in ("gpt-4o", "idle")
         )
     )
+
+
+@contextlib.contextmanager
+def techstone(folder: Path, core: int, upstream: int, *, engine: bool = False) -> Iterator[Server]:
+    """Run `techstone serve` with a provider: auth, limits, metering and access log as they come."""
+    folder.mkdir(parents=True)
+    configure(folder, upstream, engine=engine)
+    port = free_port()
     command = [sys.executable, "-m", "techstone", "serve", "--port", str(port)]
     with running(pin(core, command), folder) as process:
         server = Server("TechStone", port, process, folder)
@@ -214,6 +223,28 @@ def techstone(folder: Path, core: int, upstream: int, *, engine: bool = False) -
         while not (found := re.search(r"ts_live_[A-Za-z0-9]{46}", (folder / "out").read_text())):
             time.sleep(0.02)
         server.key = found[0]
+        yield server
+
+
+@contextlib.contextmanager
+def seeded(folder: Path, cores: str, upstream: int, data: Path, account: str) -> Iterator[Server]:
+    """Run `techstone serve` on books that are there, with a key and a claim of one of their accounts."""
+    folder.mkdir(parents=True)
+    configure(folder, upstream)
+    port = free_port()
+    command = [sys.executable, "-m", "techstone"]
+    with running(pin(cores, [*command, "serve", "--port", str(port), "--data", str(data)]), folder) as process:
+        server = Server("TechStone", port, process, folder)
+        await_answer(f"http://127.0.0.1:{port}/readyz", process, 300)
+
+        def ask(*words: str) -> dict[str, str]:
+            done = subprocess.run(  # noqa: S603 - our own words
+                [*command, *words, "--data", str(data), "--json"], cwd=folder, check=True, capture_output=True
+            )
+            return dict(json.loads(done.stdout))
+
+        server.key = ask("key", "create", "--account", account, "--name", "bench")["key"]
+        server.claim = ask("account", "claim", account)["path"]
         yield server
 
 
