@@ -96,6 +96,6 @@ def _decode(text: str, where: str) -> bytes:
         key = bytes.fromhex(text) if len(text) == 2 * _KEY else base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error):
         key = b""
-    if len(key) != _KEY or len(set(key)) < 8:  # noqa: PLR2004 - 32 random bytes with fewer are a mistake, not chance
+    if len(key) != _KEY or len(set(key)) < 8:  # 32 random bytes with fewer are a mistake, not chance
         raise VaultError(f"{where} holds no key: {_ADVICE}")
     return key

@@ -9,10 +9,12 @@ from litestar import Response, Router
 from techstone.control.console.audit import route_audit
 from techstone.control.console.billing import route_billing
 from techstone.control.console.doors import route_doors
+from techstone.control.console.guide import route_guide
 from techstone.control.console.keys import route_keys
 from techstone.control.console.logs import route_logs
 from techstone.control.console.operate import route_operate
 from techstone.control.console.overview import route_overview
+from techstone.control.console.palette import route_palette
 from techstone.control.console.people import route_people
 from techstone.control.console.usage import route_usage
 
@@ -37,6 +39,8 @@ def route_console(pages: Pages, store: IdentityStore, links: Links) -> list[Rout
         route_operate(pages, links),
         route_people(pages, store, links),
         route_audit(pages),
+        route_palette(pages),
+        route_guide(pages),
     ]
 
     # Functions, since Litestar copies what it is given, to its depth.

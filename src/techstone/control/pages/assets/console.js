@@ -15,10 +15,56 @@ document.addEventListener("click", async ({ target }) => {
   setTimeout(() => { button.textContent = label; delete button.dataset.done; }, 1500);
 });
 
-// A destructive form asks once.
+// What has just happened, in a corner, for a while. Other scripts send the event.
+const TOLD = 6000;
+const tell = (toast) => setTimeout(() => toast.remove(), TOLD);
+document.querySelectorAll(".toasts .toast").forEach(tell);
+document.addEventListener("toast", ({ detail }) => {
+  const toast = Object.assign(document.createElement("p"), { className: "toast", textContent: detail.text });
+  if (detail.kind) toast.dataset.kind = detail.kind;
+  document.querySelector(".toasts")?.append(toast);
+  tell(toast);
+});
+
+// A destructive form asks once. The question is the first sentence, what follows from a yes the rest.
+const ask = (form, button) => {
+  const [, question, rest] = form.dataset.ask.match(/^(.*?[?.]) *(.*)$/s) ?? [null, form.dataset.ask, ""];
+  const dialog = document.createElement("dialog");
+  dialog.className = "dialog";
+  dialog.setAttribute("aria-labelledby", "ask-title");
+  dialog.innerHTML = `<form method="dialog"><div class="bar"><h2 id="ask-title"></h2></div><p></p><div class="buttons">
+<button class="button" value="">Cancel</button><button class="button danger" value="yes"></button></div></form>`;
+  dialog.querySelector("h2").textContent = question;
+  dialog.querySelector("p").textContent = rest;
+  dialog.querySelector("[value=yes]").textContent = button?.textContent.trim() || "Yes";
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    if (dialog.returnValue !== "yes") { button?.focus(); return; }
+    form.dataset.asked = "";
+    form.requestSubmit(button);
+  });
+  document.body.append(dialog);
+  dialog.showModal();
+};
 document.addEventListener("submit", (event) => {
-  const question = event.target.dataset.ask;
-  if (question && !confirm(question)) event.preventDefault();
+  const { target: form, submitter } = event;
+  if (form.dataset.ask && form.dataset.asked === undefined) {
+    event.preventDefault();
+    ask(form, submitter);
+    return;
+  }
+  if (form.method === "post" && !event.defaultPrevented) submitter?.setAttribute("aria-busy", "true");
+});
+addEventListener("pageshow", () => document.querySelectorAll("[aria-busy][type=submit]").forEach((button) => {
+  button.removeAttribute("aria-busy"); // the page came back as it was left
+  delete button.form?.dataset.asked;
+}));
+
+// A dialog is opened by its button, and closed by a click beside it.
+document.addEventListener("click", ({ target }) => {
+  const opener = target.closest("[data-open]");
+  if (opener) document.getElementById(opener.dataset.open)?.showModal();
+  if (target.matches?.("dialog[open]")) target.close();
 });
 
 // A menu closes when something else is clicked, and by Escape.
@@ -56,10 +102,12 @@ for (const tabs of document.querySelectorAll(".tabs")) {
   choose(buttons.some(({ dataset }) => dataset.language === kept) ? kept : buttons[0].dataset.language);
 }
 
-// What does not scroll is no stop on the way of the Tab key.
+// What does not scroll is no stop on the way of the Tab key, and lets the head of its table stick to the window.
 const stops = new ResizeObserver((frames) => {
   for (const { target } of frames) {
-    if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+    const scrolls = target.scrollWidth > target.clientWidth || target.scrollHeight > target.clientHeight + 1;
+    target.classList.toggle("fits", !scrolls);
+    if (scrolls) target.tabIndex = 0;
     else target.removeAttribute("tabindex");
   }
 });
