@@ -42,7 +42,7 @@ ANN = "ann@example.com"
 
 @contextlib.asynccontextmanager
 async def over_http(services: Services) -> AsyncIterator[Operations]:
-    publisher = Publisher(services.store, CATALOG, poll=1, heartbeat=1, report=print)
+    publisher = Publisher(services.store, services.catalog, poll=1, heartbeat=1, report=print)
     application = build_internal(services, publisher)
     # A folder of a short name: the path of a Unix socket is at most 107 bytes.
     with tempfile.TemporaryDirectory() as folder:

@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 import msgspec
 from msgspec.structs import asdict
 
+from techstone.adapters import internal_catalog
 from techstone.control.accounts.records import AccountShown, CapChange, CreditAdded, NewAccount, PlanChange, Suspension
 from techstone.control.audit.records import AuditFilter, EntryShown, Soundness
 from techstone.control.audit.service import PAGE as AUDIT_PAGE
@@ -124,6 +125,10 @@ class InternalClient:
         self.accounts = _Accounts(caller)
         self.keys = _Keys(caller)
         self.catalog = _Catalog(caller)
+        self.providers = internal_catalog.Providers(caller)
+        self.models = internal_catalog.Models(caller)
+        self.plans = internal_catalog.Plans(caller)
+        self.switches = internal_catalog.Switches(caller)
         self.ledger = _Ledger(caller)
         self.prices = _Prices(caller)
         self.codes = _Codes(caller)

@@ -6,6 +6,7 @@ of the key, what was expected and what to do; nothing is guessed.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 import tomllib
@@ -14,10 +15,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from techstone.core import money
+from techstone.control.catalog import rules
 from techstone.core.snapshot import Timeouts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -116,9 +118,13 @@ class MailSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ConsoleSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[console]: whether strangers may open an account; without, people are invited."""
+    """[console]: whether strangers may open an account, else people are invited.
+
+    `private_providers`: whether providers of one's own network, or over plain HTTP, may be added in the Console.
+    """
 
     sign_up: bool = False
+    private_providers: bool = False
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -202,9 +208,8 @@ def check(config: Config) -> None:
     _check_unique("models", [model.name for model in config.models])
     _check_mail(config.mail)
     for name, plan in config.plans.items():
-        for field, limit in (("rpm", plan.rpm), ("tpm", plan.tpm), ("concurrent", plan.concurrent)):
-            if limit is not None:
-                _check_range(f"plans.{name}.{field}", limit, 1, 2**31 - 1)
+        with _at(f"plans.{name}"):
+            rules.check_plan(plan.rpm, plan.tpm, plan.concurrent)
 
 
 def _check_server(server: ServerSection) -> None:
@@ -239,56 +244,34 @@ def _check_mail(mail: MailSection) -> None:
 
 
 def _check_provider(path: str, provider: ProviderEntry) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", provider.name):
-        raise ConfigError(f"{path}.name: expected letters, digits, dots, dashes or underscores, at most 64")
-    if provider.name == "engine":
-        raise ConfigError(f"{path}.name: `engine` is the built-in engine; choose another name")
-    _check_url(f"{path}.base_url", provider.base_url, query=True)  # Azure's has an api-version
-    for name, value in provider.headers.items():
-        # RFC 9110 section 5.6.2 (token) and 5.5 (value): anything else could end the head.
-        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(r"[\x20-\x7e]*", value):
-            raise ConfigError(f"{path}.headers: `{name}` is no header that HTTP allows")
-        if name.lower() in {"host", "content-length", "transfer-encoding", "connection", "authorization"}:
-            raise ConfigError(f"{path}.headers: `{name}` is set by the gateway itself; keys come from api_key_env")
-    for field in provider.timeouts.__struct_fields__:
-        seconds = getattr(provider.timeouts, field)
-        if not 0 < seconds <= 86_400:
-            raise ConfigError(f"{path}.timeouts.{field}: expected seconds, more than 0 and at most 86400")
+    with _at(path):
+        rules.check_name(provider.name)
+        rules.check_url("base_url", provider.base_url, query=True)  # Azure's has an api-version
+        rules.check_headers(provider.headers)
+        rules.check_timeouts(provider.timeouts)
 
 
 def _check_model(path: str, model: ModelEntry) -> None:
-    if not re.fullmatch(r"[\x21-\x7e]{1,200}", model.name):
-        raise ConfigError(f"{path}.name: expected 1 to 200 visible ASCII characters")
-    if not model.routes:
-        raise ConfigError(f"{path}.routes: expected at least one route")
-    for place, route in enumerate(model.routes):
-        _check_range(f"{path}.routes[{place}].weight", route.weight, 0, 1_000_000)
-    for field, tokens in (
-        ("context_window", model.context_window),
-        ("max_output_tokens", model.max_output_tokens),
-    ):
-        if tokens is not None:
-            _check_range(f"{path}.{field}", tokens, 1, 2**31 - 1)
-    if model.price is not None:
-        for field in model.price.__struct_fields__:
-            price = getattr(model.price, field)
-            try:
-                if price is not None:
-                    money.parse(price)
-            except ValueError as error:
-                raise ConfigError(f"{path}.price.{field}: {error}") from error
+    with _at(path):
+        rules.check_model(model.name, model.routes, model.context_window, model.max_output_tokens)
+        if model.price is not None:
+            for field in model.price.__struct_fields__:
+                rules.check_price(f"price.{field}", getattr(model.price, field))
 
 
-def _check_url(path: str, url: str, *, query: bool = False) -> None:
+def _check_url(path: str, url: str) -> None:
+    section, _, key = path.partition(".")
+    with _at(section):
+        rules.check_url(key, url)
+
+
+@contextlib.contextmanager
+def _at(path: str) -> Iterator[None]:
+    """Tell a value that may not be by its path in the file."""
     try:
-        parts = urlsplit(url)
-        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        valid = False
-    if not valid or re.search(r"[\x00-\x20\x7f-\uffff]", url):
-        raise ConfigError(f"{path}: expected a URL such as https://api.example.com/v1")
-    if parts.username is not None or parts.fragment or (parts.query and not query):
-        raise ConfigError(f"{path}: a URL without user, query and fragment is expected; keys come from api_key_env")
+        yield
+    except rules.Wrong as wrong:
+        raise ConfigError(f"{path}.{wrong.field}: {wrong}") from wrong
 
 
 def _check_range(path: str, value: float, least: int, most: int) -> None:

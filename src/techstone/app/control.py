@@ -24,9 +24,11 @@ from techstone.adapters.passwords import Argon2Hasher, read_common
 from techstone.adapters.storage.sqlite import open_store
 from techstone.app import child, offer
 from techstone.app.config import ConfigError, MailSection
+from techstone.app.rooms import compose_means
 from techstone.control.asgi import build_internal, build_public
 from techstone.control.billing.alerts import tell
 from techstone.control.bootstrap import FirstKey, bootstrap
+from techstone.control.catalog.ports import Means
 from techstone.control.catalog.records import Catalog
 from techstone.control.console.pages import Pages
 from techstone.control.console.reader import Reader
@@ -74,7 +76,8 @@ class ControlOptions(msgspec.Struct, frozen=True, kw_only=True):
     catalog: Catalog
     outbox: Path
     mail: MailSection = MailSection()
-    sign_up: bool = False
+    switches: dict[str, bool] = {}
+    means: Means = Means()
     owner: str = _OWNER
     plan: str | None = None
     poll: float = 0.2
@@ -94,7 +97,8 @@ def run(place: Place) -> int:
         catalog=offer.compose(place.config, os.environ, offer.locate_engine(place.config)),
         outbox=place.data / "outbox",
         mail=place.config.mail,
-        sign_up=place.config.console.sign_up,
+        switches={"sign_up": place.config.console.sign_up},
+        means=compose_means(place),
         plan=_OWNER_PLAN,
     )
     try:
@@ -117,18 +121,16 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
     with _bind(options.internal_socket) as internal, _bind(options.public_socket) as public:
         store = await open_store(options.database)
         try:
-            services = Services(store, options.catalog)
+            services = Services(store, options.catalog, means=options.means, switches=options.switches)
+            await services.follow()
             publisher = Publisher(
-                store, options.catalog, poll=options.poll, heartbeat=options.heartbeat, report=_complain
+                store, services.catalog, poll=options.poll, heartbeat=options.heartbeat, report=_complain
             )
             first = await bootstrap(services, options.owner, options.plan)
             await services.prices.note_configured()
             await publisher.load()
-            models, plans = await services.catalog.list_models(), options.catalog.plans
-            documentation = Documentation(options.public_url, models, plans)
-            reference = Reference(options.public_url, __version__, [model.name for model in models])
             identity = _compose_identity(services)
-            site = Site(documentation, reference, Reader(identity, services.keys).find_hint)
+            site = await _compose_site(options.public_url, services, identity)
             servers = [
                 _Server(build_internal(services, publisher), internal),
                 _Server(build_public(site, _compose_console(options, services, identity), services, publisher), public),
@@ -148,6 +150,21 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
             await store.close()
 
 
+async def _compose_site(public_url: str, services: Services, identity: Identity) -> Site:
+    """Return the documentation, which tells anew what is on offer whenever that changes."""
+    models = await services.catalog.list_models()
+    reference = Reference(public_url, __version__, [model.name for model in models])
+    documentation = Documentation(public_url, models, services.catalog.catalog.plans)
+    site = Site(documentation, reference, Reader(identity, services.keys).find_hint)
+
+    def renew() -> None:
+        catalog = services.catalog
+        site.renew(Documentation(public_url, catalog.show_models(), catalog.catalog.plans))
+
+    services.catalog.heard.append(renew)
+    return site
+
+
 def _compose_identity(services: Services) -> Identity:
     passwords = Passwords(Argon2Hasher(), read_common())
     return Identity(services.store.identity, passwords, Throttle(), services.now, secrets.token_bytes)
@@ -158,7 +175,8 @@ def _compose_console(options: ControlOptions, services: Services, identity: Iden
     store = services.store.identity
     letters = Letters(_choose_mailer(options), options.public_url)
     links = Links(store, identity, services.accounts, letters, services.now, secrets.token_bytes)
-    pages = Pages(Shell(options.public_url, sign_up=options.sign_up), services, identity)
+    shell = Shell(options.public_url, sign_up=lambda: services.switches.is_on("sign_up"))
+    pages = Pages(shell, services, identity)
     return route_console(pages, store, links)
 
 

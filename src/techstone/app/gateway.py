@@ -24,6 +24,7 @@ from techstone.adapters.limits.memory import MemoryLimits
 from techstone.adapters.snapshots import SnapshotFollower
 from techstone.adapters.telemetry.log import Log
 from techstone.adapters.telemetry.meter import Telemetry
+from techstone.adapters.vault import Vault
 from techstone.app import child
 from techstone.app.config import ConfigError
 from techstone.app.listener import Listener, bind, load_tls
@@ -127,6 +128,8 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
         environment=os.environ,
         control_socket=place.public_socket,
         trust=read_trust(server, insecure_http=insecure_http),
+        vault=Vault(place.data, os.environ),
+        report=_complain,
     )
     gateway = Gateway(loop, outside)
     telemetry.watch(gateway.connections, gateway.dispatch, books.gauge)

@@ -51,9 +51,11 @@ def compose(config: Config, environment: Mapping[str, str], engine: EngineAddres
     """Return what is on offer; raise ConfigError for a route to nowhere, an unknown price, no model at all."""
     providers = _list_providers(config, environment)
     models = _configured(config, {provider.name for provider in providers}, engine)
+    stand_ins: frozenset[str] = frozenset()
     models = _price(models, config, {provider.name: provider.base_url for provider in providers})
     if not models:
         models = _well_known(providers, engine)
+        stand_ins = frozenset(name for name, model in models.items() if model.routes[0].provider == ENGINE)
     if engine is not None:
         timeouts = Timeouts(first_byte=120.0)  # a queue for the slots of a small machine is no failure
         providers.append(Provider(ENGINE, "engine", engine.base_url, ENGINE_KEY_ENV, {}, timeouts))
@@ -71,7 +73,7 @@ def compose(config: Config, environment: Mapping[str, str], engine: EngineAddres
         )
     if not models:
         raise ConfigError("nothing to offer: enable [engine], or add a [[providers]] and its [[models]]")
-    return Catalog(_list_plans(config), tuple(models.values()), tuple(providers))
+    return Catalog(_list_plans(config), tuple(models.values()), tuple(providers), stand_ins)
 
 
 def missing_secrets(config: Config, environment: Mapping[str, str]) -> list[str]:

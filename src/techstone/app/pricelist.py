@@ -8,6 +8,7 @@ begin at a date the one of today.
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -53,6 +54,18 @@ def ask(questions: Sequence[Question]) -> list[Price | None]:
     except (OSError, subprocess.SubprocessError) as error:
         raise ConfigError(f"the price list cannot be read ({error}); give every model a price") from error
     return _ANSWERS.decode(done.stdout)
+
+
+class PriceList:
+    """The list, asked from the control plane without waiting for it. Implements `control.catalog.ports.PriceList`."""
+
+    async def ask(self, provider: str, base_url: str, models: Sequence[str]) -> Sequence[Price | None]:
+        """Return the price of each of a provider's models, None for what is not known."""
+        questions = [Question(provider, base_url, model) for model in models]
+        try:
+            return await asyncio.to_thread(ask, questions)
+        except ConfigError:
+            return [None] * len(models)  # then somebody has to type it
 
 
 def look_up(questions: Sequence[Question], now: datetime) -> list[Price | None]:

@@ -16,12 +16,12 @@ from techstone.gateway.catalog import Catalog
 from techstone.gateway.chat import ChatCompletions, Desk
 from techstone.gateway.connections import Connections, Journalist, Trust
 from techstone.gateway.directory import Directory, Route
-from techstone.gateway.dispatch import Dispatch
+from techstone.gateway.dispatch import Dispatch, Keyring
 from techstone.gateway.estimate import Estimates
 from techstone.gateway.forward import Forward
 from techstone.gateway.health import Health
 from techstone.gateway.idempotency import Idempotency
-from techstone.gateway.ports import Answers, Journal, LimitStore, Snapshots
+from techstone.gateway.ports import Answers, Journal, LimitStore, Opener, Snapshots
 from techstone.gateway.quota import Quota
 from techstone.gateway.settlement import Settlement
 from techstone.gateway.survey import Survey
@@ -44,6 +44,8 @@ class Outside(msgspec.Struct):
     environment: Mapping[str, str]
     control_socket: str
     trust: Trust
+    vault: Opener | None = None
+    report: Callable[[str], None] | None = None
 
 
 class Gateway:
@@ -53,8 +55,9 @@ class Gateway:
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
         self.upstreams = HttpUpstreams(loop, outside.environment)
+        keyring = Keyring(outside.environment, outside.vault, outside.report)
         # Weighted choice among routes, not a secret.
-        self.dispatch = Dispatch(self.upstreams, loop.time, random.random, outside.environment)
+        self.dispatch = Dispatch(self.upstreams, loop.time, random.random, keyring)
         quota = Quota(outside.limits, time.monotonic)
         doorkeeper = Doorkeeper(outside.snapshots, outside.limits, quota, time.time)
         self.settlement = Settlement(loop.time, outside.limits, outside.journal)

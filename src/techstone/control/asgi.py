@@ -18,13 +18,14 @@ from techstone.control.accounts.api import route_accounts
 from techstone.control.acts import Actor, act_as
 from techstone.control.audit.api import route_audit
 from techstone.control.billing.api import route_alerts, route_codes, route_prices
-from techstone.control.catalog.api import route_catalog
+from techstone.control.catalog.api import route_catalog, route_entries, route_plans, route_providers
 from techstone.control.identity.api import route_claims
 from techstone.control.keys.api import route_keys
 from techstone.control.ledger.api import route_ledger
-from techstone.control.management.api import route_management
+from techstone.control.management.api import refuse_twice, route_management
 from techstone.control.operations import Facts
 from techstone.control.pages.site import Site, route_site
+from techstone.control.switches.api import route_switches
 from techstone.core.errors import ApiError, InvalidRequest, MethodNotAllowed, ServerError, UrlNotFound
 
 if TYPE_CHECKING:
@@ -66,6 +67,10 @@ def build_internal(services: Services, publisher: Publisher) -> Litestar:
         route_accounts(services.accounts),
         route_keys(services.keys),
         route_catalog(services.catalog),
+        route_providers(services.providers),
+        route_entries(services.models),
+        route_plans(services.plans),
+        route_switches(services.switches),
         route_prices(services.prices),
         route_codes(services.codes),
         route_alerts(services.alerts),
@@ -84,10 +89,35 @@ def _act_as_operator(_: ASGIConnection[Any, Any, Any, Any], __: BaseRouteHandler
 
 def build_public(site: Site, console: list[Router], services: Services, publisher: Publisher) -> Litestar:
     """Return the documentation, the Console and the management API."""
-    changing = [route_management(services.management), *console]
+    changing = [route_management(services.management), *_list_operated(services), *console]
     return _build(
         [route_site(site), Router("/", route_handlers=changing, after_response=_nudge(publisher))], _PAGE_HEADERS
     )
+
+
+def _list_operated(services: Services) -> list[Router]:
+    """Return the operators' part of the management API: the command line's rooms, behind an operator key."""
+
+    async def identify(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        headers = connection.headers
+        await services.management.identify_operator(headers.get("authorization"), headers.get("x-forwarded-for", ""))
+        refuse_twice(connection)
+
+    rooms = [
+        route_accounts(services.accounts),
+        route_codes(services.codes),
+        route_providers(services.providers),
+        route_entries(services.models),
+        route_prices(services.prices),
+        route_plans(services.plans),
+        route_switches(services.switches),
+        route_audit(services.audit),
+    ]
+    return [
+        Router(
+            "/api/v1/operate", route_handlers=rooms, guards=[identify], response_headers={"cache-control": "no-store"}
+        )
+    ]
 
 
 def _nudge(publisher: Publisher) -> Callable[[Request[Any, Any, Any]], Awaitable[None]]:

@@ -25,10 +25,23 @@ if TYPE_CHECKING:
         Redeemed,
         Redemption,
     )
-    from techstone.control.catalog.records import ModelShown
+    from techstone.control.catalog.records import (
+        Addition,
+        CatalogEntry,
+        ModelShown,
+        NewModel,
+        NewPlan,
+        NewProvider,
+        PlanShown,
+        ProviderChange,
+        ProviderShown,
+        Trial,
+        TrialShown,
+    )
     from techstone.control.identity.records import Claim
     from techstone.control.keys.records import CreatedKey, KeyShown, NewKey
     from techstone.control.ledger.records import Grouping, RatingSpan, RequestShown, Rerating, UsageShown, Violation
+    from techstone.control.switches.records import SwitchShown
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -89,6 +102,76 @@ class CatalogOperations(Protocol):
 
     async def list_models(self) -> tuple[ModelShown, ...]:
         """Return every model."""
+
+
+class ProviderOperations(Protocol):
+    """Providers, those of the configuration and those that were added."""
+
+    async def list(self) -> tuple[ProviderShown, ...]:
+        """Return all."""
+
+    async def create(self, wanted: NewProvider) -> ProviderShown:
+        """Add one."""
+
+    async def change(self, wanted: ProviderChange) -> ProviderShown:
+        """Change one that was added; another address drops its secret."""
+
+    async def switch(self, name: str, *, on: bool) -> ProviderShown:
+        """Switch one on or off."""
+
+    async def remove(self, name: str) -> ProviderShown:
+        """Forget one that was added."""
+
+    async def test(self, wanted: Trial) -> TrialShown:
+        """Ask one for its models, and for one token where a model is named."""
+
+
+class ModelOperations(Protocol):
+    """Models, those of the configuration and those that were added, also those that are off."""
+
+    async def list(self) -> tuple[CatalogEntry, ...]:
+        """Return all."""
+
+    async def create(self, wanted: NewModel) -> CatalogEntry:
+        """Add one."""
+
+    async def add(self, wanted: Addition) -> tuple[CatalogEntry, ...]:
+        """Add several of a provider by their own names."""
+
+    async def change(self, wanted: NewModel) -> CatalogEntry:
+        """Put all of one that was added anew."""
+
+    async def switch(self, name: str, *, on: bool) -> CatalogEntry:
+        """Switch one on or off."""
+
+    async def remove(self, name: str) -> CatalogEntry:
+        """Forget one that was added."""
+
+
+class PlanOperations(Protocol):
+    """Plans, those of the configuration and those that were added."""
+
+    async def list(self) -> tuple[PlanShown, ...]:
+        """Return all, with how many accounts are on each."""
+
+    async def create(self, wanted: NewPlan) -> PlanShown:
+        """Add one."""
+
+    async def change(self, wanted: NewPlan) -> PlanShown:
+        """Give one that was added other numbers."""
+
+    async def remove(self, name: str) -> PlanShown:
+        """Forget one that was added."""
+
+
+class SwitchOperations(Protocol):
+    """Feature switches."""
+
+    async def list(self) -> tuple[SwitchShown, ...]:
+        """Return all."""
+
+    async def set(self, name: str, *, on: bool | None) -> SwitchShown:
+        """Switch a feature on or off, or (None) have its default count again."""
 
 
 class LedgerOperations(Protocol):
@@ -176,6 +259,22 @@ class Operations(Protocol):
     @property
     def catalog(self) -> CatalogOperations:
         """Catalog."""
+
+    @property
+    def providers(self) -> ProviderOperations:
+        """Providers."""
+
+    @property
+    def models(self) -> ModelOperations:
+        """Models, also those that are off."""
+
+    @property
+    def plans(self) -> PlanOperations:
+        """Plans."""
+
+    @property
+    def switches(self) -> SwitchOperations:
+        """Feature switches."""
 
     @property
     def ledger(self) -> LedgerOperations:

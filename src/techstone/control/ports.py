@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from techstone.control.accounts.records import Terms
     from techstone.control.audit.ports import AuditStore
     from techstone.control.billing.ports import BillingStore
+    from techstone.control.catalog.ports import CatalogStore
     from techstone.control.identity.ports import IdentityStore
     from techstone.control.ledger.records import (
         Grouping,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         Sums,
         Violation,
     )
+    from techstone.control.switches.ports import SwitchStore
     from techstone.core.snapshot import Plan
     from techstone.core.usage import UsageRecord
 
@@ -59,6 +61,9 @@ class Holders(Protocol):
 
     async def emails(self, ids: Collection[str] | None = None) -> dict[str, str]:
         """Return the email of each of these accounts, or of every one, by its id."""
+
+    async def plans(self) -> Sequence[str]:
+        """Return the name of every account's plan, an account each."""
 
     async def on_plans(self, plans: Collection[str]) -> set[str]:
         """Return the ids of the accounts that are on one of these plans."""
@@ -182,6 +187,22 @@ class AuditHolder(Protocol):
         """Who changed what."""
 
 
+class CatalogHolder(Protocol):
+    """A store that has what the catalog room needs, too."""
+
+    @property
+    def catalog(self) -> CatalogStore:
+        """What operators added."""
+
+
+class SwitchHolder(Protocol):
+    """A store that has what the room of switches needs, too."""
+
+    @property
+    def switches(self) -> SwitchStore:
+        """Which features are on."""
+
+
 class AccountStore(Protocol):
     """Accounts by id or email."""
 
@@ -236,7 +257,7 @@ class KeyStore(Protocol):
         """Revoke it; a revoked key keeps its first time."""
 
 
-class Store(AccountStore, KeyStore, BillingHolder, IdentityHolder, AuditHolder, Protocol):
+class Store(AccountStore, KeyStore, BillingHolder, IdentityHolder, AuditHolder, CatalogHolder, SwitchHolder, Protocol):
     """The control plane's records."""
 
     async def add_first(self, account: Account, key: Key) -> bool:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
 
 from techstone.control.billing.prices import PriceBook
 from techstone.control.ports import StoreError
@@ -19,9 +21,12 @@ if TYPE_CHECKING:
 
     from techstone.control.accounts.records import Account
     from techstone.control.catalog.records import Catalog
+    from techstone.control.catalog.service import Offers
     from techstone.control.keys.records import Key
     from techstone.control.ledger.records import Spending
     from techstone.control.ports import Records, Store
+
+_Named = TypeVar("_Named", seam.Model, seam.Provider, seam.Plan)
 
 # So many frames may wait for one subscriber: some minutes of a busy day.
 _LONGEST_QUEUE = 1000
@@ -31,10 +36,11 @@ class Publisher:
     """The newest snapshot and who follows it. `poll` and `heartbeat` are in seconds; `report` takes a line."""
 
     def __init__(
-        self, store: Store, catalog: Catalog, *, poll: float, heartbeat: float, report: Callable[[str], None]
+        self, store: Store, catalog: Offers, *, poll: float, heartbeat: float, report: Callable[[str], None]
     ) -> None:
         self._store = store
         self._catalog = catalog
+        self._told: Catalog | None = None
         self._book = PriceBook(store.billing, catalog.models)
         self._poll = poll
         self._heartbeat = heartbeat
@@ -59,14 +65,17 @@ class Publisher:
 
     async def _read(self) -> seam.Snapshot:
         records = await self._store.read_all()
+        # After the records, so that no account is told before its plan.
+        await self._catalog.refresh()
+        catalog = self._catalog.catalog
         return seam.Snapshot(
             records.revision,
-            plans=self._catalog.plans,
+            plans=catalog.plans,
             accounts=tuple(_tell_account(account, records.spending) for account in records.accounts),
             keys=tuple(_tell_key(key, records.spending) for key in records.keys),
             # After the records: what is newer than these is told again by the change that it belongs to.
             models=await self._book.read(),
-            providers=self._catalog.providers,
+            providers=catalog.providers,
             applied=records.spending.applied,
             as_of_day=records.spending.day,
         )
@@ -104,7 +113,7 @@ class Publisher:
         base = self._current.revision
         if await self._store.read_revision() == base:
             return
-        delta = _tell_changes(base, await self._store.read_changes(base), await self._book.read_changes(base))
+        delta = await self._tell_catalog(_tell_changes(base, await self._store.read_changes(base)))
         self._current = seam.advance(self._current, delta)
         frame = seam.encode(delta)
         for queue in list(self._followers):
@@ -112,6 +121,30 @@ class Publisher:
                 queue.put_nowait(frame)
             except asyncio.QueueFull:
                 self._let_go(queue)
+
+    async def _tell_catalog(self, delta: seam.Delta) -> seam.Delta:
+        """Return the change with what it says of the catalog; of another catalog all that differs from what was told.
+
+        It is read after the records, so that no account is told before its plan.
+        """
+        await self._catalog.refresh()
+        catalog, current = self._catalog.catalog, self._current
+        if catalog is self._told:
+            return msgspec.structs.replace(delta, models=await self._book.read_changes(delta.base))
+        models = await self._book.read()
+        self._told = catalog
+        changed_models, gone_models = _compare(current.models, models)
+        providers, gone_providers = _compare(current.providers, catalog.providers)
+        plans, gone_plans = _compare(current.plans, catalog.plans)
+        return msgspec.structs.replace(
+            delta,
+            models=changed_models,
+            gone_models=gone_models,
+            providers=providers,
+            gone_providers=gone_providers,
+            plans=plans,
+            gone_plans=gone_plans,
+        )
 
     def _let_go(self, queue: asyncio.Queue[bytes | None]) -> None:
         self._followers.discard(queue)
@@ -147,14 +180,23 @@ class Publisher:
             self._let_go(queue)
 
 
-def _tell_changes(base: int, records: Records, models: tuple[seam.Model, ...]) -> seam.Delta:
+def _compare(told: tuple[_Named, ...], now: tuple[_Named, ...]) -> tuple[tuple[_Named, ...], tuple[str, ...]]:
+    """Return what of now is new or other than what was told, and the names of what is gone."""
+    before = {record.name: record for record in told}
+    after = {record.name for record in now}
+    return (
+        tuple(record for record in now if before.get(record.name) != record),
+        tuple(name for name in before if name not in after),
+    )
+
+
+def _tell_changes(base: int, records: Records) -> seam.Delta:
     return seam.Delta(
         base,
         records.revision,
         accounts=tuple(_tell_account(account, records.spending) for account in records.accounts),
         keys=tuple(_tell_key(key, records.spending) for key in records.keys if key.revoked_at is None),
         gone_keys=tuple(key.id for key in records.keys if key.revoked_at is not None),
-        models=models,
     )
 
 

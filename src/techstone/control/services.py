@@ -11,14 +11,21 @@ from techstone.control.audit.service import AuditLog
 from techstone.control.billing.alerts import Alerts
 from techstone.control.billing.codes import Codes
 from techstone.control.billing.prices import Prices
+from techstone.control.catalog.models import Models
+from techstone.control.catalog.plans import Plans
+from techstone.control.catalog.ports import Means
+from techstone.control.catalog.providers import Providers
 from techstone.control.catalog.service import Offers
 from techstone.control.identity.claims import Claims
 from techstone.control.keys.service import Keys
 from techstone.control.ledger.service import Ledger
 from techstone.control.management.service import Management
 from techstone.control.operations import Facts
+from techstone.control.switches.service import Switches
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from techstone.control.catalog.records import Catalog
     from techstone.control.ports import Clock, Randomness, Store
 
@@ -31,26 +38,52 @@ class Services:
     """All rooms over one store. Implements `Operations`; it does not own the store and leaves it open."""
 
     def __init__(
-        self, store: Store, catalog: Catalog, *, clock: Clock = _now, randomness: Randomness = secrets.token_bytes
+        self,
+        store: Store,
+        catalog: Catalog,
+        *,
+        clock: Clock = _now,
+        randomness: Randomness = secrets.token_bytes,
+        means: Means | None = None,
+        switches: Mapping[str, bool] | None = None,
     ) -> None:
         self.store = store
         self.now = clock
-        self.catalog = Offers(catalog)
+        self._revision = -1
+        means = means or Means()
+        self.catalog = Offers(catalog, store.catalog)
         self.accounts = Accounts(store, self.catalog, clock, randomness)
-        prepaid = [plan.name for plan in catalog.plans if plan.billing == "prepaid"]
-        self.alerts = Alerts(store.billing, self.accounts, prepaid, clock)
-        self.prices = Prices(store.billing, catalog.models, clock)
+        self.alerts = Alerts(store.billing, self.accounts, self.catalog.prepaid, clock)
+        self.prices = Prices(store.billing, self.catalog.models, clock)
         self.ledger = Ledger(
-            store.ledger, self.accounts, prepaid, self.alerts.touch, self.prices.histories, store.audit.note
+            store.ledger,
+            self.accounts,
+            self.catalog.prepaid,
+            self.alerts.touch,
+            self.prices.histories,
+            store.audit.note,
         )
+        self.providers = Providers(store.catalog, self.catalog, means, store.audit.note, clock)
+        self.models = Models(store.catalog, self.catalog, means, self.prices.note_configured, clock)
+        self.plans = Plans(store.catalog, self.catalog, self.accounts)
+        self.switches = Switches(store.switches, switches)
         self.codes = Codes(store.billing, self.accounts, clock, randomness)
         self.audit = AuditLog(store.audit)
         self.claims = Claims(store.identity, self.accounts, clock, randomness)
         self.keys = Keys(store, self.accounts, self.catalog, clock, randomness)
         self.management = Management(self.accounts, self.keys, self.ledger, self.catalog, clock)
 
+    async def follow(self) -> None:
+        """Read the stored catalog and the switches again if anything changed, in whatever process."""
+        revision = await self.store.read_revision()
+        if revision != self._revision:
+            await self.catalog.refresh()
+            await self.switches.refresh()
+            self._revision = revision
+
     async def doctor(self) -> Facts:
         """Return facts for `doctor`."""
+        await self.follow()
         records = await self.store.read_all()
         offered = self.catalog.catalog
         return Facts(

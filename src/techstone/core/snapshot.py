@@ -3,7 +3,8 @@
 The gateway decides every request from a `View` of the newest `Snapshot`: keys, accounts, plans, models, routes. It
 never asks back. Frames travel as one line of JSON each (NDJSON), at most 64 MiB a line. A frame whose format or
 revision does not follow is refused with `SnapshotError`, and the reader keeps what it has (Envoy's rule for xDS).
-No secret is in here: keys by SHA-256 digest, providers by the name of the environment variable that holds their key.
+No secret is readable in here: keys by SHA-256 digest, providers by the name of the environment variable that holds
+their key, or with their secret sealed (`core.sealing`).
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Provider(msgspec.Struct, frozen=True):
     """An upstream: OpenAI's API at `base_url` (may have a path; `/chat/completions` is appended).
 
-    `base_url` and the headers may be `${NAME}`: what the gateway's environment has by that name.
+    `base_url` and the headers may be `${NAME}`: what the gateway's environment has by that name. `secret` is the key,
+    sealed, in base64.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Provider(msgspec.Struct, frozen=True):
     api_key_env: str | None = None
     headers: dict[str, str] = {}
     timeouts: Timeouts = Timeouts()
+    secret: str | None = None
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -156,6 +159,11 @@ class Delta(msgspec.Struct, frozen=True, tag="delta"):
     gone_accounts: tuple[str, ...] = ()
     gone_keys: tuple[str, ...] = ()
     models: tuple[Model, ...] = ()
+    providers: tuple[Provider, ...] = ()
+    plans: tuple[Plan, ...] = ()
+    gone_models: tuple[str, ...] = ()
+    gone_providers: tuple[str, ...] = ()
+    gone_plans: tuple[str, ...] = ()
     format: int = FORMAT
 
 
@@ -169,6 +177,7 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
 Frame = Snapshot | Delta | Heartbeat
 
 _Record = TypeVar("_Record", Account, Key)
+_Named = TypeVar("_Named", Model, Provider, Plan)
 
 _ENCODER = msgspec.json.Encoder()
 _DECODER: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(Frame)
@@ -207,16 +216,18 @@ def advance(current: Snapshot | None, frame: Frame) -> Snapshot:
         revision=frame.revision,
         keys=_put(current.keys, frame.keys, frame.gone_keys),
         accounts=_put(current.accounts, frame.accounts, frame.gone_accounts),
-        models=_put_models(current.models, frame.models),
+        models=_put_named(current.models, frame.models, frame.gone_models),
+        providers=_put_named(current.providers, frame.providers, frame.gone_providers),
+        plans=_put_named(current.plans, frame.plans, frame.gone_plans),
     )
 
 
-def _put_models(current: tuple[Model, ...], changed: tuple[Model, ...]) -> tuple[Model, ...]:
-    if not changed:
+def _put_named(current: tuple[_Named, ...], changed: tuple[_Named, ...], gone: tuple[str, ...]) -> tuple[_Named, ...]:
+    if not changed and not gone:
         return current
-    models = {model.name: model for model in current}
-    models.update((model.name, model) for model in changed)
-    return tuple(models.values())
+    records = {record.name: record for record in current if record.name not in gone}
+    records.update((record.name, record) for record in changed)
+    return tuple(records.values())
 
 
 def _put(current: tuple[_Record, ...], changed: tuple[_Record, ...], gone: tuple[str, ...]) -> tuple[_Record, ...]:
@@ -266,10 +277,16 @@ class View:
         following = advance(self.snapshot, delta)
         touched = {key.id for key in delta.keys} | set(delta.gone_keys)
         accounts = {account.id for account in delta.accounts} | set(delta.gone_accounts)
+        if delta.plans or delta.gone_plans:
+            plans = {plan.name for plan in delta.plans} | set(delta.gone_plans)
+            accounts |= {account.id for account in following.accounts if account.plan in plans}
         view = View.__new__(View)
         view.snapshot = following
-        view.models = self.models if not delta.models else {model.name: model for model in following.models}
-        view.providers = self.providers
+        view.models, view.providers = self.models, self.providers
+        if following.models is not self.snapshot.models:
+            view.models = {model.name: model for model in following.models}
+        if following.providers is not self.snapshot.providers:
+            view.providers = {provider.name: provider for provider in following.providers}
         view.principals = self.principals.copy()
         for key in self.snapshot.keys:
             if key.id in touched or key.account in accounts:

@@ -115,6 +115,13 @@ class Upstreams(Protocol):
         """Send the request and return the answer once its head has come; raise UpstreamProblem."""
 
 
+class Opener(Protocol):
+    """Opens what the control plane sealed."""
+
+    def open(self, sealed: bytes, context: str) -> bytes:
+        """Return the secret; raise Unsealable."""
+
+
 class LimitStore(Protocol):
     """The books of all accounts and keys: who may do how much now."""
 

@@ -34,7 +34,7 @@ CONFIGURED = Price(0, 0, 10**9, 2 * 10**9, source="config")
 async def priced(house: House) -> House:
     """Return a house whose first model has a configured price, noted at the start."""
     models = (msgspec.structs.replace(house.catalog.models[0], prices=(CONFIGURED,)), house.catalog.models[1])
-    house.services.prices._models = {model.name: model for model in models}  # the catalog is read once, at the start
+    house.services.prices._offered = lambda: models
     await house.services.prices.note_configured()
     return house
 
@@ -63,7 +63,7 @@ async def test_model_without_a_version_shows_its_configured_price(house: House) 
 
 async def test_gateways_are_told_what_is_in_force_or_will_be(priced: House) -> None:
     """The whole for all models, a change for those that it is about."""
-    book = PriceBook(priced.store.billing, priced.catalog.models, priced.clock)
+    book = PriceBook(priced.store.billing, lambda: priced.catalog.models, priced.clock)
     before = await priced.store.read_revision()
     await priced.services.prices.set(NewPrice("m1", "3", "4"))
     await priced.services.prices.set(NewPrice("m1", "5", "6", begins="2026-12-01T00:00Z"))

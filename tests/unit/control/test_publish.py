@@ -34,7 +34,9 @@ async def publishing(
     house: House, *, poll: float = 60, heartbeat: float = 60, store: Store | None = None
 ) -> AsyncIterator[tuple[Publisher, list[str]]]:
     lines: list[str] = []
-    publisher = Publisher(store or house.store, house.catalog, poll=poll, heartbeat=heartbeat, report=lines.append)
+    publisher = Publisher(
+        store or house.store, house.services.catalog, poll=poll, heartbeat=heartbeat, report=lines.append
+    )
     await publisher.load()
     task = asyncio.create_task(publisher.run())
     try:
@@ -164,7 +166,7 @@ async def test_quiet_stream_has_heartbeats(house: House) -> None:
 @pytest.mark.parametrize("steps", range(8))
 async def test_heartbeats_never_run_ahead_of_changes(house: House, ann: str, steps: int) -> None:
     """A change that comes at any step of the loop while a heartbeat falls due: every frame follows the one before."""
-    publisher = Publisher(house.store, house.catalog, poll=60, heartbeat=0, report=print)
+    publisher = Publisher(house.store, house.services.catalog, poll=60, heartbeat=0, report=print)
     await publisher.load()
     stream = publisher.subscribe()
     current = advance(None, await hear(stream))

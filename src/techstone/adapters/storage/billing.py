@@ -41,12 +41,7 @@ class SqliteBilling:
     async def note_configured(self, configured: Mapping[str, Price], now: int) -> None:
         """Add a version for each model whose newest configured one differs; a model's first is valid from 0."""
         async with self._database.change() as connection:
-            found = list(map(_read_version, (await connection.execute(select(PRICES))).all()))
-            fresh = versions.follow(found, configured, now)
-            if fresh:
-                changed = await raise_revision(connection)
-                rows = [{**_write_version(version), "changed": changed} for version in fresh]
-                await connection.execute(insert(PRICES), rows)
+            await note_prices(connection, configured, now)
 
     async def add_price(self, model: str, price: Price, now: int, *, reset: bool = False) -> None:
         """Add a version; its number is the store's."""
@@ -169,6 +164,19 @@ async def _gauge_keys(connection: AsyncConnection, names: list[str], now: int) -
         for period, spent, cap in ((day, in_day, row.daily_cap), (month, in_month, row.monthly_cap)):
             if cap is not None:
                 yield Gauge(row.account, row.email, row.id, period, spent.get(row.id, 0), cap)
+
+
+async def note_prices(
+    connection: AsyncConnection, configured: Mapping[str, Price], now: int, changed: int | None = None
+) -> None:
+    """Note what is configured, in a transaction; its revision is raised here where it was not yet (`changed`)."""
+    found = list(map(_read_version, (await connection.execute(select(PRICES))).all()))
+    fresh = versions.follow(found, configured, now)
+    if fresh:
+        if changed is None:
+            changed = await raise_revision(connection)
+        rows = [{**_write_version(version), "changed": changed} for version in fresh]
+        await connection.execute(insert(PRICES), rows)
 
 
 def name_month(now: int) -> tuple[str, int]:

@@ -9,6 +9,7 @@ import msgspec
 
 from techstone.adapters.storage.memory_audit import MemoryAudit
 from techstone.adapters.storage.memory_billing import MemoryBilling
+from techstone.adapters.storage.memory_catalog import MemoryCatalog, MemorySwitches
 from techstone.adapters.storage.memory_identity import MemoryIdentity
 from techstone.adapters.storage.memory_ledger import MemoryLedger
 from techstone.control.keys.records import Key
@@ -32,6 +33,8 @@ class MemoryStore:
         self._ledger = MemoryLedger(self._accounts, self._put, self.audit.append)
         self._identity = MemoryIdentity(self._accounts, self._put, self.audit.append)
         self._billing = MemoryBilling(self._accounts, self._keys, self._ledger, self._rise, self.audit.append)
+        self.catalog = MemoryCatalog(self._accounts, self._billing, self._rise, self.audit.append)
+        self.switches = MemorySwitches(self._rise, self.audit.append)
 
     async def add_account(self, account: Account) -> None:
         """Store it; raise Taken("email")."""

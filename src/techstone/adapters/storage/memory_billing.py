@@ -48,13 +48,19 @@ class MemoryBilling:
         if fresh:
             self._add(fresh)
 
+    def note_prices(self, configured: Mapping[str, Price], now: int) -> None:
+        """Note what is configured, as part of a change that is noted already."""
+        self._put(versions.follow([version for _, version in self._prices], configured, now), self._rise())
+
     async def add_price(self, model: str, price: Price, now: int, *, reset: bool = False) -> None:
         """Add a version; its number is the store's."""
         self._add([PriceVersion(model, price, now, reset)])
 
     def _add(self, fresh: Sequence[PriceVersion]) -> None:
         self._note()
-        changed = self._rise()
+        self._put(fresh, self._rise())
+
+    def _put(self, fresh: Sequence[PriceVersion], changed: int) -> None:
         for version in fresh:
             price = msgspec.structs.replace(version.price, version=len(self._prices) + 1)
             self._prices.append((changed, msgspec.structs.replace(version, price=price)))

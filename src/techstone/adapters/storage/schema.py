@@ -257,3 +257,59 @@ AUDIT = Table(
     Column("digest", LargeBinary(32), nullable=False),
     Index("ix_audit_account", "account", "number"),
 )
+
+PROVIDERS = Table(
+    "providers",
+    METADATA,
+    Column("name", String(64), primary_key=True),
+    Column("base_url", String(2000), nullable=False),
+    Column("secret", LargeBinary, nullable=True),  # sealed
+    Column("ending", String(4), nullable=False),
+    Column("timeouts", Text, nullable=False),
+    *_counts("created_at"),
+)
+
+MODELS = Table(
+    "models",
+    METADATA,
+    Column("name", String(200), primary_key=True),
+    Column("display", String(100), nullable=True),
+    Column("context_window", BigInteger, nullable=True),
+    Column("max_output_tokens", BigInteger, nullable=True),
+    Column("price", Text, nullable=False),
+    *_counts("created_at"),
+)
+
+ROUTES = Table(
+    "routes",
+    METADATA,
+    Column("model", String(200), ForeignKey("models.name"), primary_key=True),
+    Column("place", BigInteger, primary_key=True, autoincrement=False),
+    # No foreign key: it may be a provider of the configuration file.
+    Column("provider", String(64), nullable=False),
+    Column("upstream_model", String(200), nullable=False),
+    *_counts("weight", "priority"),
+    Index("ix_routes_provider", "provider"),
+)
+
+PLANS = Table(
+    "plans",
+    METADATA,
+    Column("name", String(64), primary_key=True),
+    *_counts("rpm", "tpm", "concurrent"),
+    Column("billing", String(16), nullable=False),
+)
+
+SWITCHED_OFF = Table(
+    "switched_off",
+    METADATA,
+    Column("kind", String(16), primary_key=True),
+    Column("name", String(200), primary_key=True),
+)
+
+SWITCHES = Table(
+    "switches",
+    METADATA,
+    Column("name", String(32), primary_key=True),
+    Column("on", Boolean(create_constraint=False), nullable=False),
+)

@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from techstone.adapters.storage import migrate
 from techstone.adapters.storage.audit import SqliteAudit
 from techstone.adapters.storage.billing import SqliteBilling
+from techstone.adapters.storage.catalog import SqliteCatalog, SqliteSwitches
 from techstone.adapters.storage.database import Database, number_of, raise_revision
 from techstone.adapters.storage.identity import SqliteIdentity
 from techstone.adapters.storage.ledger import SqliteLedger, note_grant
@@ -67,6 +68,8 @@ class SqliteStore:
         self.billing = SqliteBilling(database)
         self.identity = SqliteIdentity(database, _insert_account)
         self.audit = SqliteAudit(database)
+        self.catalog = SqliteCatalog(database)
+        self.switches = SqliteSwitches(database)
 
     async def upgrade(self) -> None:
         """Bring the file to the newest schema; raise StoreError."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from techstone.app.place import Place
     from techstone.control.catalog.records import Catalog
     from techstone.control.operations import Operations
+    from techstone.control.ports import Store
+    from techstone.control.services import Services
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -63,15 +65,25 @@ async def _perform(found: Place, work: Callable[[Operations], Awaitable[_R]]) ->
             await client.close()
     from techstone.adapters.storage import sqlite  # noqa: PLC0415
     from techstone.control.acts import Actor, act_as  # noqa: PLC0415
-    from techstone.control.services import Services  # noqa: PLC0415
 
     act_as(Actor("command line"))
     found.prepare()
     store = await sqlite.open_store(found.database)
     try:
-        return await work(Services(store, catalog_of(found)))
+        services = compose_services(found, store)
+        await services.follow()
+        return await work(services)
     finally:
         await store.close()
+
+
+def compose_services(found: Place, store: Store) -> Services:
+    """Return the rooms over a store, as a control process has them; raise ConfigError."""
+    from techstone.app.rooms import compose_means  # noqa: PLC0415 - see above
+    from techstone.control.services import Services  # noqa: PLC0415
+
+    console = found.config.console
+    return Services(store, catalog_of(found), means=compose_means(found), switches={"sign_up": console.sign_up})
 
 
 def catalog_of(found: Place) -> Catalog:

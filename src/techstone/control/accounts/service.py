@@ -14,7 +14,7 @@ from techstone.core import money
 from techstone.core.errors import AccountNotFound, InvalidRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from techstone.control.ports import AccountStore, Clock, Offer, Randomness
 
@@ -76,6 +76,10 @@ class Accounts:
     async def emails(self, ids: Collection[str] | None = None) -> dict[str, str]:
         """Return the email of each of these accounts, or of every one, by its id."""
         return await self._store.list_emails(ids)
+
+    async def plans(self) -> Sequence[str]:
+        """Return the name of every account's plan, an account each."""
+        return [account.plan for account in await self._store.list_accounts()]
 
     async def on_plans(self, plans: Collection[str]) -> set[str]:
         """Return the ids of the accounts that are on one of these plans."""

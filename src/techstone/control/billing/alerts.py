@@ -15,7 +15,7 @@ from techstone.control.ports import StoreError
 from techstone.core import money
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from techstone.control.billing.ports import BillingStore, Notifier
     from techstone.control.billing.records import Gauge
@@ -33,12 +33,14 @@ def reached(gauge: Gauge) -> tuple[int, ...]:
 
 
 class Alerts:
-    """Look at accounts that were touched, and tell what is new. `prepaid` are the names of prepaid plans."""
+    """Look at accounts that were touched, and tell what is new. `prepaid` gives the names of prepaid plans."""
 
-    def __init__(self, store: BillingStore, holders: Holders, prepaid: Sequence[str], clock: Clock) -> None:
+    def __init__(
+        self, store: BillingStore, holders: Holders, prepaid: Callable[[], Sequence[str]], clock: Clock
+    ) -> None:
         self._store = store
         self._holders = holders
-        self._prepaid = tuple(prepaid)
+        self._prepaid = prepaid
         self._clock = clock
         self._touched: set[str] = set()
         self._waiting = asyncio.Event()
@@ -69,7 +71,7 @@ class Alerts:
     async def look(self, accounts: Collection[str], notifier: Notifier) -> None:
         """Store and tell every alert of these accounts that is new."""
         now = self._clock()
-        for gauge in await self._store.read_gauges(accounts, self._prepaid, now):
+        for gauge in await self._store.read_gauges(accounts, self._prepaid(), now):
             for percent in reached(gauge):
                 told = (gauge.subject, gauge.period, percent)
                 if told in self._told:

@@ -16,7 +16,7 @@ from techstone.core.errors import InvalidRequest
 from techstone.core.pricing import Price
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from techstone.control.billing.ports import BillingStore
     from techstone.control.billing.records import PriceVersion
@@ -29,10 +29,14 @@ _LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 class Prices:
     """The prices of the models on offer; a model of the catalog carries its configured one."""
 
-    def __init__(self, store: BillingStore, models: Sequence[Model], clock: Clock) -> None:
+    def __init__(self, store: BillingStore, models: Callable[[], Sequence[Model]], clock: Clock) -> None:
         self._store = store
-        self._models = {model.name: model for model in models}
+        self._offered = models
         self._clock = clock
+
+    @property
+    def _models(self) -> dict[str, Model]:
+        return {model.name: model for model in self._offered()}
 
     async def note_configured(self) -> None:
         """Note what is configured now, from now on; at the control plane's start, when the configuration is read."""
@@ -46,12 +50,13 @@ class Prices:
 
     async def list(self, model: str | None = None) -> tuple[PriceShown, ...]:
         """Return what is in force and what will be, of one model or of all."""
-        names = self._models if model is None else (self._check(model),)
+        models = self._models
+        names = models if model is None else (self._check(model),)
         found = group(await self._store.read_prices())
         now = self._clock()
         shown: list[PriceShown] = []
         for name in names:
-            prices = versions.arrange(found.get(name, ()), now) or self._models[name].prices
+            prices = versions.arrange(found.get(name, ()), now) or models[name].prices
             shown += (_show(name, price, now) for price in prices)
         return tuple(shown)
 
@@ -94,19 +99,21 @@ class Prices:
 class PriceBook:
     """The models with the prices that are in force now or later, as the gateways are told them."""
 
-    def __init__(self, store: BillingStore, models: Sequence[Model], clock: Clock = lambda: int(time.time())) -> None:
+    def __init__(
+        self, store: BillingStore, models: Callable[[], Sequence[Model]], clock: Clock = lambda: int(time.time())
+    ) -> None:
         self._store = store
         self._models = models
         self._clock = clock
 
     async def read(self) -> tuple[Model, ...]:
         """Return every model."""
-        return await self._price(self._models)
+        return await self._price(self._models())
 
     async def read_changes(self, since: int) -> tuple[Model, ...]:
         """Return the models that have a version which came after a revision."""
         names = {version.model for version in await self._store.read_prices(since)}
-        changed = [model for model in self._models if model.name in names]
+        changed = [model for model in self._models() if model.name in names]
         return await self._price(changed) if changed else ()
 
     async def _price(self, models: Sequence[Model]) -> tuple[Model, ...]:

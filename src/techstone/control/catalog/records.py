@@ -1,18 +1,66 @@
-"""The catalog: plans, models and providers in the seam's own structs, so that nothing is said twice."""
+"""The catalog: plans, models and providers in the seam's own structs, so that nothing is said twice.
+
+Two parts make it: what is configured, and what operators add in the Console, which is stored. A provider's secret
+stands in a wish alone; what is stored is sealed, and what is shown says only how it ends.
+"""
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
-from techstone.core.snapshot import Model, Plan, Provider
+from techstone.core.pricing import Price
+from techstone.core.snapshot import Billing, Model, Plan, Provider, Route, Timeouts
+
+Origin = Literal["configuration file", "console"]
+EntryState = Literal["on", "off", "hidden"]
+"""`hidden`: the configuration file has taken the name since, and goes before."""
+EntryKind = Literal["provider", "model"]
 
 
 class Catalog(msgspec.Struct, frozen=True):
-    """Everything on offer, as configured. The first plan is the one that an account gets when none is named."""
+    """Everything on offer. The first plan is the one that an account gets when none is named.
+
+    `stand_ins` are the models that the built-in engine answers only because nobody else does.
+    """
 
     plans: tuple[Plan, ...]
     models: tuple[Model, ...] = ()
     providers: tuple[Provider, ...] = ()
+    stand_ins: frozenset[str] = frozenset()
+
+
+class StoredProvider(msgspec.Struct, frozen=True):
+    """A provider that was added. `secret` is sealed; `ending` is what may be shown of it."""
+
+    name: str
+    base_url: str
+    secret: bytes | None = None
+    ending: str = ""
+    timeouts: Timeouts = Timeouts()
+    created_at: int = 0
+
+
+class StoredModel(msgspec.Struct, frozen=True):
+    """A model that was added. `price` is what it costs until another price is set for it."""
+
+    name: str
+    routes: tuple[Route, ...]
+    price: Price
+    display: str | None = None
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    created_at: int = 0
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """All that operators added, oldest first, and what of everything is switched off (kind and name)."""
+
+    providers: tuple[StoredProvider, ...] = ()
+    models: tuple[StoredModel, ...] = ()
+    plans: tuple[Plan, ...] = ()
+    off: frozenset[tuple[str, str]] = frozenset()
 
 
 class ModelShown(msgspec.Struct, frozen=True):
@@ -23,3 +71,159 @@ class ModelShown(msgspec.Struct, frozen=True):
     context_window: int | None
     max_output_tokens: int | None
     served_by: tuple[str, ...]
+    display: str | None = None
+
+
+class Named(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One entry, by its name."""
+
+    name: str
+
+
+class Switched(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether an entry is to be on."""
+
+    name: str
+    on: bool
+
+
+class NewProvider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A wish for a provider with OpenAI's API. `secret` is its key, sent as `Authorization: Bearer`."""
+
+    name: str
+    base_url: str
+    secret: str | None = None
+    timeouts: Timeouts = Timeouts()
+
+    def __repr__(self) -> str:
+        """Leave the secret out: a traceback or a log line must not show it."""
+        return f"NewProvider({self.name!r}, {self.base_url!r})"
+
+    __str__ = __repr__
+
+
+class ProviderChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is to change; None: as it is. Another address drops the secret, unless a new one comes with it.
+
+    `secret` "": there is to be none.
+    """
+
+    name: str
+    base_url: str | None = None
+    secret: str | None = None
+    timeouts: Timeouts | None = None
+
+    def __repr__(self) -> str:
+        """Leave the secret out."""
+        return f"ProviderChange({self.name!r}, {self.base_url!r})"
+
+    __str__ = __repr__
+
+
+class ProviderShown(msgspec.Struct, frozen=True):
+    """A provider as operators see it; `secret` says only whether there is one and how it ends.
+
+    `models` are the models that have a route to it.
+    """
+
+    name: str
+    kind: str
+    base_url: str
+    origin: Origin
+    state: EntryState
+    secret: str | None
+    models: tuple[str, ...]
+    timeouts: Timeouts
+    created_at: int | None = None
+
+
+class NewModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A wish for a model, or for a change to all of it. Prices are USD per million tokens; without `input`, as known.
+
+    What is known is the price that the model has, else that of the list which comes with us.
+    """
+
+    name: str
+    routes: tuple[Route, ...]
+    display: str | None = None
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    input: str | None = None
+    output: str | None = None
+    cached_input: str | None = None
+    reasoning: str | None = None
+
+
+class CatalogEntry(msgspec.Struct, frozen=True):
+    """A model as operators see it; prices are those that it has where no other was set."""
+
+    name: str
+    display: str | None
+    origin: Origin
+    state: EntryState
+    routes: tuple[Route, ...]
+    context_window: int | None
+    max_output_tokens: int | None
+    input: str | None
+    output: str | None
+    cached_input: str | None
+    reasoning: str | None
+
+
+class Addition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Models of a provider to be offered by their own names; the prices are for those whose price is not known."""
+
+    provider: str
+    names: tuple[str, ...]
+    input: str | None = None
+    output: str | None = None
+
+
+class NewPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A wish for a plan, or for other numbers of one."""
+
+    name: str
+    rpm: int
+    tpm: int
+    concurrent: int
+    billing: Billing = "postpaid"
+
+
+class PlanShown(msgspec.Struct, frozen=True):
+    """A plan as operators see it, and how many accounts are on it."""
+
+    name: str
+    rpm: int
+    tpm: int
+    concurrent: int
+    billing: Billing
+    origin: Origin
+    accounts: int
+
+
+class Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A provider to be tried: asked for its models, and, where a model is named, for one token, which costs."""
+
+    name: str
+    model: str | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How one request of a trial ended: `told` in words, `remedy` what to do; `milliseconds` to the answer."""
+
+    good: bool
+    reached: bool
+    status: int | None
+    told: str
+    remedy: str
+    milliseconds: int
+
+
+class TrialShown(msgspec.Struct, frozen=True):
+    """What a trial came to. `secured`: by TLS. `models` are the provider's own names, as far as it told them."""
+
+    provider: str
+    secured: bool
+    listing: Outcome
+    models: tuple[str, ...] = ()
+    chat: Outcome | None = None

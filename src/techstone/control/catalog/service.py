@@ -1,25 +1,55 @@
-"""What may be done with the catalog: ask it. It is configured, so nothing here changes it."""
+"""The catalog in force, asked by everybody: what is configured, and what operators added to it.
+
+It follows the store: whoever changed something, and the publisher whenever the store's revision rises, has it read
+again. In between it is a value in memory.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
-from techstone.control.catalog.records import ModelShown
+from techstone.control.catalog.merging import merge
+from techstone.control.catalog.records import ModelShown, Stored
 from techstone.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from techstone.control.catalog.ports import CatalogStore
     from techstone.control.catalog.records import Catalog
     from techstone.core.snapshot import Model, Plan
 
 
 class Offers:
-    """The catalog, checked once and indexed. Implements the port `Offer`."""
+    """The catalog, indexed. Implements the port `Offer`."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, configured: Catalog, store: CatalogStore) -> None:
+        _check(configured)
+        self.configured = configured
+        self.stored = Stored()
+        self.heard: list[Callable[[], None]] = []
+        """Called after each change of the catalog."""
+        self._store = store
+        self._turn = asyncio.Lock()
+        self._index(configured)
+
+    def _index(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self._plans = {plan.name: plan for plan in catalog.plans}
         self._models = frozenset(model.name for model in catalog.models)
-        _check(catalog)
+        self._displays = {model.name: model.display for model in self.stored.models}
+
+    async def refresh(self) -> None:
+        """Read again what operators added."""
+        async with self._turn:
+            stored = await self._store.read()
+            if stored == self.stored:
+                return
+            self.stored = stored
+            self._index(merge(self.configured, stored))
+        for tell in self.heard:
+            tell()
 
     def find_plan(self, name: str | None) -> Plan:
         """Return the plan (None: the first); raise InvalidRequest for `plan`."""
@@ -34,9 +64,21 @@ class Offers:
         """Say whether the model is on offer."""
         return name in self._models
 
+    def models(self) -> tuple[Model, ...]:
+        """Return the models on offer."""
+        return self.catalog.models
+
+    def prepaid(self) -> tuple[str, ...]:
+        """Return the names of the prepaid plans."""
+        return tuple(plan.name for plan in self.catalog.plans if plan.billing == "prepaid")
+
     async def list_models(self) -> tuple[ModelShown, ...]:
-        """Return every model, in the order of the configuration."""
-        return tuple(_show(model) for model in self.catalog.models)
+        """Return every model on offer, those of the configuration first."""
+        return self.show_models()
+
+    def show_models(self) -> tuple[ModelShown, ...]:
+        """Return the same at once."""
+        return tuple(_show(model, self._displays.get(model.name)) for model in self.catalog.models)
 
 
 def _check(catalog: Catalog) -> None:
@@ -58,7 +100,7 @@ def _check(catalog: Catalog) -> None:
                 raise ValueError(f"the model {model.name} is routed to {route.provider}, which is no provider")
 
 
-def _show(model: Model) -> ModelShown:
+def _show(model: Model, display: str | None) -> ModelShown:
     routes = sorted(model.routes, key=lambda route: route.priority)
     return ModelShown(
         name=model.name,
@@ -66,4 +108,5 @@ def _show(model: Model) -> ModelShown:
         context_window=model.context_window,
         max_output_tokens=model.max_output_tokens,
         served_by=tuple(dict.fromkeys(route.provider for route in routes)),
+        display=display,
     )

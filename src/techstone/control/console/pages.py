@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from techstone.control.identity.records import Seat, Visitor
     from techstone.control.identity.service import Identity
     from techstone.control.services import Services
+    from techstone.control.switches.records import SwitchName
 
 _VISITOR = "visitor"
 
@@ -30,11 +31,16 @@ class Pages:
 
     async def admit(self, connection: ASGIConnection[Any, Any, Any, Any]) -> None:
         """Let in who is logged in; a guard runs before anything else of the request is read."""
+        await self.services.follow()
         visitor = await recognise(self.identity, connection)  # type: ignore[arg-type]  # a request
         if visitor is None:
             raise LogInFirst
         connection.scope["state"][_VISITOR] = visitor
         act_as(Actor("person", visitor.person.email, connection.headers.get("x-forwarded-for", "")))
+
+    def is_on(self, switch: SwitchName) -> bool:
+        """Say whether a feature is on now."""
+        return self.services.switches.is_on(switch)
 
 
 def visitor_of(request: PageRequest) -> Visitor:

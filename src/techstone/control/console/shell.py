@@ -18,6 +18,8 @@ from techstone.core.errors import ApiError
 from techstone.core.roles import may
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from techstone.control.console.session import PageRequest
     from techstone.control.identity.records import Visitor
 
@@ -37,11 +39,11 @@ LOG_IN = "/console/log-in"
 
 
 class Shell:
-    """Renders templates. `public_url` is without a path."""
+    """Renders templates. `public_url` is without a path; `sign_up` says whether strangers may open an account now."""
 
-    def __init__(self, public_url: str, *, sign_up: bool) -> None:
+    def __init__(self, public_url: str, *, sign_up: Callable[[], bool]) -> None:
         self.public_url = public_url
-        self.sign_up = sign_up
+        self._sign_up = sign_up
         self._environment = Environment(
             loader=FileSystemLoader([Path(__file__).parent / "templates", assets.FOLDER]),
             autoescape=True,
@@ -49,7 +51,7 @@ class Shell:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.globals |= {"asset": assets.locate, "may": may, "public_url": public_url, "sign_up": sign_up}
+        self._environment.globals |= {"asset": assets.locate, "may": may, "public_url": public_url}
         self._environment.filters |= {
             "day": _write_day,
             "moment": _write_moment,
@@ -57,6 +59,11 @@ class Shell:
             "act": _write_act,
             "thousands": "{:,}".format,
         }
+
+    @property
+    def sign_up(self) -> bool:
+        """Whether strangers may open an account now."""
+        return self._sign_up()
 
     def show(
         self,
@@ -70,7 +77,12 @@ class Shell:
     ) -> Response[str]:
         """Return a page for a visitor; `problem` is what was wrong with their form, and says the status."""
         page = self._environment.get_template(template).render(
-            csrf=identify(request).csrf, visitor=visitor, path=request.url.path, problem=problem, **values
+            csrf=identify(request).csrf,
+            visitor=visitor,
+            path=request.url.path,
+            problem=problem,
+            sign_up=self.sign_up,
+            **values,
         )
         return Response(
             page, status_code=problem.status if problem else status, media_type=MediaType.HTML, headers=_HEADERS

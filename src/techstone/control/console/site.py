@@ -50,8 +50,16 @@ def route_console(pages: Pages, store: IdentityStore, links: Links) -> list[Rout
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         await pages.admit(connection)
 
+    async def follow(_: ASGIConnection[Any, Any, Any, Any], __: BaseRouteHandler) -> None:
+        await pages.services.follow()
+
     handlers: dict[int | type[Exception], Any] = {Exception: refuse}
     return [
-        Router("/", route_handlers=[route_doors(pages.shell, pages.identity, links)], exception_handlers=handlers),
+        Router(
+            "/",
+            route_handlers=[route_doors(pages.shell, pages.identity, links)],
+            guards=[follow],
+            exception_handlers=handlers,
+        ),
         Router("/", route_handlers=inner, guards=[guard], exception_handlers=handlers),
     ]

@@ -10,7 +10,8 @@ from typing import Literal
 import msgspec
 
 KeyState = Literal["active", "expired", "revoked"]
-KeyKind = Literal["inference", "admin"]
+KeyKind = Literal["inference", "admin", "operator"]
+"""`operator`: an admin key that may run the cloud, too; made by an operator alone."""
 
 
 class KeySettings(msgspec.Struct, frozen=True):
@@ -42,8 +43,8 @@ class Key(msgspec.Struct, frozen=True):
 class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A wish for a key; caps are in USD.
 
-    `account` is an email or id, `expires` a lifetime such as `30d`, `12h`, `45s` (None: never). An admin key is for the
-    management API alone, so that limits and models mean nothing to it.
+    `account` is an email or id, `expires` a lifetime such as `30d`, `12h`, `45s` (None: never). An admin or
+    operator key is for the management API alone, so that limits and models mean nothing to it.
     """
 
     account: str

@@ -5,7 +5,7 @@ Knows no HTTP and no database. Every refusal names the field, and no message rep
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -15,13 +15,13 @@ from techstone.core import keys, lifetime, money
 from techstone.core.errors import InvalidRequest, KeyNotFound
 
 if TYPE_CHECKING:
+    from techstone.control.keys.records import KeyKind
     from techstone.control.ports import Clock, Holders, KeyStore, Offer, Randomness
 
 _LONGEST_NAME = 100
 LARGEST_LIMIT = 2**31 - 1
 # An old key beside a new one is a door left open: thirty days is the longest that a roll-out may take.
 LONGEST_OVERLAP = 30 * 86_400
-_FORMS: dict[str, keys.Form] = {f"ts_{form}_": form for form in get_args(keys.Form)}
 
 
 class Keys:
@@ -45,7 +45,8 @@ class Keys:
             _check_name(wanted.name),
             settings,
             expires_at=None if lasts is None else now + lasts,
-            form="admin" if wanted.kind == "admin" else "live" if wanted.live else "test",
+            kind=wanted.kind,
+            live=wanted.live,
         )
 
     async def create(self, wanted: NewKey) -> CreatedKey:
@@ -80,7 +81,7 @@ class Keys:
 
     async def revoke(self, which: str, owner: str | None = None) -> KeyShown:
         """End the key now, of an account (id) or of any."""
-        key = await self._find(which, owner)
+        key = await self._find_own(which, owner)
         with acting("key.revoke", key.id, key.account, name=key.name):
             await self._store.revoke_key(key.id, self._clock())
         holder = await self._holders.find(key.account)
@@ -90,15 +91,14 @@ class Keys:
         """Replace the key by a new one of the same settings; the old one stays good for `overlap` seconds more."""
         if not 0 <= overlap <= LONGEST_OVERLAP:
             raise InvalidRequest(f"overlap must be 0 to {LONGEST_OVERLAP} seconds.", param="overlap")
-        old = await self._find(which, owner)
+        old = await self._find_own(which, owner)
         now = self._clock()
         if _judge(old, now) != "active":
             raise InvalidRequest(f"The key {old.id} is {_judge(old, now)}; create a new one instead.", param="key")
         # The lifetime that was asked for counts from now on: a rotation is not to shorten it to what was left.
         ends_at = None if old.expires_at is None else now + old.expires_at - old.created_at
-        record, key = self._make(
-            old.account, old.name, old.settings, expires_at=ends_at, form=_FORMS[old.hint.partition("...")[0]]
-        )
+        live = not old.hint.startswith("ts_test_")
+        record, key = self._make(old.account, old.name, old.settings, expires_at=ends_at, kind=old.kind, live=live)
         ends = now + overlap if old.expires_at is None else min(now + overlap, old.expires_at)
         with acting("key.rotate", old.id, old.account, name=old.name, successor=record.id, overlap=overlap):
             await self._store.replace_key(old.id, ends, record)
@@ -106,8 +106,17 @@ class Keys:
         return msgspec.structs.replace(_reveal(record, key, holder.email), replaces=old.id)
 
     def _make(
-        self, account_id: str, name: str, settings: KeySettings, *, expires_at: int | None, form: keys.Form
+        self,
+        account_id: str,
+        name: str,
+        settings: KeySettings,
+        *,
+        expires_at: int | None,
+        kind: KeyKind,
+        live: bool,
     ) -> tuple[Key, str]:
+        # An operator key has an admin key's form: wherever an admin key is refused, so is it.
+        form: keys.Form = "admin" if kind != "inference" else "live" if live else "test"
         key = keys.compose(self._randomness(keys.RANDOM_BYTES), form)
         record = Key(
             id="key_" + self._randomness(10).hex(),
@@ -118,7 +127,7 @@ class Keys:
             settings=settings,
             created_at=self._clock(),
             expires_at=expires_at,
-            kind="admin" if form == "admin" else "inference",
+            kind=kind,
         )
         return record, key
 
@@ -131,6 +140,13 @@ class Keys:
         if found is None or owner not in {None, found.account}:
             raise KeyNotFound
         return found
+
+    async def _find_own(self, which: str, owner: str | None) -> Key:
+        """Return a key to be changed; those that run the cloud are not an account's own to replace or end."""
+        key = await self._find(which, owner)
+        if owner is not None and key.kind == "operator":
+            raise KeyNotFound
+        return key
 
     def _check_models(self, models: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if models is None:

@@ -42,7 +42,7 @@ _JOURNAL = re.compile(r"[0-9a-f]{16}")
 class Ledger:
     """Book, list, sum, check, rate anew.
 
-    `prepaid` are the names of prepaid plans; `touched` takes who paid (ids); `histories` gives every version of every
+    `prepaid` gives the names of prepaid plans; `touched` takes who paid (ids); `histories` gives every version of every
     model's price, oldest first; `note` puts the current act into the audit log.
     """
 
@@ -50,7 +50,7 @@ class Ledger:
         self,
         store: LedgerStore,
         holders: Holders,
-        prepaid: Sequence[str],
+        prepaid: Callable[[], Sequence[str]],
         touched: Callable[[Iterable[str]], None],
         histories: Histories,
         note: Callable[[], Awaitable[None]],
@@ -150,7 +150,7 @@ class Ledger:
 
     async def check(self, *, quick: bool = False) -> tuple[Violation, ...]:
         """Return every invariant that does not hold; `quick`: only what can be asked of a ledger of any size."""
-        return await self._store.check(self._prepaid, quick=quick)
+        return await self._store.check(self._prepaid(), quick=quick)
 
     async def rerate(self, span: RatingSpan) -> Rerating:
         """Give settled requests the cost of the prices that were in force then, as they are known now.
@@ -164,7 +164,7 @@ class Ledger:
             with acting("ledger.rerate", span.model or "every model", since=span.since, until=span.until):
                 await self._note()
         prices = await self._histories()
-        prepaid = await self._holders.on_plans(self._prepaid)
+        prepaid = await self._holders.on_plans(self._prepaid())
         requests = changed = before = after = spared = 0
         last = ""
         while batch := await self._store.read_settled(span.since * 1000, span.until * 1000, last, _RATED_AT_ONCE):

@@ -40,9 +40,7 @@ def route_management(management: Management) -> Router:
         connection.scope["state"][_HOLDER] = await management.identify(
             connection.headers.get("authorization"), connection.headers.get("x-forwarded-for", "")
         )
-        names = [name for name, _ in connection.query_params.multi_items()]
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise InvalidRequest(f"{twice} is given more than once.", param=twice)
+        refuse_twice(connection)
 
     @get("/balance")
     async def balance(request: _Request) -> Balance:
@@ -85,6 +83,13 @@ def route_management(management: Management) -> Router:
 
     handlers = [balance, sum_usage, list_requests, list_keys, show_key, create_key, revoke_key, rotate_key]
     return Router("/api/v1", route_handlers=handlers, guards=[identify], response_headers=_HEADERS)
+
+
+def refuse_twice(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
+    """Raise InvalidRequest for a query parameter that is given more than once."""
+    names = [name for name, _ in connection.query_params.multi_items()]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InvalidRequest(f"{twice} is given more than once.", param=twice)
 
 
 def _holder(request: _Request) -> Account:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -125,7 +125,7 @@ class KeyWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A key to be made. `expires` is a lifetime such as `30d`, `12h`, `45s`; what is left out is unlimited."""
 
     name: _KeyName = "default"
-    kind: KeyKind = "inference"
+    kind: Literal["inference", "admin"] = "inference"
     models: tuple[str, ...] | None = None
     expires: _Lifetime | None = None
     rpm: _Limit | None = None

@@ -20,12 +20,12 @@ from techstone.control.management.records import (
 )
 from techstone.core import keys as forms
 from techstone.core import money
-from techstone.core.errors import AccountSuspended, AdminKeyRequired, InvalidRequest, KeyInvalid, KeyMissing
+from techstone.core.errors import AccountSuspended, AdminKeyRequired, Forbidden, InvalidRequest, KeyInvalid, KeyMissing
 
 if TYPE_CHECKING:
     from techstone.control.accounts.records import Account
     from techstone.control.accounts.service import Accounts
-    from techstone.control.keys.records import CreatedKey, KeyShown
+    from techstone.control.keys.records import CreatedKey, Key, KeyShown
     from techstone.control.keys.service import Keys
     from techstone.control.ledger.records import Grouping
     from techstone.control.ledger.service import Ledger
@@ -48,8 +48,17 @@ class Management:
         self._offer = offer
         self._clock = clock
 
+    async def identify_operator(self, authorization: str | None, address: str = "") -> None:
+        """Let in who runs the cloud, by an operator key; raise as `identify`, and Forbidden for other admin keys."""
+        found = await self._recognise(authorization, address)
+        if found.kind != "operator":
+            raise Forbidden("This needs an operator key. An operator makes one in the Console or by the command line.")
+
     async def identify(self, authorization: str | None, address: str = "") -> Account:
         """Return whose admin key this is; raise KeyMissing, KeyInvalid, AdminKeyRequired or AccountSuspended."""
+        return await self._accounts.find((await self._recognise(authorization, address)).account)
+
+    async def _recognise(self, authorization: str | None, address: str) -> Key:
         scheme, _, rest = (authorization or "").partition(" ")
         key = rest.strip(" ")
         if scheme.lower() != "bearer" or not key:
@@ -57,13 +66,13 @@ class Management:
         found = await self._keys.recognise(key)
         if found is None:
             raise KeyInvalid(forms.redact(key))
-        if found.kind != "admin":
+        if found.kind == "inference":
             raise AdminKeyRequired
         account = await self._accounts.find(found.account)
         if account.suspended:
             raise AccountSuspended
         act_as(Actor("admin key", found.id, address))
-        return account
+        return found
 
     async def balance(self, account: Account) -> Balance:
         """Return the account's money."""

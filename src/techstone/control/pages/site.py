@@ -62,6 +62,11 @@ class Site:
             trim_blocks=True,
         )
 
+    def renew(self, documentation: Documentation) -> None:
+        """Show another documentation from now on."""
+        self.documentation = documentation
+        self._pages = {}
+
     def show(self, name: str) -> str | None:
         """Return a page as HTML, the interactive reference too; None where there is none of that name."""
         shown = self._pages.get(name)

@@ -1,0 +1,20 @@
+"""What the control plane's rooms have of the world, for the control process and for a command that works without."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from techstone.adapters.upstreams.probe import Probe
+from techstone.adapters.vault import Vault
+from techstone.app.pricelist import PriceList
+from techstone.control.catalog.ports import Means
+
+if TYPE_CHECKING:
+    from techstone.app.place import Place
+
+
+def compose_means(place: Place) -> Means:
+    """Return seals, trials and the price list for an installation."""
+    vault = Vault(place.data, os.environ)
+    return Means(vault, Probe(os.environ, vault), PriceList(), private=place.config.console.private_providers)

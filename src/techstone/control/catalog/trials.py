@@ -1,0 +1,142 @@
+"""What a provider's answer to a trial means: what happened, and what to do about it. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from techstone.control.catalog.records import Outcome
+
+if TYPE_CHECKING:
+    from techstone.control.catalog.ports import Asked
+
+_MOST_MODELS = 2000
+_LONGEST_NAME = 200
+
+
+class _Model(msgspec.Struct):
+    id: str
+
+
+class _List(msgspec.Struct):
+    data: list[_Model]
+
+
+class _Detail(msgspec.Struct):
+    message: str
+
+
+class _Error(msgspec.Struct):
+    error: _Detail | str
+
+
+_LIST = msgspec.json.Decoder(_List)
+_ERROR = msgspec.json.Decoder(_Error)
+
+_UNREACHED = {
+    "gaierror": ("Its name cannot be resolved.", "Check the host of the base URL, and the DNS of this machine."),
+    "ConnectionRefusedError": (
+        "The connection was refused.",
+        "Nothing listens at that host and port. Check both, and whether the server runs.",
+    ),
+    "SSLCertVerificationError": (
+        "Its TLS certificate is not trusted.",
+        "Check the host, or have this machine trust the authority that signed the certificate.",
+    ),
+    "SSLError": ("TLS failed.", "Check whether that port speaks TLS: https:// where it does, http:// where not."),
+    "ProxyRefused": ("The proxy refused the connection.", "Check HTTPS_PROXY and NO_PROXY of the service."),
+}
+_BY_KIND = {
+    "connect": ("It cannot be reached.", "Check the host and port, and the network between."),
+    "timeout": ("It did not answer in time.", "Check the host and port, and whether a firewall drops the connection."),
+    "reset": ("It closed the connection before its answer was whole.", "Check whether that port speaks HTTP."),
+    "protocol": ("What it answers is no HTTP that can be trusted.", "Check the port, and http:// against https://."),
+    "too_large": ("Its answer is larger than what is read.", "Check the base URL."),
+}
+_BY_STATUS = {
+    401: ("The key was refused.", "Type the provider's key anew; check that it is one of this provider."),
+    402: ("The provider wants to be paid first.", "Add credit there."),
+    403: ("The key may not do this.", "Check the key's permissions at the provider."),
+    404: ("There is no such path.", "Check the base URL: it usually ends in /v1."),
+    405: ("The path is there, but not for this.", "Check the base URL: it usually ends in /v1."),
+    429: ("The provider's own limit is reached.", "Wait, or raise the limit or the credit there."),
+}
+
+
+def judge_listing(asked: Asked) -> Outcome:
+    """Return how asking for the models ended."""
+    if asked.failure is None and asked.status == 200:
+        found = read_models(asked)
+        if found:
+            return _say(
+                asked, f"It answered with {len(found)} {'model' if len(found) == 1 else 'models'}.", "", good=True
+            )
+        if _read(asked) is not None:
+            remedy = "Load a model there first; or name one under Models all the same."
+            return _say(asked, "It answered with no models.", remedy, good=True)
+        return _say(
+            asked,
+            "It answered, but with no list of models in OpenAI's format.",
+            "Check the base URL: it usually ends in /v1.",
+        )
+    return _judge_failure(asked)
+
+
+def judge_chat(asked: Asked) -> Outcome:
+    """Return how asking for one token ended."""
+    if asked.failure is None and asked.status == 200:
+        return _say(asked, "It answered a chat of one token.", "", good=True)
+    if asked.failure is None and asked.status == 404:
+        return _say(asked, "There is no such model, or no chat at this address.", "Check the model's name there.")
+    return _judge_failure(asked)
+
+
+def read_models(asked: Asked) -> tuple[str, ...]:
+    """Return the names that a provider told, those that can be asked for."""
+    listed = _read(asked) if asked.failure is None and asked.status == 200 else None
+    if listed is None:
+        return ()
+    names = (model.id for model in listed.data[:_MOST_MODELS])
+    good = (name for name in names if 0 < len(name) <= _LONGEST_NAME and name.isascii() and name.isprintable())
+    return tuple(sorted({name for name in good if " " not in name}))
+
+
+def _read(asked: Asked) -> _List | None:
+    try:
+        return _LIST.decode(asked.body)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _judge_failure(asked: Asked) -> Outcome:
+    if asked.failure is not None:
+        told, remedy = _UNREACHED.get(asked.detail) or _BY_KIND.get(asked.failure, _BY_KIND["connect"])
+        return Outcome(good=False, reached=False, status=None, told=told, remedy=remedy, milliseconds=_count(asked))
+    if asked.status in _BY_STATUS:
+        return _say(asked, *_BY_STATUS[asked.status])
+    if 300 <= asked.status < 400:
+        return _say(asked, "It answered with a redirect, which is never followed.", "Use the address that it leads to.")
+    if asked.status < 500:
+        return _say(asked, f"The request was refused{_quote(asked)}", "Check the model's name and the base URL.")
+    return _say(
+        asked, f"The provider failed{_quote(asked)}", "Try again later; the provider's status page may say more."
+    )
+
+
+def _quote(asked: Asked) -> str:
+    """Return the provider's own words, in short."""
+    try:
+        found = _ERROR.decode(asked.body).error
+    except msgspec.MsgspecError:
+        return "."
+    text = " ".join((found if isinstance(found, str) else found.message).split())[:_LONGEST_NAME]
+    return f": {text.rstrip('.')}." if text else "."
+
+
+def _say(asked: Asked, told: str, remedy: str, *, good: bool = False) -> Outcome:
+    return Outcome(good, True, asked.status, told, remedy, _count(asked))
+
+
+def _count(asked: Asked) -> int:
+    return round(asked.seconds * 1000)

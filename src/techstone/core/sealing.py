@@ -1,0 +1,16 @@
+"""What secrets of providers are sealed for: a secret opens where it belongs and nowhere else.
+
+A secret that was sealed for one address cannot be opened for another: whoever can write the database can still not
+have it sent to a host of their own.
+"""
+
+from __future__ import annotations
+
+
+class Unsealable(Exception):
+    """A sealed secret cannot be opened, or none be sealed: one line for the operator, without the secret."""
+
+
+def name_context(provider: str, base_url: str) -> str:
+    """Return the context of a provider's secret."""
+    return f"provider {provider} {base_url}"
