@@ -20,8 +20,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     received: list[dict[str, Any]]
+    keys: list[str | None]
+
+    def do_GET(self) -> None:
+        """Tell the models, to who has the key where there is one."""
+        self.keys.append(self.headers.get("Authorization"))
+        if self.path == "/v1/models":
+            self._answer(200, {"object": "list", "data": [{"id": "up-1", "object": "model"}, {"id": "up-2"}]})
+        else:
+            self._answer(404, {"error": {"message": "no such path"}})
 
     def do_POST(self) -> None:
+        self.keys.append(self.headers.get("Authorization"))
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.received.append(body)
         if body["model"] == "silent":
@@ -82,10 +92,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def providing() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Run the provider; give its base URL and the list of the bodies that it received."""
+def providing(keys: list[str | None] | None = None) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Run the provider; give its base URL and the list of the bodies that it received; `keys` takes the keys."""
     received: list[dict[str, Any]] = []
-    handler = type("Handler", (_Handler,), {"received": received})
+    handler = type("Handler", (_Handler,), {"received": received, "keys": [] if keys is None else keys})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, daemon=True)

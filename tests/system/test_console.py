@@ -85,7 +85,13 @@ FORMS = [
     "/console/people/per_x/role", "/console/people/per_x/remove", "/console/me/password", "/console/me/sessions/00/end",
     "/console/billing", "/console/operate/accounts", "/console/operate/accounts/acct_x/terms",
     "/console/operate/accounts/acct_x/credit", "/console/operate/accounts/acct_x/suspend", "/console/operate/codes",
-    "/console/operate/codes/code_x/revoke", "/console/look-at", "/console/log-out", "/console/log-in",
+    "/console/operate/codes/code_x/revoke", "/console/operate/providers/new", "/console/operate/providers/one/x",
+    "/console/operate/providers/one/x/test", "/console/operate/providers/one/x/switch",
+    "/console/operate/providers/one/x/remove", "/console/operate/providers/one/x/add", "/console/operate/models/new",
+    "/console/operate/models/one", "/console/operate/models/switch", "/console/operate/models/remove",
+    "/console/operate/prices/one", "/console/operate/prices/reset", "/console/operate/plans",
+    "/console/operate/plans/change", "/console/operate/plans/remove", "/console/operate/switches",
+    "/console/operate/keys", "/console/operate/keys/key_x/revoke", "/console/look-at", "/console/log-out", "/console/log-in",
     "/console/sign-up", "/console/reset", "/console/link/x",
 ]  # fmt: skip
 

@@ -357,13 +357,15 @@ async def test_trial_asks_for_models_and_for_a_token_only_where_one_is_wanted(ro
     ("asked", "told"),
     [
         (Asked(1, 401), "key was refused"), (Asked(1, 404), "no such path"), (Asked(1, 302), "redirect"),
-        (Asked(1, 429), "limit"), (Asked(1, 200, b"<html>"), "no list of models"), (Asked(1, 200, b'{"data":[]}'), "no models"),
+        (Asked(1, 429), "limit"), (Asked(1, 200, b"<html>"), "no list of models"),
+        (Asked(1, 200, b'{"data":[]}'), "no models"),
         (Asked(1, 500, b'{"error":{"message":"boom\\n"}}'), "failed: boom."), (Asked(1, 502, b"x"), "provider failed."),
         (Asked(1, 418, b'{"error":"tea"}'), "refused: tea."), (Asked(5, failure="timeout"), "in time"),
         (Asked(0, failure="connect", detail="gaierror"), "cannot be resolved"),
         (Asked(0, failure="connect", detail="ConnectionRefusedError"), "refused"),
         (Asked(0, failure="connect", detail="SSLCertVerificationError"), "not trusted"),
-        (Asked(0, failure="connect", detail="OSError"), "cannot be reached"), (Asked(0, failure="odd"), "cannot be reached"),
+        (Asked(0, failure="connect", detail="OSError"), "cannot be reached"),
+        (Asked(0, failure="odd"), "cannot be reached"),
         (Asked(0, failure="protocol"), "no HTTP"),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""`techstone model`, `doctor`, `db`: looking at an installation, and bringing its database up to date."""
+"""`techstone doctor`, `db`: looking at an installation, and bringing its database up to date."""
 
 from __future__ import annotations
 
@@ -19,21 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from techstone.control.operations import Facts
-
-_COLUMNS = ("name", "served_by", "context_window", "max_output_tokens")
-
-
-@click.group()
-def model() -> None:
-    """Look at the models on offer."""
-
-
-@model.command(name="list")
-@located
-@printed
-def list_models(config: str | None, data: str | None, *, as_json: bool) -> None:
-    """List the models on offer and the providers that serve them."""
-    show(perform(config, data, lambda operations: operations.catalog.list_models()), _COLUMNS, as_json=as_json)
 
 
 @click.group()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from techstone.app.cli.context import located, perform, printed, show, show_one
 from techstone.control.keys.records import NewKey
+
+if TYPE_CHECKING:
+    from techstone.control.keys.records import KeyKind
 
 _COLUMNS = (
     "id",
@@ -40,6 +43,7 @@ def key() -> None:
 @click.option("--daily-cap", metavar="USD", help="Most that it may spend in a UTC day.")
 @click.option("--monthly-cap", metavar="USD", help="Most that it may spend in a UTC month.")
 @click.option("--admin", is_flag=True, help="For the management API: keys, usage, balance. It cannot infer.")
+@click.option("--operator", is_flag=True, help="An admin key that may also run the cloud: accounts, catalog, prices.")
 @located
 @printed
 def create(
@@ -49,12 +53,14 @@ def create(
     data: str | None,
     *,
     admin: bool,
+    operator: bool,
     as_json: bool,
     **settings: Any,  # noqa: ANN401 - click's, by name
 ) -> None:
     """Create a key and show it, this once."""
     allowed = tuple(model.strip() for model in models.split(",")) if models is not None else None
-    wanted = NewKey(account, models=allowed, kind="admin" if admin else "inference", **settings)
+    kind: KeyKind = "operator" if operator else "admin" if admin else "inference"
+    wanted = NewKey(account, models=allowed, kind=kind, **settings)
     made = perform(config, data, lambda operations: operations.keys.create(wanted))
     show_one(made, as_json=as_json)
     if not as_json:

@@ -10,10 +10,12 @@ from techstone import __version__
 from techstone.app.cli.accounts import account
 from techstone.app.cli.audit import audit
 from techstone.app.cli.codes import code
-from techstone.app.cli.inspection import db, doctor, model
+from techstone.app.cli.inspection import db, doctor
 from techstone.app.cli.keys import key
 from techstone.app.cli.ledger import ledger, usage
+from techstone.app.cli.models import model
 from techstone.app.cli.prices import price
+from techstone.app.cli.providers import provider
 from techstone.app.cli.serving import control, gateway, serve
 from techstone.app.config import ConfigError
 from techstone.core.errors import ApiError
@@ -25,7 +27,7 @@ def techstone() -> None:
     """TechStone AI Cloud: one API for every model, in OpenAI's format."""
 
 
-for command in (serve, gateway, control, account, key, model, price, code, usage, ledger, audit, doctor, db):
+for command in (serve, gateway, control, account, key, provider, model, price, code, usage, ledger, audit, doctor, db):
     techstone.add_command(command)
 
 

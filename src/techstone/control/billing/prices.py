@@ -60,6 +60,18 @@ class Prices:
             shown += (_show(name, price, now) for price in prices)
         return tuple(shown)
 
+    async def history(self, model: str) -> tuple[PriceShown, ...]:
+        """Return all prices that a model has had, has and will have, oldest first."""
+        found = group(await self._store.read_prices()).get(self._check(model), [])
+        now = self._clock()
+        prices = versions.arrange(found) or self._models[model].prices
+        current = max((place for place, price in enumerate(prices) if price.valid_from <= now), default=0)
+        shown = (_show(model, price, now) for price in prices)
+        return tuple(
+            msgspec.structs.replace(price, state="past") if place < current else price
+            for place, price in enumerate(shown)
+        )
+
     async def set(self, wanted: NewPrice) -> tuple[PriceShown, ...]:
         """Set a price from a time on; it goes before the configured one until it is reset."""
         name, now = self._check(wanted.model), self._clock()

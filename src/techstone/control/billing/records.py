@@ -16,7 +16,7 @@ OPERATOR = "operator"
 """The source of a price that was set by hand."""
 
 CodeState = Literal["unused", "redeemed", "expired", "revoked"]
-PriceState = Literal["in force", "future"]
+PriceState = Literal["past", "in force", "future"]
 
 
 class PriceVersion(msgspec.Struct, frozen=True):

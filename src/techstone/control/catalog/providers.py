@@ -44,6 +44,11 @@ class Providers:
         self._note = note
         self._clock = clock
 
+    @property
+    def private(self) -> bool:
+        """Whether the file allows addresses of the own network."""
+        return self._means.private
+
     async def list(self) -> tuple[ProviderShown, ...]:
         """Return all, those of the configuration first."""
         await self._offers.refresh()

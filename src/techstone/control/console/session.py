@@ -6,7 +6,7 @@ A change needs both an `Origin` (or `Sec-Fetch-Site`) of ours and the session's 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_origin
 
 import msgspec
 from litestar import Request
@@ -77,7 +77,14 @@ async def read_form(request: PageRequest, shape: type[_S]) -> _S:
     check_origin(request)
     if request.content_type[0] != RequestEncodingType.URL_ENCODED:
         raise ForeignForm
-    sent = dict((await request.form()).multi_items())
+    # What may come several times comes as a list, with its empty places: rows of a table stay together.
+    lists = {field.name for field in msgspec.structs.fields(shape) if get_origin(field.type) is tuple}
+    sent: dict[str, Any] = {}
+    for name, value in (await request.form()).multi_items():
+        if name in lists:
+            sent.setdefault(name, []).append(value)
+        else:
+            sent[name] = value
     if not is_csrf(identify(request).token, str(sent.pop("csrf", ""))):
         raise ForeignForm
     # An empty field is one that was left out.

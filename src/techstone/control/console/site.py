@@ -8,14 +8,18 @@ from litestar import Response, Router
 
 from techstone.control.console.audit import route_audit
 from techstone.control.console.billing import route_billing
+from techstone.control.console.catalog import route_catalog
 from techstone.control.console.doors import route_doors
 from techstone.control.console.guide import route_guide
 from techstone.control.console.keys import route_keys
 from techstone.control.console.logs import route_logs
 from techstone.control.console.operate import route_operate
+from techstone.control.console.operator_keys import route_operator_keys
 from techstone.control.console.overview import route_overview
 from techstone.control.console.palette import route_palette
 from techstone.control.console.people import route_people
+from techstone.control.console.providers import route_providers
+from techstone.control.console.terms import route_terms
 from techstone.control.console.usage import route_usage
 
 if TYPE_CHECKING:
@@ -37,6 +41,10 @@ def route_console(pages: Pages, store: IdentityStore, links: Links) -> list[Rout
         route_logs(pages),
         route_billing(pages),
         route_operate(pages, links),
+        route_providers(pages),
+        route_catalog(pages),
+        route_terms(pages),
+        route_operator_keys(pages),
         route_people(pages, store, links),
         route_audit(pages),
         route_palette(pages),
