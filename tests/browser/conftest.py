@@ -35,7 +35,7 @@ _FLAGS = (
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with serving(tmp_path_factory.mktemp("browser")) as service:
+    with serving(tmp_path_factory.mktemp("browser"), "[console]\nprivate_providers = true\n") as service:
         yield service
 
 

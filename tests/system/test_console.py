@@ -91,7 +91,8 @@ FORMS = [
     "/console/operate/models/one", "/console/operate/models/switch", "/console/operate/models/remove",
     "/console/operate/prices/one", "/console/operate/prices/reset", "/console/operate/plans",
     "/console/operate/plans/change", "/console/operate/plans/remove", "/console/operate/switches",
-    "/console/operate/keys", "/console/operate/keys/key_x/revoke", "/console/look-at", "/console/log-out", "/console/log-in",
+    "/console/operate/keys", "/console/operate/keys/key_x/revoke", "/console/look-at", "/console/log-out",
+    "/console/log-in",
     "/console/sign-up", "/console/reset", "/console/link/x",
 ]  # fmt: skip
 

@@ -58,6 +58,8 @@ def report(service: Service) -> dict[str, Any]:
             f"http://127.0.0.1:{service.port}/openapi.json",
             *("--seed", _SEED, "--max-examples", f"{_EXAMPLES}", "--continue-on-failure"),
             *("--exclude-checks", _LEFT_OUT),
+            # What made-up requests of an operator would do: switch off what the others ask for.
+            *("--exclude-path-regex", "^/api/v1/operate"),
             *("--suppress-health-check", "all", "--generation-database", "none", "--report", "json,har"),
             *("--report-json-path", paths["json"], "--report-har-path", paths["har"]),
         ],
@@ -104,6 +106,8 @@ def test_every_operation_was_reached(service: Service, report: dict[str, Any]) -
     with urllib.request.urlopen(f"http://127.0.0.1:{service.port}/openapi.json") as answer:
         paths = json.load(answer)["paths"]
     for path, operations in paths.items():
+        if path.startswith("/api/v1/operate"):
+            continue
         for method in operations:
             statuses = {status for (name, status) in report["answers"] if name == f"{method.upper()} {path}"}
             assert statuses & {200, 201}, f"{method} {path}: {statuses}"

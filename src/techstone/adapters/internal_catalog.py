@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from techstone.control.catalog.records import (
     Addition,
     CatalogEntry,
-    Named,
+    EntryChosen,
     NewModel,
     NewPlan,
     NewProvider,
@@ -62,7 +62,7 @@ class Providers:
 
     async def remove(self, name: str) -> ProviderShown:
         """Forget one that was added."""
-        return await self._caller.call("POST", "/providers/remove", ProviderShown, Named(name))
+        return await self._caller.call("POST", "/providers/remove", ProviderShown, EntryChosen(name))
 
     async def test(self, wanted: Trial) -> TrialShown:
         """Have it tried."""
@@ -97,7 +97,7 @@ class Models:
 
     async def remove(self, name: str) -> CatalogEntry:
         """Forget one that was added."""
-        return await self._caller.call("POST", "/catalog/remove", CatalogEntry, Named(name))
+        return await self._caller.call("POST", "/catalog/remove", CatalogEntry, EntryChosen(name))
 
 
 class Plans:
@@ -120,7 +120,7 @@ class Plans:
 
     async def remove(self, name: str) -> PlanShown:
         """Forget one that was added."""
-        return await self._caller.call("POST", "/plans/remove", PlanShown, Named(name))
+        return await self._caller.call("POST", "/plans/remove", PlanShown, EntryChosen(name))
 
 
 class Switches:

@@ -57,7 +57,8 @@ async def test_price_is_set_reset_and_set_for_later(priced: House) -> None:
 
 async def test_model_without_a_version_shows_its_configured_price(house: House) -> None:
     """Where the control plane never ran; a model that has none shows none."""
-    house.services.prices._models["m1"] = msgspec.structs.replace(house.catalog.models[0], prices=(CONFIGURED,))
+    models = (msgspec.structs.replace(house.catalog.models[0], prices=(CONFIGURED,)), house.catalog.models[1])
+    house.services.prices._offered = lambda: models
     assert [(price.model, price.input) for price in await house.services.prices.list()] == [("m1", "1.00")]
 
 

@@ -26,7 +26,7 @@ from techstone.control.catalog.records import (
 from techstone.control.catalog.trials import judge_chat, judge_listing, read_models
 from techstone.control.publish import Publisher
 from techstone.control.services import Services
-from techstone.core.errors import ApiError, InvalidRequest, NotFound
+from techstone.core.errors import ApiError, InvalidRequest
 from techstone.core.pricing import FREE, Price
 from techstone.core.snapshot import Model, Plan, Provider, Route, Snapshot, View, advance, decode
 
@@ -161,7 +161,7 @@ async def test_model_is_added_changed_switched_and_removed(rooms: Services) -> N
     await rooms.models.switch("mine", on=True)
     await rooms.models.remove("mine")
     assert not rooms.catalog.has_model("mine")
-    with pytest.raises(NotFound):
+    with pytest.raises(InvalidRequest, match="There is no"):
         await rooms.models.remove("mine")
 
 
@@ -253,7 +253,7 @@ async def test_plan_is_added_changed_and_kept_while_used(rooms: Services) -> Non
         assert caught.value.param in {"name", "rpm"}
     await rooms.accounts.set_plan("ann@example.com", PlanChange("free"))
     await rooms.plans.remove("team")
-    with pytest.raises(NotFound):
+    with pytest.raises(InvalidRequest, match="There is no"):
         await rooms.plans.remove("team")
 
 

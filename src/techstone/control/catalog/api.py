@@ -13,8 +13,8 @@ from litestar.params import JSONBody
 from techstone.control.catalog.records import (
     Addition,
     CatalogEntry,
+    EntryChosen,
     ModelShown,
-    Named,
     NewModel,
     NewPlan,
     NewProvider,
@@ -64,7 +64,7 @@ def route_providers(providers: Providers) -> Router:
         return await providers.switch(data.name, on=data.on)
 
     @post("/remove", status_code=200)
-    async def remove(data: JSONBody[Named]) -> ProviderShown:
+    async def remove(data: JSONBody[EntryChosen]) -> ProviderShown:
         return await providers.remove(data.name)
 
     @post("/test", status_code=200)
@@ -98,7 +98,7 @@ def route_entries(models: Models) -> Router:
         return await models.switch(data.name, on=data.on)
 
     @post("/remove", status_code=200)
-    async def remove(data: JSONBody[Named]) -> CatalogEntry:
+    async def remove(data: JSONBody[EntryChosen]) -> CatalogEntry:
         return await models.remove(data.name)
 
     return Router("/catalog", route_handlers=[list_entries, create, add, change, switch, remove])
@@ -120,7 +120,7 @@ def route_plans(plans: Plans) -> Router:
         return await plans.change(data)
 
     @post("/remove", status_code=200)
-    async def remove(data: JSONBody[Named]) -> PlanShown:
+    async def remove(data: JSONBody[EntryChosen]) -> PlanShown:
         return await plans.remove(data.name)
 
     return Router("/plans", route_handlers=[list_plans, create, change, remove])

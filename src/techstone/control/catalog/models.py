@@ -15,7 +15,7 @@ from techstone.control.catalog import rules
 from techstone.control.catalog.records import CatalogEntry, NewModel, StoredModel
 from techstone.control.ports import Taken
 from techstone.core import pricing
-from techstone.core.errors import InvalidRequest, NotFound
+from techstone.core.errors import InvalidRequest
 from techstone.core.pricing import FREE, Price
 from techstone.core.snapshot import Route
 
@@ -70,11 +70,11 @@ class Models:
         return tuple(shown)
 
     async def show(self, name: str) -> CatalogEntry:
-        """Return one; raise NotFound."""
+        """Return one; raise InvalidRequest."""
         for model in await self.list():
             if model.name == name:
                 return model
-        raise NotFound(f"There is no model `{name}`.")
+        raise InvalidRequest(f"There is no model `{name}`.", param="name")
 
     def _taken(self) -> set[str]:
         """Return the names that the configuration keeps for itself; a stand-in gives way."""
@@ -252,7 +252,7 @@ class Models:
                 f"`{name}` comes from the configuration file. It can be switched off here, and changed there.",
                 param="name",
             )
-        raise NotFound(f"There is no model `{name}`.")
+        raise InvalidRequest(f"There is no model `{name}`.", param="name")
 
 
 def _show_stored(model: StoredModel, state: EntryState) -> CatalogEntry:

@@ -12,7 +12,7 @@ from techstone.control.catalog import rules
 from techstone.control.catalog.ports import InUse
 from techstone.control.catalog.records import PlanShown
 from techstone.control.ports import Taken
-from techstone.core.errors import InvalidRequest, NotFound
+from techstone.core.errors import InvalidRequest
 from techstone.core.snapshot import Plan
 
 if TYPE_CHECKING:
@@ -45,11 +45,11 @@ class Plans:
         )
 
     async def show(self, name: str) -> PlanShown:
-        """Return one; raise NotFound."""
+        """Return one; raise InvalidRequest."""
         for plan in await self.list():
             if plan.name == name:
                 return plan
-        raise NotFound(f"There is no plan `{name}`.")
+        raise InvalidRequest(f"There is no plan `{name}`.", param="name")
 
     async def create(self, wanted: NewPlan) -> PlanShown:
         """Add one."""
@@ -97,4 +97,4 @@ class Plans:
         if any(plan.name == name for plan in self._offers.configured.plans):
             raise InvalidRequest(f"`{name}` comes from the configuration file, and is changed there.", param="name")
         if all(plan.name != name for plan in self._offers.stored.plans):
-            raise NotFound(f"There is no plan `{name}`.")
+            raise InvalidRequest(f"There is no plan `{name}`.", param="name")

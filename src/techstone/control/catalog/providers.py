@@ -15,7 +15,7 @@ from techstone.control.catalog.merging import tell_provider
 from techstone.control.catalog.ports import InUse
 from techstone.control.catalog.records import ProviderShown, StoredProvider, TrialShown
 from techstone.control.ports import Taken
-from techstone.core.errors import InvalidRequest, NotFound
+from techstone.core.errors import InvalidRequest
 from techstone.core.sealing import Unsealable, name_context
 
 if TYPE_CHECKING:
@@ -61,11 +61,11 @@ class Providers:
         return tuple(shown)
 
     async def show(self, name: str) -> ProviderShown:
-        """Return one; raise NotFound."""
+        """Return one; raise InvalidRequest."""
         for provider in await self.list():
             if provider.name == name:
                 return provider
-        raise NotFound(f"There is no provider `{name}`.")
+        raise InvalidRequest(f"There is no provider `{name}`.", param="name")
 
     def _show_configured(self, provider: Provider) -> ProviderShown:
         key = f"from {provider.api_key_env}" if provider.api_key_env else None
@@ -196,7 +196,7 @@ class Providers:
                 f"`{name}` comes from the configuration file. It can be switched off here, and changed there.",
                 param="name",
             )
-        raise NotFound(f"There is no provider `{name}`.")
+        raise InvalidRequest(f"There is no provider `{name}`.", param="name")
 
     def _check_url(self, url: str) -> str:
         url = url.strip()

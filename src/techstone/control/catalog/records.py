@@ -74,7 +74,7 @@ class ModelShown(msgspec.Struct, frozen=True):
     display: str | None = None
 
 
-class Named(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class EntryChosen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One entry, by its name."""
 
     name: str

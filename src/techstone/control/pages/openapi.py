@@ -12,6 +12,7 @@ import msgspec
 
 from techstone.control.ledger.records import Grouping
 from techstone.control.management import records as management
+from techstone.control.pages import openapi_operate
 from techstone.wire.chat import ChatBody
 from techstone.wire.completion import ChatCompletion, ChatCompletionChunk
 from techstone.wire.error import ErrorBody
@@ -47,6 +48,7 @@ _SHOWN = (
     management.CreatedKeyObject,
     management.KeyWish,
     management.Replacement,
+    *openapi_operate.SHAPES,
 )
 _DESCRIPTION = (
     "One API for every model, in OpenAI's format. Every path below `/v1` is there without `/v1`, too. Errors have one "
@@ -96,6 +98,7 @@ class Reference:
                 {"name": "Models", "description": "What can be asked for."},
                 {"name": "Limits", "description": "What is left, and who was refused."},
                 {"name": "Management", "description": "Keys, usage and balance of an account, with an admin key."},
+                {"name": "Operate", "description": "Accounts, catalog, prices and plans, with an operator key."},
             ],
             "paths": _list_paths(self._model),
             "components": {
@@ -105,6 +108,11 @@ class Reference:
                 "securitySchemes": {
                     "key": {"type": "http", "scheme": "bearer", "description": "A key for inference, `ts_live_…`."},
                     "adminKey": {"type": "http", "scheme": "bearer", "description": "An admin key, `ts_admin_…`."},
+                    "operatorKey": {
+                        "type": "http",
+                        "scheme": "bearer",
+                        "description": "An operator key: an admin key that an operator made to run the cloud.",
+                    },
                 },
             },
         }
@@ -238,6 +246,7 @@ def _list_paths(model_name: str) -> dict[str, Any]:
         "/v1/models/{model}": {"get": model},
         "/v1/limits": {"get": limits},
         **_list_management(),
+        **_list_operate(),
     }
 
 
@@ -294,6 +303,35 @@ def _list_management() -> dict[str, Any]:
             )
         },
     }
+
+
+def _list_operate() -> dict[str, Any]:
+    paths: dict[str, Any] = {}
+    for asked in openapi_operate.OPERATIONS:
+        answer = _answer(asked.summary + ".", asked.answer.__name__)
+        if asked.many:
+            answer["content"]["application/json"]["schema"] = {
+                "type": "array",
+                "items": _schema(asked.answer.__name__),
+            }
+        operation: dict[str, Any] = {
+            "tags": ["Operate"],
+            "operationId": asked.name,
+            "summary": asked.summary,
+            "security": [{"operatorKey": []}],
+            "parameters": [
+                {"name": name, "in": "query", "description": told, "required": needed, "schema": {"type": kind}}
+                for name, kind, needed, told in asked.query
+            ],
+            "responses": {
+                "200" if asked.body is None else str(asked.status): answer,
+                **_fail(404, *((413, 415) if asked.body else ())),
+            },
+        }
+        if asked.body is not None:
+            operation["requestBody"] = _body(asked.body.__name__, asked.example)
+        paths.setdefault(openapi_operate.PREFIX + asked.path, {})[asked.method] = operation
+    return paths
 
 
 def _manage(
