@@ -209,7 +209,8 @@ async def test_provider_in_use_is_not_removed_and_off_takes_its_routes(rooms: Se
     await rooms.providers.switch("own", on=False)
     assert not rooms.catalog.has_model("mine")
     await rooms.providers.switch("up", on=False)
-    assert rooms.catalog.catalog.models == rooms.catalog.catalog.providers == ()
+    assert rooms.catalog.catalog.models == ()
+    assert rooms.catalog.catalog.providers == ()
     for change in (rooms.providers.remove("up"), rooms.providers.change(ProviderChange("up", "https://x.example"))):
         with pytest.raises(InvalidRequest, match="configuration file"):
             await change

@@ -12,7 +12,7 @@ from techstone.control.catalog.records import NewPlan
 from techstone.control.console.pages import Pages, require_operator, visitor_of
 from techstone.control.console.session import PageRequest, read_form
 from techstone.control.console.shell import go
-from techstone.core.errors import ApiError
+from techstone.core.errors import ApiError, InvalidRequest
 
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
@@ -101,7 +101,7 @@ def _list_plans(pages: Pages) -> list[HTTPRouteHandler]:
         try:
             await plans.remove(name)
         except ApiError as problem:
-            return await show(request, PlanForm(), ApiErrorAside(problem))
+            return await show(request, PlanForm(), _set_aside(problem))
         return go("/console/operate/plans")
 
     return [list_all, create, change, remove]
@@ -125,13 +125,9 @@ def _list_switches(pages: Pages) -> list[HTTPRouteHandler]:
     return [list_all, set_switch]
 
 
-class ApiErrorAside(ApiError):
-    """A problem of a row, which is told above the page and not at a field of the form below."""
-
-    def __init__(self, problem: ApiError) -> None:
-        super().__init__(problem.message)
-        self.status = problem.status
-        self.type = problem.type
+def _set_aside(problem: ApiError) -> InvalidRequest:
+    """Return a problem of a row: it is told above the page and not at a field of the form below."""
+    return InvalidRequest(problem.message)
 
 
 def _fill(plan: PlanShown) -> PlanForm:
