@@ -81,7 +81,7 @@ async def test_removing_a_model_asks_once(page: Page) -> None:
         await dialog.accept()
 
     page.once("dialog", accept)
-    await page.get_by_role("button", name="Remove up-1").click()
+    await page.get_by_role("button", name="Remove the model").click()
     await page.wait_for_url(f"**{_PATH}/models")
     assert await page.get_by_role("link", name="up-1").count() == 0
     assert len(asked) == 1

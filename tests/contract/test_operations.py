@@ -17,14 +17,22 @@ from techstone.adapters.storage.memory import MemoryStore
 from techstone.control.accounts.records import NewAccount, PlanChange
 from techstone.control.asgi import build_internal
 from techstone.control.billing.records import NewCodes, NewPrice, Redemption
-from techstone.control.catalog.records import Catalog
+from techstone.control.catalog.records import (
+    Addition,
+    Catalog,
+    NewModel,
+    NewPlan,
+    NewProvider,
+    ProviderChange,
+    Trial,
+)
 from techstone.control.keys.records import NewKey
 from techstone.control.ports import StoreError
 from techstone.control.publish import Publisher
 from techstone.control.services import Services
 from techstone.core import keys
 from techstone.core.errors import AccountNotFound, ApiError, InvalidRequest, KeyNotFound
-from techstone.core.snapshot import Model, Plan, Provider, Route
+from techstone.core.snapshot import Model, Plan, Provider, Route, Timeouts
 from techstone.core.usage import UsageRecord
 
 if TYPE_CHECKING:
@@ -229,3 +237,32 @@ async def test_requests_come_whole_however_many_pages_they_take(monkeypatch: pyt
             assert await client.ledger.list_requests(None, 0) == expected
             assert await client.ledger.list_requests(ANN, 0) == expected
     assert [shown.request_id for shown in expected] == ["r1", "r2", "r3", "r4"]
+
+
+async def test_catalog_is_run(operations: Operations) -> None:
+    """Providers, models, plans and switches: added, changed, switched, removed; a secret is told by nothing."""
+    provider = await operations.providers.create(NewProvider("own", "https://own.example/v1"))
+    assert (provider.origin, provider.secret) == ("console", None)
+    await operations.providers.change(ProviderChange("own", "https://own.example/v2", timeouts=Timeouts(1, 2, 3, 4)))
+    assert [(one.name, one.timeouts.total) for one in await operations.providers.list()] == [("up", 600), ("own", 4)]
+    route = Route("own", "x/y", 2, 1)
+    made = await operations.models.create(NewModel("a/b", (route,), "A", 9, 8, "1", "2", "0.5", "3"))
+    assert (made.routes, made.cached_input, made.reasoning) == ((route,), "0.50", "3.00")
+    assert (await operations.models.change(NewModel("a/b", (Route("up", "z"),)))).output == "2.00"
+    added = await operations.models.add(Addition("own", ("c",), "1", "2"))
+    assert [model.name for model in added] == ["c"]
+    assert (await operations.models.switch("c", on=False)).state == "off"
+    assert [model.name for model in await operations.catalog.list_models()] == ["m", "a/b"]
+    assert (await operations.providers.switch("up", on=False)).state == "off"
+    assert (await operations.models.remove("c")).name == "c"
+    assert (await operations.providers.remove("own")).name == "own"
+    await operations.plans.create(NewPlan("team", 1, 2, 3))
+    assert (await operations.plans.change(NewPlan("team", 4, 5, 6, "prepaid"))).billing == "prepaid"
+    assert [plan.name for plan in await operations.plans.list()] == ["free", "pro", "team"]
+    assert (await operations.plans.remove("team")).rpm == 4
+    assert (await operations.switches.set("sign_up", on=True)).on
+    assert [switch.override for switch in await operations.switches.list() if switch.name == "sign_up"] == [True]
+    assert (await operations.switches.set("sign_up", on=None)).override is None
+    with pytest.raises(InvalidRequest) as caught:
+        await operations.providers.test(Trial("own"))
+    assert caught.value.message
