@@ -82,7 +82,10 @@ def test_log_in_gives_a_new_session_and_log_out_ends_it(service: Service, owner:
 
 FORMS = [
     "/console/keys/new", "/console/keys/key_x/rotate", "/console/keys/key_x/revoke", "/console/people",
-    "/console/people/per_x/role", "/console/people/per_x/remove", "/console/me/password", "/console/me/sessions/00/end",
+    "/console/people/per_x/role", "/console/people/per_x/remove", "/console/people/two-factor",
+    "/console/me/password", "/console/me/sessions/00/end", "/console/me/sessions/end-others",
+    "/console/me/two-factor", "/console/me/two-factor/codes", "/console/me/two-factor/off",
+    "/console/me/oidc/x/connect", "/console/me/oidc/x/disconnect", "/console/log-in/code",
     "/console/billing", "/console/operate/accounts", "/console/operate/accounts/acct_x/terms",
     "/console/operate/accounts/acct_x/credit", "/console/operate/accounts/acct_x/suspend", "/console/operate/codes",
     "/console/operate/codes/code_x/revoke", "/console/operate/providers/new", "/console/operate/providers/one/x",

@@ -31,7 +31,7 @@ from techstone.control.billing.records import (
     Redemption,
 )
 from techstone.control.catalog.records import ModelShown
-from techstone.control.identity.records import Claim
+from techstone.control.identity.records import Claim, PersonShown
 from techstone.control.keys.records import CreatedKey, KeyChosen, KeyShown, NewKey, Rotation
 from techstone.control.ledger.records import PAGE, Grouping, RatingSpan, RequestShown, Rerating, UsageShown, Violation
 from techstone.control.operations import Facts
@@ -134,6 +134,7 @@ class InternalClient:
         self.codes = _Codes(caller)
         self.alerts = _Alerts(caller)
         self.claims = _Claims(caller)
+        self.people = _People(caller)
         self.audit = _Audit(caller)
 
     async def doctor(self) -> Facts:
@@ -260,6 +261,16 @@ class _Claims:
 
     async def make(self, account: str) -> Claim:
         return await self._caller.call("POST", "/claims?" + urlencode({"who": account}), Claim)
+
+
+class _People:
+    """People who can log in."""
+
+    def __init__(self, caller: _Caller) -> None:
+        self._caller = caller
+
+    async def reset_two_factor(self, who: str) -> PersonShown:
+        return await self._caller.call("POST", "/people/reset-two-factor?" + urlencode({"who": who}), PersonShown)
 
 
 class _Audit:

@@ -44,7 +44,7 @@ class Argon2Hasher:
 
     async def verify(self, password: str, known: str | None) -> bool:
         """Say whether it is the password of the hash; None takes as long and is never it."""
-        return await self._run(lambda: self._verify(password, known or self._nobody)) and known is not None
+        return await self._run(lambda: self._verify(password, known or self._nobody)) and bool(known)
 
     def is_outdated(self, known: str) -> bool:
         """Say whether the hash was made with other parameters than today's."""

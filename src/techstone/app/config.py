@@ -127,6 +127,22 @@ class ConsoleSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     private_providers: bool = False
 
 
+class OidcEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[[oidc]]: a provider of log-ins for the Console, by OpenID Connect."""
+
+    name: str
+    issuer: str
+    client_id: str
+    client_secret_env: str
+    allowed_domains: tuple[str, ...] = ()
+    create: bool = False
+
+    @property
+    def slug(self) -> str:
+        """The name as it stands in addresses."""
+        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file. All of it has a default, so that no file is needed."""
 
@@ -138,6 +154,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     plans: dict[str, PlanEntry] = {}
     mail: MailSection = MailSection()
     console: ConsoleSection = ConsoleSection()
+    oidc: tuple[OidcEntry, ...] = ()
 
 
 def read(path: Path) -> Config:
@@ -207,6 +224,9 @@ def check(config: Config) -> None:
         _check_model(f"models[{place}]", model)
     _check_unique("models", [model.name for model in config.models])
     _check_mail(config.mail)
+    for place, entry in enumerate(config.oidc):
+        _check_oidc(f"oidc[{place}]", entry)
+    _check_unique("oidc", [entry.slug for entry in config.oidc])
     for name, plan in config.plans.items():
         with _at(f"plans.{name}"):
             rules.check_plan(plan.rpm, plan.tpm, plan.concurrent)
@@ -241,6 +261,28 @@ def _check_mail(mail: MailSection) -> None:
         raise ConfigError(
             "mail.smtp: expected smtps://user@host or smtp://host:port; the password comes from password_env"
         )
+
+
+def _check_oidc(path: str, entry: OidcEntry) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}", entry.name):
+        raise ConfigError(f"{path}.name: expected letters, digits, spaces, dots, dashes or underscores, at most 40")
+    _check_url(f"{path}.issuer", entry.issuer)
+    parts = urlsplit(entry.issuer)
+    if parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
+        raise ConfigError(f"{path}.issuer: expected https; plain http is for this machine alone")
+    for field, value in (("client_id", entry.client_id), ("client_secret_env", entry.client_secret_env)):
+        if not value:
+            raise ConfigError(f"{path}.{field}: expected what the provider gave you at the registration")
+    for domain in entry.allowed_domains:
+        if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", domain):
+            raise ConfigError(f"{path}.allowed_domains: expected domains in lower case such as example.com")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _check_provider(path: str, provider: ProviderEntry) -> None:

@@ -22,9 +22,10 @@ from techstone.adapters.internal import answers
 from techstone.adapters.mail import Outbox, Smtp
 from techstone.adapters.passwords import Argon2Hasher, read_common
 from techstone.adapters.storage.sqlite import open_store
+from techstone.adapters.vault import Vault
 from techstone.app import child, offer
-from techstone.app.config import ConfigError, MailSection
-from techstone.app.rooms import compose_means
+from techstone.app.config import ConfigError, MailSection, OidcEntry
+from techstone.app.rooms import compose_means, open_vault
 from techstone.control.asgi import build_internal, build_public
 from techstone.control.billing.alerts import tell
 from techstone.control.bootstrap import FirstKey, bootstrap
@@ -34,11 +35,15 @@ from techstone.control.console.pages import Pages
 from techstone.control.console.reader import Reader
 from techstone.control.console.shell import Shell
 from techstone.control.console.site import route_console
+from techstone.control.identity.factors import Factors
+from techstone.control.identity.federation import Federation
+from techstone.control.identity.foreigners import Foreigners
 from techstone.control.identity.letters import Letters
 from techstone.control.identity.links import Links
 from techstone.control.identity.passwords import Passwords
+from techstone.control.identity.ports import Terms
+from techstone.control.identity.seals import Seals
 from techstone.control.identity.service import Identity
-from techstone.control.identity.throttle import Throttle
 from techstone.control.ledger.audit import Audit
 from techstone.control.pages.documentation import Documentation
 from techstone.control.pages.openapi import Reference
@@ -54,7 +59,7 @@ if TYPE_CHECKING:
 
     from techstone.app.place import Place
     from techstone.control.billing.records import Alert
-    from techstone.control.identity.ports import Mailer
+    from techstone.control.identity.ports import Mailer, Provider
 
 PUBLIC_URL = "TECHSTONE_PUBLIC_URL"
 # Who a first start belongs to, until there is a Console in which an owner signs up.
@@ -75,6 +80,8 @@ class ControlOptions(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str
     catalog: Catalog
     outbox: Path
+    vault: Vault
+    oidc: tuple[OidcEntry, ...] = ()
     mail: MailSection = MailSection()
     switches: dict[str, bool] = {}
     means: Means = Means()
@@ -96,6 +103,8 @@ def run(place: Place) -> int:
         public_url=os.environ.get(PUBLIC_URL) or server.public_url or f"http://{server.host}:{server.port}",
         catalog=offer.compose(place.config, os.environ, offer.locate_engine(place.config)),
         outbox=place.data / "outbox",
+        vault=open_vault(place),
+        oidc=place.config.oidc,
         mail=place.config.mail,
         switches={"sign_up": place.config.console.sign_up},
         means=compose_means(place),
@@ -129,11 +138,15 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
             first = await bootstrap(services, options.owner, options.plan)
             await services.prices.note_configured()
             await publisher.load()
-            identity = _compose_identity(services)
+            seals = Seals(options.vault, services.now)
+            identity = _compose_identity(services, options.vault, seals)
             site = await _compose_site(options.public_url, services, identity)
             servers = [
                 _Server(build_internal(services, publisher), internal),
-                _Server(build_public(site, _compose_console(options, services, identity), services, publisher), public),
+                _Server(
+                    build_public(site, _compose_console(options, services, identity, seals), services, publisher),
+                    public,
+                ),
             ]
             await _run(
                 servers,
@@ -165,19 +178,37 @@ async def _compose_site(public_url: str, services: Services, identity: Identity)
     return site
 
 
-def _compose_identity(services: Services) -> Identity:
+def _compose_identity(services: Services, vault: Vault, seals: Seals) -> Identity:
     passwords = Passwords(Argon2Hasher(), read_common())
-    return Identity(services.store.identity, passwords, Throttle(), services.now, secrets.token_bytes)
+    factors = Factors(services.store.credentials, vault, seals, services.now, secrets.token_bytes)
+    return Identity(services.store.identity, passwords, factors, seals, services.now, secrets.token_bytes)
 
 
-def _compose_console(options: ControlOptions, services: Services, identity: Identity) -> list[Router]:
+def _compose_console(options: ControlOptions, services: Services, identity: Identity, seals: Seals) -> list[Router]:
     """Return the Console's routes."""
     store = services.store.identity
     letters = Letters(_choose_mailer(options), options.public_url)
     links = Links(store, identity, services.accounts, letters, services.now, secrets.token_bytes)
     shell = Shell(options.public_url, sign_up=lambda: services.switches.is_on("sign_up"))
     pages = Pages(shell, services, identity)
-    return route_console(pages, store, links)
+    providers = Federation(_connect_providers(options.oidc), seals, secrets.token_bytes, options.public_url)
+    foreigners = Foreigners(store, services.store.credentials, services.accounts, services.now, secrets.token_bytes)
+    return route_console(pages, store, links, providers, foreigners)
+
+
+def _connect_providers(entries: tuple[OidcEntry, ...]) -> list[Provider]:
+    if not entries:
+        return []
+    from techstone.adapters.oidc import OidcProvider  # noqa: PLC0415 - 0.5 s, only for who uses it
+
+    return [
+        OidcProvider(
+            Terms(entry.name, entry.slug, entry.issuer, entry.allowed_domains, entry.create),
+            entry.client_id,
+            os.environ.get(entry.client_secret_env, ""),
+        )
+        for entry in entries
+    ]
 
 
 def _choose_mailer(options: ControlOptions) -> Mailer:

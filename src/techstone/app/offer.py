@@ -78,7 +78,11 @@ def compose(config: Config, environment: Mapping[str, str], engine: EngineAddres
 
 def missing_secrets(config: Config, environment: Mapping[str, str]) -> list[str]:
     """Return a line for each configured provider whose key is not in the environment."""
-    missing = []
+    missing = [
+        f"oidc[{place}].client_secret_env: the environment has no {entry.client_secret_env}; export it before the start"
+        for place, entry in enumerate(config.oidc)
+        if not environment.get(entry.client_secret_env)
+    ]
     for place, provider in enumerate(config.providers):
         named = {"api_key_env": provider.api_key_env}
         named |= {f"headers.{name}": find_secret(value) for name, value in provider.headers.items()}

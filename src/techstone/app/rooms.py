@@ -6,9 +6,11 @@ import os
 from typing import TYPE_CHECKING
 
 from techstone.adapters.upstreams.probe import Probe
-from techstone.adapters.vault import Vault
+from techstone.adapters.vault import VARIABLE, Vault
+from techstone.app.config import ConfigError
 from techstone.app.pricelist import PriceList
 from techstone.control.catalog.ports import Means
+from techstone.core.sealing import Unsealable
 
 if TYPE_CHECKING:
     from techstone.app.place import Place
@@ -18,3 +20,14 @@ def compose_means(place: Place) -> Means:
     """Return seals, trials and the price list for an installation."""
     vault = Vault(place.data, os.environ)
     return Means(vault, Probe(os.environ, vault), PriceList(), private=place.config.console.private_providers)
+
+
+def open_vault(place: Place) -> Vault:
+    """Return the vault of an installation; raise ConfigError for a key in the environment that is none."""
+    vault = Vault(place.data, os.environ)
+    if os.environ.get(VARIABLE):
+        try:
+            vault.seal(b"", "a trial")
+        except Unsealable as error:
+            raise ConfigError(str(error)) from error
+    return vault

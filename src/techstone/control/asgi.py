@@ -19,7 +19,7 @@ from techstone.control.acts import Actor, act_as
 from techstone.control.audit.api import route_audit
 from techstone.control.billing.api import route_alerts, route_codes, route_prices
 from techstone.control.catalog.api import route_catalog, route_entries, route_plans, route_providers
-from techstone.control.identity.api import route_claims
+from techstone.control.identity.api import route_claims, route_identities
 from techstone.control.keys.api import route_keys
 from techstone.control.ledger.api import route_ledger
 from techstone.control.management.api import refuse_twice, route_management
@@ -75,6 +75,7 @@ def build_internal(services: Services, publisher: Publisher) -> Litestar:
         route_codes(services.codes),
         route_alerts(services.alerts),
         route_claims(services.claims),
+        route_identities(services.people),
         route_audit(services.audit),
     ]
     commands = Router("/internal", route_handlers=[follow, doctor, *rooms], after_response=_nudge(publisher))

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         Trial,
         TrialShown,
     )
-    from techstone.control.identity.records import Claim
+    from techstone.control.identity.records import Claim, PersonShown
     from techstone.control.keys.records import CreatedKey, KeyShown, NewKey
     from techstone.control.ledger.records import Grouping, RatingSpan, RequestShown, Rerating, UsageShown, Violation
     from techstone.control.switches.records import SwitchShown
@@ -233,6 +233,13 @@ class ClaimOperations(Protocol):
         """Make a one-time link by which its operator becomes owner of an account (email or id)."""
 
 
+class PeopleOperations(Protocol):
+    """People who can log in."""
+
+    async def reset_two_factor(self, who: str) -> PersonShown:
+        """Remove the second factor of a person (email or id) and end their sessions."""
+
+
 class AuditOperations(Protocol):
     """Who changed what."""
 
@@ -295,6 +302,10 @@ class Operations(Protocol):
     @property
     def claims(self) -> ClaimOperations:
         """Claims."""
+
+    @property
+    def people(self) -> PeopleOperations:
+        """People."""
 
     @property
     def audit(self) -> AuditOperations:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from techstone.control.audit.ports import AuditStore
     from techstone.control.billing.ports import BillingStore
     from techstone.control.catalog.ports import CatalogStore
-    from techstone.control.identity.ports import IdentityStore
+    from techstone.control.identity.ports import CredentialStore, IdentityStore
     from techstone.control.ledger.records import (
         Grouping,
         HourSums,
@@ -177,6 +177,10 @@ class IdentityHolder(Protocol):
     @property
     def identity(self) -> IdentityStore:
         """People, sessions and one-time links."""
+
+    @property
+    def credentials(self) -> CredentialStore:
+        """Second factors, and who people are elsewhere."""
 
 
 class AuditHolder(Protocol):

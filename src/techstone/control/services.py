@@ -17,6 +17,7 @@ from techstone.control.catalog.ports import Means
 from techstone.control.catalog.providers import Providers
 from techstone.control.catalog.service import Offers
 from techstone.control.identity.claims import Claims
+from techstone.control.identity.people import People
 from techstone.control.keys.service import Keys
 from techstone.control.ledger.service import Ledger
 from techstone.control.management.service import Management
@@ -70,6 +71,7 @@ class Services:
         self.codes = Codes(store.billing, self.accounts, clock, randomness)
         self.audit = AuditLog(store.audit)
         self.claims = Claims(store.identity, self.accounts, clock, randomness)
+        self.people = People(store.identity, store.credentials)
         self.keys = Keys(store, self.accounts, self.catalog, clock, randomness)
         self.management = Management(self.accounts, self.keys, self.ledger, self.catalog, clock)
 

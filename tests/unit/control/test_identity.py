@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from rooms import House
 
+from techstone.adapters.vault import Vault
 from techstone.control.accounts.records import NewAccount
+from techstone.control.identity.factors import Factors
 from techstone.control.identity.letters import Letters
 from techstone.control.identity.links import Links
 from techstone.control.identity.passwords import Passwords
+from techstone.control.identity.records import Opened
+from techstone.control.identity.seals import Seals
 from techstone.control.identity.service import IDLE, LONGEST, Identity
-from techstone.control.identity.throttle import HOUR, Throttle
+from techstone.control.identity.throttle import HOUR
 from techstone.control.ports import StoreError
 from techstone.core.errors import InvalidRequest, RateLimited
 
 if TYPE_CHECKING:
     from techstone.control.identity.ports import Letter
-    from techstone.control.identity.records import Opened
 
 ANN, PASSWORD = "ann@example.com", "correct horse battery"
 
@@ -54,7 +58,11 @@ class People:
             return next(numbers).to_bytes(size, "big")
 
         passwords = Passwords(self.hasher, frozenset(("password123",)))
-        self.identity = Identity(store, passwords, Throttle(), clock, random)
+        credentials = self.house.store.credentials
+        vault = Vault(Path("nowhere"), bytes(range(32)).hex())
+        seals = Seals(vault, clock)
+        self.factors = Factors(credentials, vault, seals, clock, random)
+        self.identity = Identity(store, passwords, self.factors, seals, clock, random)
         self.links = Links(store, self.identity, self.house.accounts, Letters(self, "https://x.example"), clock, random)
 
     async def send(self, letter: Letter) -> None:
@@ -68,7 +76,7 @@ class People:
     async def sign_up(self, email: str = ANN) -> Opened:
         await self.links.ask_to_sign_up(email, "192.0.2.1")
         opened = await self.links.follow(self.token, "", PASSWORD, "Firefox", "192.0.2.1")
-        assert opened is not None
+        assert isinstance(opened, Opened)
         return opened
 
 
@@ -78,7 +86,9 @@ def people() -> People:
 
 
 async def log_in(people: People, password: str = PASSWORD, address: str = "192.0.2.1") -> Opened:
-    return await people.identity.log_in(" Ann@Example.com ", password, "Firefox", address)
+    opened = await people.identity.log_in(" Ann@Example.com ", password, "Firefox", address)
+    assert isinstance(opened, Opened)
+    return opened
 
 
 async def test_sign_up_confirms_the_address_and_opens_an_account(people: People) -> None:
@@ -122,7 +132,7 @@ async def test_claim_makes_an_operator_of_any_address(people: People) -> None:
     claim = await people.house.services.claims.make("owner@localhost")
     assert "path" not in repr(claim)
     opened = await people.links.follow(claim.path.rpartition("/")[2], "Ann@example.com", PASSWORD, "", "")
-    assert opened is not None
+    assert isinstance(opened, Opened)
     visitor = await people.identity.recognise(opened.token)
     assert visitor is not None
     assert visitor.seat is not None
@@ -135,7 +145,7 @@ async def test_invited_person_joins_with_the_role(people: People) -> None:
     await people.sign_up()
     await people.links.invite((await people.house.accounts.show(ANN)).id, "bob@example.com", "viewer", ANN)
     opened = await people.links.follow(people.token, "", PASSWORD, "", "")
-    assert opened is not None
+    assert isinstance(opened, Opened)
     bob = await people.identity.recognise(opened.token)
     assert bob is not None
     assert [(seat.email, seat.role) for seat in bob.seats] == [(ANN, "viewer")]
@@ -154,7 +164,7 @@ async def test_reset_sets_a_password_and_ends_every_session(people: People) -> N
     assert len(people.letters) == 1
     await people.links.ask_to_reset(ANN, "192.0.2.1")
     after = await people.links.follow(people.token, "", "another good one", "", "")
-    assert after is not None
+    assert isinstance(after, Opened)
     assert await people.identity.recognise(before.token) is None
     assert await people.identity.recognise(after.token) is not None
     await log_in(people, "another good one")

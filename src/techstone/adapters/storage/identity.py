@@ -13,7 +13,15 @@ from sqlalchemy.dialects.sqlite import insert as insert_or_change
 from sqlalchemy.exc import IntegrityError
 
 from techstone.adapters.storage.database import raise_revision
-from techstone.adapters.storage.schema import ACCOUNTS, LINKS, MEMBERSHIPS, PEOPLE, SESSIONS
+from techstone.adapters.storage.schema import (
+    ACCOUNTS,
+    LINKS,
+    MEMBERSHIPS,
+    PEOPLE,
+    SECOND_FACTORS,
+    SESSIONS,
+    TWO_FACTOR_ACCOUNTS,
+)
 from techstone.control.identity.records import Link, Member, Membership, Person, Seat, Session
 
 if TYPE_CHECKING:
@@ -107,8 +115,14 @@ class SqliteIdentity:
     async def list_seats(self, person: str) -> tuple[Seat, ...]:
         """Return the accounts that the person belongs to, oldest first."""
         wanted = (
-            select(MEMBERSHIPS.c.account, ACCOUNTS.c.email, MEMBERSHIPS.c.role)
+            select(
+                MEMBERSHIPS.c.account,
+                ACCOUNTS.c.email,
+                MEMBERSHIPS.c.role,
+                TWO_FACTOR_ACCOUNTS.c.account.is_not(None),
+            )
             .join(ACCOUNTS, ACCOUNTS.c.id == MEMBERSHIPS.c.account)
+            .outerjoin(TWO_FACTOR_ACCOUNTS, TWO_FACTOR_ACCOUNTS.c.account == MEMBERSHIPS.c.account)
             .where(MEMBERSHIPS.c.person == person)
             .order_by(MEMBERSHIPS.c.created_at, MEMBERSHIPS.c.account)
         )
@@ -118,8 +132,15 @@ class SqliteIdentity:
     async def list_members(self, account: str) -> tuple[Member, ...]:
         """Return who belongs to an account, oldest first."""
         wanted = (
-            select(MEMBERSHIPS.c.person, PEOPLE.c.email, MEMBERSHIPS.c.role, MEMBERSHIPS.c.created_at)
+            select(
+                MEMBERSHIPS.c.person,
+                PEOPLE.c.email,
+                MEMBERSHIPS.c.role,
+                MEMBERSHIPS.c.created_at,
+                SECOND_FACTORS.c.person.is_not(None),
+            )
             .join(PEOPLE, PEOPLE.c.id == MEMBERSHIPS.c.person)
+            .outerjoin(SECOND_FACTORS, SECOND_FACTORS.c.person == MEMBERSHIPS.c.person)
             .where(MEMBERSHIPS.c.account == account)
             .order_by(MEMBERSHIPS.c.created_at, MEMBERSHIPS.c.person)
         )
@@ -167,6 +188,11 @@ class SqliteIdentity:
         """End one of the person's sessions."""
         async with self._database.change() as connection:
             await connection.execute(delete(SESSIONS).where(SESSIONS.c.digest == digest, SESSIONS.c.person == person))
+
+    async def end_other_sessions(self, person: str, keep: bytes) -> None:
+        """End all of the person's sessions but one."""
+        async with self._database.change() as connection:
+            await connection.execute(delete(SESSIONS).where(SESSIONS.c.person == person, SESSIONS.c.digest != keep))
 
     async def forget(self, sessions_before: int, links_before: int) -> None:
         """Delete sessions last used, and links that ended, before these times."""

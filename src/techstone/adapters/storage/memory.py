@@ -10,6 +10,7 @@ import msgspec
 from techstone.adapters.storage.memory_audit import MemoryAudit
 from techstone.adapters.storage.memory_billing import MemoryBilling
 from techstone.adapters.storage.memory_catalog import MemoryCatalog, MemorySwitches
+from techstone.adapters.storage.memory_credentials import MemoryCredentials
 from techstone.adapters.storage.memory_identity import MemoryIdentity
 from techstone.adapters.storage.memory_ledger import MemoryLedger
 from techstone.control.keys.records import Key
@@ -32,6 +33,7 @@ class MemoryStore:
         self.audit = MemoryAudit()
         self._ledger = MemoryLedger(self._accounts, self._put, self.audit.append)
         self._identity = MemoryIdentity(self._accounts, self._put, self.audit.append)
+        self._credentials = MemoryCredentials(self._identity, self.audit.append)
         self._billing = MemoryBilling(self._accounts, self._keys, self._ledger, self._rise, self.audit.append)
         self.catalog = MemoryCatalog(self._accounts, self._billing, self._rise, self.audit.append)
         self.switches = MemorySwitches(self._rise, self.audit.append)
@@ -81,6 +83,11 @@ class MemoryStore:
     def identity(self) -> MemoryIdentity:
         """People, sessions and one-time links."""
         return self._identity
+
+    @property
+    def credentials(self) -> MemoryCredentials:
+        """Second factors, and who people are elsewhere."""
+        return self._credentials
 
     async def set_terms(self, account_id: str, terms: Terms) -> None:
         """Change plan, custom limits and cap, together."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from techstone.control.accounts.records import Account
-    from techstone.control.identity.records import Link, Membership, Person, Session
+    from techstone.control.identity.records import Factor, Link, Membership, Person, Session
 
 
 class MemoryIdentity:
@@ -26,6 +26,9 @@ class MemoryIdentity:
         self._memberships: dict[tuple[str, str], Membership] = {}
         self._sessions: dict[bytes, Session] = {}
         self._links: dict[bytes, Link] = {}
+        # The other room's (`MemoryCredentials`), of which members and seats tell.
+        self.factors: dict[str, Factor] = {}
+        self.asking: set[str] = set()
 
     async def find_person(self, who: str) -> Person | None:
         """Return the person of that id or email."""
@@ -39,9 +42,7 @@ class MemoryIdentity:
         """Store a new hash and end every session of the person but one (by digest), together."""
         self._note()
         await self.rehash(person, password)
-        self._sessions = {
-            digest: session for digest, session in self._sessions.items() if session.person != person or digest == keep
-        }
+        self.end_all(person, keep)
 
     async def rehash(self, person: str, password: str) -> None:
         """Store another hash of the same password."""
@@ -65,14 +66,20 @@ class MemoryIdentity:
 
         All or nothing; False where the link, or the address of a new person or account, was taken in between.
         """
+        if link.digest not in self._links or not await self.admit_new(person, account, membership):
+            return False
+        del self._links[link.digest]
+        return True
+
+    async def admit_new(self, person: Person, account: Account | None, membership: Membership) -> bool:
+        """Store person, account and membership, all or nothing; False where an address is taken."""
         taken = any(other.email == person.email for other in self._people.values())
-        if link.digest not in self._links or (person.id not in self._people and taken):
+        if person.id not in self._people and taken:
             return False
         if account is not None:
             if any(other.email == account.email for other in self._accounts.values()):
                 return False
             self._put(account)
-        del self._links[link.digest]
         self._people.setdefault(person.id, person)
         await self.set_role(membership)
         return True
@@ -88,12 +95,17 @@ class MemoryIdentity:
     async def list_seats(self, person: str) -> tuple[Seat, ...]:
         """Return the accounts that the person belongs to, oldest first."""
         held = sorted((one for one in self._memberships.values() if one.person == person), key=_order)
-        return tuple(Seat(one.account, self._accounts[one.account].email, one.role) for one in held)
+        return tuple(
+            Seat(one.account, self._accounts[one.account].email, one.role, one.account in self.asking) for one in held
+        )
 
     async def list_members(self, account: str) -> tuple[Member, ...]:
         """Return who belongs to an account, oldest first."""
         held = sorted((one for one in self._memberships.values() if one.account == account), key=_order)
-        return tuple(Member(one.person, self._people[one.person].email, one.role, one.created_at) for one in held)
+        return tuple(
+            Member(one.person, self._people[one.person].email, one.role, one.created_at, one.person in self.factors)
+            for one in held
+        )
 
     async def set_role(self, membership: Membership) -> None:
         """Add a membership, or give an existing one another role."""
@@ -132,6 +144,18 @@ class MemoryIdentity:
         if digest in self._sessions and self._sessions[digest].person == person:
             self._note()
             del self._sessions[digest]
+
+    async def end_other_sessions(self, person: str, keep: bytes) -> None:
+        """End all of the person's sessions but one."""
+        if any(one.person == person and one.digest != keep for one in self._sessions.values()):
+            self._note()
+            self.end_all(person, keep)
+
+    def end_all(self, person: str, keep: bytes | None) -> None:
+        """End all of the person's sessions but one, as part of a change."""
+        self._sessions = {
+            digest: session for digest, session in self._sessions.items() if session.person != person or digest == keep
+        }
 
     async def forget(self, sessions_before: int, links_before: int) -> None:
         """Delete sessions last used, and links that ended, before these times."""

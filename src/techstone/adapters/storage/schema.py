@@ -242,6 +242,40 @@ LINKS = Table(
     Index("ix_links_email", "email"),
 )
 
+SECOND_FACTORS = Table(
+    "second_factors",
+    METADATA,
+    Column("person", String(40), ForeignKey("people.id"), primary_key=True),
+    Column("secret", LargeBinary(256), nullable=False),
+    *_counts("created_at", "used"),
+)
+
+RECOVERY_CODES = Table(
+    "recovery_codes",
+    METADATA,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("person", String(40), ForeignKey("people.id"), nullable=False),
+    Index("ix_recovery_codes_person", "person"),
+)
+
+FOREIGN_IDENTITIES = Table(
+    "foreign_identities",
+    METADATA,
+    Column("issuer", String(512), primary_key=True),
+    Column("subject", String(255), primary_key=True),
+    Column("person", String(40), ForeignKey("people.id"), nullable=False),
+    *_counts("created_at"),
+    Column("email", String(254), nullable=False),
+    UniqueConstraint("person", "issuer", name="uq_foreign_identities_person"),
+)
+
+# Accounts that ask their members for two-factor.
+TWO_FACTOR_ACCOUNTS = Table(
+    "two_factor_accounts",
+    METADATA,
+    Column("account", String(40), ForeignKey("accounts.id"), primary_key=True),
+)
+
 AUDIT = Table(
     "audit",
     METADATA,

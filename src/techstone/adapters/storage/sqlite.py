@@ -20,6 +20,7 @@ from techstone.adapters.storage import migrate
 from techstone.adapters.storage.audit import SqliteAudit
 from techstone.adapters.storage.billing import SqliteBilling
 from techstone.adapters.storage.catalog import SqliteCatalog, SqliteSwitches
+from techstone.adapters.storage.credentials import SqliteCredentials
 from techstone.adapters.storage.database import Database, number_of, raise_revision
 from techstone.adapters.storage.identity import SqliteIdentity
 from techstone.adapters.storage.ledger import SqliteLedger, note_grant
@@ -67,6 +68,7 @@ class SqliteStore:
         self.ledger = SqliteLedger(database)
         self.billing = SqliteBilling(database)
         self.identity = SqliteIdentity(database, _insert_account)
+        self.credentials = SqliteCredentials(database, _insert_account)
         self.audit = SqliteAudit(database)
         self.catalog = SqliteCatalog(database)
         self.switches = SqliteSwitches(database)

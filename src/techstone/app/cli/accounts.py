@@ -141,3 +141,15 @@ def resume(account: str, config: str | None, data: str | None, *, as_json: bool)
     """Serve a suspended account again."""
     changed = perform(config, data, lambda operations: operations.accounts.suspend(account, suspended=False))
     show_one(changed, as_json=as_json)
+
+
+@account.command()
+@click.argument("email")
+@located
+@printed
+def reset_two_factor(email: str, config: str | None, data: str | None, *, as_json: bool) -> None:
+    """Remove the two-factor of someone who has lost phone and recovery codes, and end their sessions.
+
+    See first that it is them who ask: from then on their password alone logs in.
+    """
+    show_one(perform(config, data, lambda operations: operations.people.reset_two_factor(email)), as_json=as_json)

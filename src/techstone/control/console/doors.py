@@ -10,9 +10,22 @@ import msgspec
 from litestar import Response, Router, get, post
 from litestar.params import FromPath
 
-from techstone.control.console.session import Nothing, PageRequest, forget, identify, read_form, recognise, remember
+from techstone.control.console.session import (
+    Nothing,
+    PageRequest,
+    bring,
+    drop,
+    forget,
+    identify,
+    keep,
+    read_form,
+    recognise,
+    remember,
+)
 from techstone.control.console.shell import LOG_IN, Shell, go
 from techstone.control.identity.ports import MailError
+from techstone.control.identity.records import Step
+from techstone.control.identity.service import STEP_LASTS
 from techstone.core.errors import ApiError, InvalidRequest
 
 if TYPE_CHECKING:
@@ -21,6 +34,8 @@ if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
 
     from techstone.control.identity.links import Links
+    from techstone.control.identity.ports import Terms
+    from techstone.control.identity.records import Opened
     from techstone.control.identity.service import Identity
 
 _LOG = logging.getLogger("techstone.control")
@@ -31,6 +46,12 @@ class LogIn(msgspec.Struct):
 
     email: str = ""
     password: str = ""
+
+
+class Code(msgspec.Struct):
+    """A code of an app, or a recovery code."""
+
+    code: str = ""
 
 
 class Address(msgspec.Struct):
@@ -65,30 +86,54 @@ class Post:
             _LOG.error("a letter was not sent: %s", error)
 
 
-def route_doors(shell: Shell, identity: Identity, links: Links) -> Router:
+CODE = "/console/log-in/code"
+
+
+async def let_in(identity: Identity, request: PageRequest, outcome: Opened | Step) -> Response[Any]:
+    """Return the way in for who has shown who they are, or that to the second step.
+
+    A session that this browser had before ends: nobody goes on in it who thinks that it is the new one (row W-3).
+    """
+    if isinstance(outcome, Step):
+        answer = go(CODE)
+        keep(answer, request, "step", outcome.token, STEP_LASTS)
+        return answer
+    if before := await recognise(identity, request):
+        await identity.log_out(before)
+    answer = go("/console")
+    remember(answer, request, outcome.token)
+    if bring(request, "step"):
+        drop(answer, request, "step")
+    return answer
+
+
+def route_doors(shell: Shell, identity: Identity, links: Links, providers: tuple[Terms, ...]) -> Router:
     """Return the routes of who is not logged in."""
-    handlers = [*_list_log_ins(shell, identity), *_list_wishes(shell, links), *_list_links(shell, links)]
+    handlers = [
+        *_list_log_ins(shell, identity, providers),
+        *_list_steps(shell, identity),
+        *_list_wishes(shell, links),
+        *_list_links(shell, identity, links),
+    ]
     return Router("/console", route_handlers=handlers)
 
 
-def _list_log_ins(shell: Shell, identity: Identity) -> list[HTTPRouteHandler]:
+def _list_log_ins(shell: Shell, identity: Identity, providers: tuple[Terms, ...]) -> list[HTTPRouteHandler]:
     @get("/log-in")
     async def ask(request: PageRequest) -> Response[Any]:
         if await recognise(identity, request):
             return go("/console")
-        return shell.show(request, "doors/log-in.html", email="")
+        return shell.show(request, "doors/log-in.html", email="", providers=providers)
 
     @post("/log-in")
     async def log_in(request: PageRequest) -> Response[Any]:
         wish = await read_form(request, LogIn)
         caller = identify(request)
         try:
-            opened = await identity.log_in(wish.email, wish.password, caller.agent, caller.address)
+            outcome = await identity.log_in(wish.email, wish.password, caller.agent, caller.address)
         except ApiError as problem:
-            return shell.show(request, "doors/log-in.html", email=wish.email, problem=problem)
-        answer = go("/console")
-        remember(answer, request, opened.token)
-        return answer
+            return shell.show(request, "doors/log-in.html", email=wish.email, problem=problem, providers=providers)
+        return await let_in(identity, request, outcome)
 
     @post("/log-out")
     async def log_out(request: PageRequest) -> Response[Any]:
@@ -100,6 +145,26 @@ def _list_log_ins(shell: Shell, identity: Identity) -> list[HTTPRouteHandler]:
         return answer
 
     return [ask, log_in, log_out]
+
+
+def _list_steps(shell: Shell, identity: Identity) -> list[HTTPRouteHandler]:
+    @get("/log-in/code")
+    async def ask_code(request: PageRequest) -> Response[Any]:
+        person = await identity.find_half(bring(request, "step"))
+        return shell.show(request, "doors/code.html", email=person.email) if person else go(LOG_IN)
+
+    @post("/log-in/code")
+    async def finish(request: PageRequest) -> Response[Any]:
+        code = (await read_form(request, Code)).code
+        caller, step = identify(request), bring(request, "step")
+        try:
+            opened = await identity.finish(step, code, caller.agent, caller.address)
+        except ApiError as problem:
+            person = await identity.find_half(step)
+            return shell.show(request, "doors/code.html", email=person.email if person else "", problem=problem)
+        return await let_in(identity, request, opened) if opened else go(LOG_IN)
+
+    return [ask_code, finish]
 
 
 def _list_wishes(shell: Shell, links: Links) -> list[HTTPRouteHandler]:
@@ -134,7 +199,7 @@ def _list_wishes(shell: Shell, links: Links) -> list[HTTPRouteHandler]:
     return [ask_to_sign_up, sign_up, ask_to_reset, reset]
 
 
-def _list_links(shell: Shell, links: Links) -> list[HTTPRouteHandler]:
+def _list_links(shell: Shell, identity: Identity, links: Links) -> list[HTTPRouteHandler]:
     async def show(request: PageRequest, token: str, email: str = "", problem: ApiError | None = None) -> Response[str]:
         try:
             link, known = await links.open(token)
@@ -153,12 +218,9 @@ def _list_links(shell: Shell, links: Links) -> list[HTTPRouteHandler]:
         choice = await read_form(request, Choice)
         caller = identify(request)
         try:
-            opened = await links.follow(token, choice.email, choice.password, caller.agent, caller.address)
+            outcome = await links.follow(token, choice.email, choice.password, caller.agent, caller.address)
         except ApiError as problem:
             return await show(request, token, choice.email, problem)
-        answer = go("/console")
-        if opened is not None:
-            remember(answer, request, opened.token)
-        return answer
+        return await let_in(identity, request, outcome) if outcome else go("/console")
 
     return [open_link, follow]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from techstone.control.acts import Actor, act_as
-from techstone.control.console.session import LogInFirst, PageRequest, recognise
+from techstone.control.console.session import LogInFirst, PageRequest, SetUpFirst, recognise
+from techstone.control.console.shell import SET_UP
 from techstone.core.errors import Forbidden
 from techstone.core.roles import Permission, may
 
@@ -35,6 +36,8 @@ class Pages:
         visitor = await recognise(self.identity, connection)  # type: ignore[arg-type]  # a request
         if visitor is None:
             raise LogInFirst
+        if visitor.held and connection.url.path != SET_UP:
+            raise SetUpFirst
         connection.scope["state"][_VISITOR] = visitor
         act_as(Actor("person", visitor.person.email, connection.headers.get("x-forwarded-for", "")))
 

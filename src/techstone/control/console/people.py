@@ -1,4 +1,4 @@
-"""People: who belongs to the account, and one's own password and sessions."""
+"""People: who belongs to the account, and what it asks of them."""
 
 from __future__ import annotations
 
@@ -37,22 +37,15 @@ class RoleForm(msgspec.Struct, forbid_unknown_fields=True):
     role: Role
 
 
-class PasswordForm(msgspec.Struct, forbid_unknown_fields=True):
-    """The password that is known, and the one to be."""
+class TwoFactorForm(msgspec.Struct, forbid_unknown_fields=True):
+    """Whether all members must have two-factor."""
 
-    known: str = ""
-    password: str = ""
-
-
-class Chosen(msgspec.Struct, forbid_unknown_fields=True):
-    """The account to look at."""
-
-    account: str = ""
+    required: bool = False
 
 
 def route_people(pages: Pages, store: IdentityStore, links: Links) -> Router:
-    """Return the routes of members, and of oneself."""
-    return Router("/console", route_handlers=[*_list_members(pages, store, links), *_list_own(pages)])
+    """Return the routes of members."""
+    return Router("/console/people", route_handlers=_list_members(pages, store, links))
 
 
 def _list_members(pages: Pages, store: IdentityStore, links: Links) -> list[HTTPRouteHandler]:
@@ -71,11 +64,11 @@ def _list_members(pages: Pages, store: IdentityStore, links: Links) -> list[HTTP
             sent=sent,
         )
 
-    @get("/people")
+    @get("/")
     async def list_all(request: PageRequest) -> Response[str]:
         return await show(request, Invitation())
 
-    @post("/people")
+    @post("/")
     async def invite(request: PageRequest) -> Response[str]:
         seat = seat_of(request, "team.write")
         form = await read_form(request, Invitation)
@@ -86,7 +79,7 @@ def _list_members(pages: Pages, store: IdentityStore, links: Links) -> list[HTTP
             return await show(request, form, problem)
         return await show(request, Invitation(), sent=form.email)
 
-    @post("/people/{person:str}/role")
+    @post("/{person:str}/role")
     async def set_role(request: PageRequest, person: FromPath[str]) -> Response[Any]:
         seat = seat_of(request, "team.write")
         role = (await read_form(request, RoleForm)).role
@@ -96,7 +89,7 @@ def _list_members(pages: Pages, store: IdentityStore, links: Links) -> list[HTTP
             await store.set_role(Membership(account, person, role, pages.services.now()))
         return go("/console/people")
 
-    @post("/people/{person:str}/remove")
+    @post("/{person:str}/remove")
     async def remove(request: PageRequest, person: FromPath[str]) -> Response[Any]:
         seat = seat_of(request, "team.write")
         await read_form(request, Nothing)
@@ -104,7 +97,20 @@ def _list_members(pages: Pages, store: IdentityStore, links: Links) -> list[HTTP
             await store.remove_member(await _find_other(store, seat, person), person)
         return go("/console/people")
 
-    return [list_all, invite, set_role, remove]
+    @post("/two-factor")
+    async def require(request: PageRequest) -> Response[Any]:
+        seat, visitor = seat_of(request, "team.write"), visitor_of(request)
+        required = (await read_form(request, TwoFactorForm)).required
+        if seat.role != "owner":
+            raise InvalidRequest("Only an owner may change what the account asks of its members.")
+        if required and not await pages.identity.factors.has(visitor.person.id):
+            raise InvalidRequest("Set up two-factor for yourself first, under Log-in and sessions.")
+        action = "account.require_two_factor" if required else "account.allow_without_two_factor"
+        with acting(action, seat.account, seat.account):
+            await pages.services.store.credentials.require(seat.account, required=required)
+        return go("/console/people")
+
+    return [list_all, invite, set_role, remove, require]
 
 
 async def _find_other(store: IdentityStore, seat: Seat, person: str) -> str:
@@ -123,45 +129,3 @@ async def _find_other(store: IdentityStore, seat: Seat, person: str) -> str:
 def _check_role(seat: Seat, role: Role) -> None:
     if role == "owner" and seat.role != "owner":
         raise InvalidRequest("Only an owner may make an owner.", param="role")
-
-
-def _list_own(pages: Pages) -> list[HTTPRouteHandler]:
-    identity = pages.identity
-
-    async def show(request: PageRequest, problem: ApiError | None = None, *, saved: bool = False) -> Response[str]:
-        visitor = visitor_of(request)
-        return pages.shell.show(
-            request,
-            "people/me.html",
-            visitor,
-            sessions=await identity.list_sessions(visitor),
-            problem=problem,
-            saved=saved,
-        )
-
-    @get("/me")
-    async def show_own(request: PageRequest) -> Response[str]:
-        return await show(request)
-
-    @post("/me/password")
-    async def change_password(request: PageRequest) -> Response[str]:
-        form = await read_form(request, PasswordForm)
-        try:
-            await identity.change_password(visitor_of(request), form.known, form.password)
-        except ApiError as problem:
-            return await show(request, problem)
-        return await show(request, saved=True)
-
-    @post("/me/sessions/{name:str}/end")
-    async def end_session(request: PageRequest, name: FromPath[str]) -> Response[Any]:
-        await read_form(request, Nothing)
-        await identity.log_out(visitor_of(request), name)
-        return go("/console/me")
-
-    @post("/look-at")
-    async def look_at(request: PageRequest) -> Response[Any]:
-        account = (await read_form(request, Chosen)).account
-        await identity.look_at(visitor_of(request), account)
-        return go("/console")
-
-    return [show_own, change_password, end_session, look_at]

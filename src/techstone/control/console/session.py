@@ -6,7 +6,7 @@ A change needs both an `Origin` (or `Sec-Fetch-Site`) of ours and the session's 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, get_origin
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_origin
 
 import msgspec
 from litestar import Request
@@ -26,10 +26,15 @@ PageRequest = Request[Any, Any, Any]
 _S = TypeVar("_S", bound=msgspec.Struct)
 
 _LONGEST_TOKEN = 64
+Use = Literal["step", "journey"]
 
 
 class LogInFirst(Exception):
     """The page is for who is logged in."""
+
+
+class SetUpFirst(Exception):
+    """An account of who is logged in asks for two-factor, and they have none: there is nothing else to be done."""
 
 
 class ForeignForm(Exception):
@@ -118,19 +123,36 @@ def check_origin(request: PageRequest) -> None:
 
 def remember(response: Response[Any], request: PageRequest, token: str) -> None:
     """Give the browser its session, until it is closed."""
-    secure = identify(request).secure
-    response.set_cookie(
-        Cookie(key=_name(secure=secure), value=token, path="/", secure=secure, httponly=True, samesite="lax")
-    )
+    _set(response, request, "", token)
 
 
 def forget(response: Response[Any], request: PageRequest) -> None:
     """Take the session from the browser."""
+    _set(response, request, "", "", 0)
+
+
+def keep(response: Response[Any], request: PageRequest, use: Use, value: str, seconds: int) -> None:
+    """Give the browser what it has to bring back soon: no session, under a name of its own."""
+    _set(response, request, use, value, seconds)
+
+
+def bring(request: PageRequest, use: Use) -> str:
+    """Return what the browser was given to bring back, or nothing."""
+    return request.cookies.get(_name(use, secure=identify(request).secure), "")
+
+
+def drop(response: Response[Any], request: PageRequest, use: Use) -> None:
+    """Take it from the browser."""
+    _set(response, request, use, "", 0)
+
+
+def _set(response: Response[Any], request: PageRequest, use: str, value: str, seconds: int | None = None) -> None:
     secure = identify(request).secure
+    name = _name(use, secure=secure)
     response.set_cookie(
-        Cookie(key=_name(secure=secure), value="", path="/", max_age=0, secure=secure, httponly=True, samesite="lax")
+        Cookie(key=name, value=value, path="/", max_age=seconds, secure=secure, httponly=True, samesite="lax")
     )
 
 
-def _name(*, secure: bool) -> str:
-    return "__Host-techstone" if secure else "techstone"
+def _name(use: str = "", *, secure: bool) -> str:
+    return ("__Host-techstone" if secure else "techstone") + (f"-{use}" if use else "")

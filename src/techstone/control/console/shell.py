@@ -12,7 +12,8 @@ from litestar import MediaType, Response
 from litestar.exceptions import HTTPException, NotFoundException
 from litestar.response import Redirect
 
-from techstone.control.console.session import ForeignForm, LogInFirst, identify
+from techstone.control.console import devices
+from techstone.control.console.session import ForeignForm, LogInFirst, SetUpFirst, identify
 from techstone.control.pages import assets
 from techstone.core.errors import ApiError
 from techstone.core.roles import may
@@ -36,6 +37,7 @@ _HEADERS = {
 }
 _LOG = logging.getLogger("techstone.control")
 LOG_IN = "/console/log-in"
+SET_UP = "/console/me/two-factor"
 
 
 class Shell:
@@ -54,6 +56,7 @@ class Shell:
         self._environment.globals |= {"asset": assets.locate, "may": may, "public_url": public_url}
         self._environment.filters |= {
             "day": _write_day,
+            "device": devices.describe,
             "moment": _write_moment,
             "minute": _write_minute,
             "act": _write_act,
@@ -90,8 +93,8 @@ class Shell:
 
     def refuse(self, request: PageRequest, error: Exception) -> Response[Any]:
         """Return what becomes of a failure that no page caught."""
-        if isinstance(error, LogInFirst):
-            return go(LOG_IN)
+        if isinstance(error, (LogInFirst, SetUpFirst)):
+            return go(LOG_IN if isinstance(error, LogInFirst) else SET_UP)
         if isinstance(error, ForeignForm):
             return self._tell(request, 403, "This form has expired", "Go back, reload the page, and try again.")
         if isinstance(error, ApiError):

@@ -11,8 +11,10 @@ from techstone.control.console.billing import route_billing
 from techstone.control.console.catalog import route_catalog
 from techstone.control.console.doors import route_doors
 from techstone.control.console.guide import route_guide
+from techstone.control.console.federation import route_federation
 from techstone.control.console.keys import route_keys
 from techstone.control.console.logs import route_logs
+from techstone.control.console.me import route_me
 from techstone.control.console.operate import route_operate
 from techstone.control.console.operator_keys import route_operator_keys
 from techstone.control.console.overview import route_overview
@@ -28,11 +30,15 @@ if TYPE_CHECKING:
 
     from techstone.control.console.pages import Pages
     from techstone.control.console.session import PageRequest
+    from techstone.control.identity.federation import Federation
+    from techstone.control.identity.foreigners import Foreigners
     from techstone.control.identity.links import Links
     from techstone.control.identity.ports import IdentityStore
 
 
-def route_console(pages: Pages, store: IdentityStore, links: Links) -> list[Router]:
+def route_console(
+    pages: Pages, store: IdentityStore, links: Links, providers: Federation, foreigners: Foreigners
+) -> list[Router]:
     """Return the routes under /console."""
     inner = [
         route_overview(pages),
@@ -49,6 +55,11 @@ def route_console(pages: Pages, store: IdentityStore, links: Links) -> list[Rout
         route_audit(pages),
         route_palette(pages),
         route_guide(pages),
+        route_me(pages, providers, foreigners),
+    ]
+    outer = [
+        route_doors(pages.shell, pages.identity, links, providers.terms),
+        route_federation(pages.shell, pages.identity, providers, foreigners),
     ]
 
     # Functions, since Litestar copies what it is given, to its depth.
@@ -63,11 +74,6 @@ def route_console(pages: Pages, store: IdentityStore, links: Links) -> list[Rout
 
     handlers: dict[int | type[Exception], Any] = {Exception: refuse}
     return [
-        Router(
-            "/",
-            route_handlers=[route_doors(pages.shell, pages.identity, links)],
-            guards=[follow],
-            exception_handlers=handlers,
-        ),
+        Router("/", route_handlers=outer, guards=[follow], exception_handlers=handlers),
         Router("/", route_handlers=inner, guards=[guard], exception_handlers=handlers),
     ]

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from techstone.control.accounts.records import NewAccount
 from techstone.control.acts import Actor, act_as, acting
 from techstone.control.identity.records import Link, Membership, Person
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from techstone.control.accounts.service import Accounts
     from techstone.control.identity.letters import Letters
     from techstone.control.identity.ports import IdentityStore
-    from techstone.control.identity.records import LinkKind, Opened
+    from techstone.control.identity.records import LinkKind, Opened, Step
     from techstone.control.identity.service import Identity
     from techstone.control.ports import Clock, Randomness
     from techstone.core.roles import Role
@@ -105,8 +107,8 @@ class Links:
             raise _ended()
         return found
 
-    async def follow(self, token: str, email: str, password: str, agent: str, address: str) -> Opened | None:
-        """Do what the link is for, with the password that was chosen; open a session, but for who has a password.
+    async def follow(self, token: str, email: str, password: str, agent: str, address: str) -> Opened | Step | None:
+        """Do what the link is for, with the password that was chosen; let in who chose one.
 
         `email` counts where someone claims the cloud: else it is the address that the link was sent to.
         """
@@ -124,7 +126,7 @@ class Links:
                 if known is None or not await self._store.use_link(link.digest):
                     raise _ended()
                 await self._store.set_password(known.id, hashed)
-            return await self._identity.open(known, agent, address)
+            return await self._identity.enter(msgspec.structs.replace(known, password=hashed), agent, address)
         if await self._store.find_person(address_of):
             raise InvalidRequest(
                 "This address has a log-in already; use another, or ask for a new password.", param="email"
@@ -134,7 +136,7 @@ class Links:
         person = Person(id_, address_of, hashed, now, operator=link.kind == "claim")
         act_as(Actor("person", person.email, address))
         await self._admit(link, person)
-        return await self._identity.open(person, agent, address)
+        return await self._identity.enter(person, agent, address)
 
     async def _admit(self, link: Link, person: Person) -> None:
         account = None

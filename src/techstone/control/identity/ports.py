@@ -1,4 +1,4 @@
-"""What the identity room needs of the world: a store, a hasher of passwords, and someone who carries letters."""
+"""What the identity room needs of the world: stores, a hasher, a vault, providers of log-ins, a mailer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ import msgspec
 
 if TYPE_CHECKING:
     from techstone.control.accounts.records import Account
-    from techstone.control.identity.records import Link, Member, Membership, Person, Seat, Session
+    from techstone.control.identity.records import (
+        Factor,
+        Foreign,
+        Identified,
+        Link,
+        Member,
+        Membership,
+        Person,
+        Seat,
+        Session,
+    )
 
 
 class Letter(msgspec.Struct, frozen=True):
@@ -41,6 +51,105 @@ class Hasher(Protocol):
 
     def is_outdated(self, known: str) -> bool:
         """Say whether the hash was made with other parameters than today's."""
+
+
+class Vault(Protocol):
+    """Seals values under the installation's key."""
+
+    def seal(self, value: bytes, context: str) -> bytes:
+        """Return the value sealed for a context."""
+
+    def open(self, sealed: bytes, context: str) -> bytes:
+        """Return what was sealed for this context; raise ValueError for anything else."""
+
+
+class Journey(msgspec.Struct, frozen=True):
+    """What binds the way to a provider and back to one browser: three random values (RFC 6749, OIDC Core, RFC 7636)."""
+
+    state: str
+    nonce: str
+    verifier: str
+
+
+class ProviderError(Exception):
+    """A provider of log-ins did not answer, or its answer does not hold: one line for the operator."""
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What the operator agreed with a provider. `slug` stands in addresses, `name` on buttons.
+
+    `domains`: only who has an address there comes in, and whose it is, the provider is believed; empty: whoever the
+    provider knows comes in, and about addresses it is believed nothing. `creates`: who is new gets an account.
+    """
+
+    name: str
+    slug: str
+    issuer: str
+    domains: tuple[str, ...] = ()
+    creates: bool = False
+
+
+class Provider(Protocol):
+    """A provider of log-ins (OpenID Connect)."""
+
+    terms: Terms
+
+    async def locate(self, journey: Journey, back: str) -> str:
+        """Return the URL where somebody logs in; raise ProviderError."""
+
+    async def identify(self, journey: Journey, code: str, back: str) -> Identified:
+        """Return who came back with a code; raise ProviderError for whatever does not hold."""
+
+
+class CredentialStore(Protocol):
+    """Second factors and recovery codes, who people are elsewhere, and which accounts ask for two-factor."""
+
+    async def find_factor(self, person: str) -> Factor | None:
+        """Return the person's."""
+
+    async def add_factor(self, factor: Factor, codes: tuple[bytes, ...], keep: bytes) -> bool:
+        """Store it with digests of recovery codes, and end every session of the person but one, together.
+
+        False where there is one already.
+        """
+
+    async def take_step(self, person: str, step: int) -> bool:
+        """Take a step of time; False where it, or a later one, was taken: of two at once only one gets it."""
+
+    async def replace_codes(self, person: str, codes: tuple[bytes, ...]) -> None:
+        """Store other recovery codes in place of the old ones."""
+
+    async def use_code(self, person: str, digest: bytes) -> bool:
+        """Use a recovery code up; say whether it was still there."""
+
+    async def count_codes(self, person: str) -> int:
+        """Return how many are left."""
+
+    async def remove_factor(self, person: str, keep: bytes | None = None) -> bool:
+        """Delete it and its codes, and end every session of the person but one; say whether there was one."""
+
+    async def require(self, account: str, *, required: bool) -> None:
+        """Have an account ask its members for two-factor, or no longer."""
+
+    async def find_foreign(self, issuer: str, subject: str) -> Foreign | None:
+        """Return who that is here."""
+
+    async def list_foreign(self, person: str) -> tuple[Foreign, ...]:
+        """Return who the person is elsewhere, oldest first."""
+
+    async def add_foreign(self, foreign: Foreign) -> bool:
+        """Store it; False where the subject is somebody's, or the person is another subject at this issuer."""
+
+    async def remove_foreign(self, person: str, issuer: str) -> None:
+        """Forget who the person is at an issuer."""
+
+    async def admit_foreign(
+        self, foreign: Foreign, person: Person, account: Account | None, membership: Membership
+    ) -> bool:
+        """Store a new person with who they are elsewhere, a membership, and a new account where given.
+
+        All or nothing; False where the subject, or the address of the person or account, was taken in between.
+        """
 
 
 class IdentityStore(Protocol):
@@ -99,6 +208,9 @@ class IdentityStore(Protocol):
 
     async def end_session(self, digest: bytes, person: str) -> None:
         """End one of the person's sessions."""
+
+    async def end_other_sessions(self, person: str, keep: bytes) -> None:
+        """End all of the person's sessions but one."""
 
     async def forget(self, sessions_before: int, links_before: int) -> None:
         """Delete sessions last used, and links that ended, before these times."""

@@ -15,7 +15,10 @@ LinkKind = Literal["claim", "verify", "reset", "invite"]
 
 
 class Person(msgspec.Struct, frozen=True):
-    """Someone who can log in. `email` is lower-case and unique; an operator runs the cloud."""
+    """Someone who can log in. `email` is lower-case and unique; an operator runs the cloud.
+
+    `password` is empty for who came by a provider and has never chosen one.
+    """
 
     id: str
     email: str
@@ -63,30 +66,64 @@ class Link(msgspec.Struct, frozen=True):
     role: Role | None = None
 
 
+class Factor(msgspec.Struct, frozen=True):
+    """Someone's second factor (TOTP). `secret` is sealed; `used` is the newest 30 s step of which a code was taken."""
+
+    person: str
+    secret: bytes
+    created_at: int
+    used: int = 0
+
+
+class Foreign(msgspec.Struct, frozen=True):
+    """Who somebody is at a provider of log-ins: an issuer's subject, which is never given to anybody else."""
+
+    issuer: str
+    subject: str
+    person: str
+    created_at: int
+    email: str
+
+
+class Identified(msgspec.Struct, frozen=True):
+    """Who came back from a provider, by an id token that was checked."""
+
+    issuer: str
+    subject: str
+    email: str
+    verified: bool
+
+
 class Member(msgspec.Struct, frozen=True):
-    """A membership as people see it."""
+    """A membership as people see it. `two_factor`: a second step is set up."""
 
     person: str
     email: str
     role: Role
     created_at: int
+    two_factor: bool = False
 
 
 class Seat(msgspec.Struct, frozen=True):
-    """An account that a person belongs to, as people see it."""
+    """An account that a person belongs to, as people see it. `two_factor`: it asks all members for a second step."""
 
     account: str
     email: str
     role: Role
+    two_factor: bool = False
 
 
 class Visitor(msgspec.Struct, frozen=True):
-    """Who is logged in, where they belong, and the seat that is looked from (None: they belong nowhere)."""
+    """Who is logged in, where they belong, and the seat that is looked from (None: they belong nowhere).
+
+    `held`: an account of theirs asks for two-factor, and they have none. They sit nowhere until it is set up.
+    """
 
     person: Person
     session: Session
     seats: tuple[Seat, ...]
     seat: Seat | None
+    held: bool = False
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -99,6 +136,27 @@ class Claim(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         """Leave the link out."""
         return f"Claim(account={self.account!r})"
+
+    __str__ = __repr__
+
+
+class PersonShown(msgspec.Struct, frozen=True):
+    """Someone who can log in, as operators see them."""
+
+    id: str
+    email: str
+    operator: bool
+    two_factor: bool
+
+
+class Step(msgspec.Struct, frozen=True):
+    """The first half of a log-in: no session, and good for nothing but a code. Its token is in no other place."""
+
+    token: str
+
+    def __repr__(self) -> str:
+        """Leave the token out."""
+        return "Step()"
 
     __str__ = __repr__
 

@@ -1,26 +1,36 @@
 """Log-ins: who may open a session, what a session may see, how it ends. Knows no HTTP and no database.
 
 A session is an opaque token of 256 bits, stored as its SHA-256, so that it can be ended at once, everywhere (row W-3).
-Who does not exist takes as long as who does, and gets the same words (row A-3).
+Who does not exist takes as long as who does, and gets the same words (row A-3). However somebody shows who they are:
+who has a second factor gets no session before its code. `_open` has two callers, and both have seen all there is to
+see.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import hmac
+import re
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from techstone.control.acts import Actor, act_as, acting
-from techstone.control.identity.records import Opened, Session, Visitor
+from techstone.control.identity.factors import APP_CODE, RECOVERY_CODE
+from techstone.control.identity.records import Opened, Session, Step, Visitor
+from techstone.control.identity.throttle import Throttle
 from techstone.control.identity.tokens import TOKEN_BYTES, compose, digest
 from techstone.control.ports import StoreError
 from techstone.core.errors import InvalidRequest, RateLimited
 
 if TYPE_CHECKING:
+    from techstone.control.identity.factors import Factors
     from techstone.control.identity.passwords import Passwords
     from techstone.control.identity.ports import IdentityStore
     from techstone.control.identity.records import Person, Seat
-    from techstone.control.identity.throttle import Throttle
+    from techstone.control.identity.seals import Seals
     from techstone.control.ports import Clock, Randomness
 
 # Whatever is done, and if nothing is done (OWASP, Session Management; row W-3).
@@ -29,6 +39,15 @@ IDLE = 2 * 3600
 # How exactly "last used" is known: a write for every page would be many.
 _TOUCH = 60
 _LONGEST_AGENT = 200
+_STEP = "log-in step"
+STEP_LASTS = 300
+
+
+class _Half(msgspec.Struct, frozen=True):
+    """What a step's seal holds. `mark` is of the password: with another one the step is good no more."""
+
+    person: str
+    mark: str
 
 
 class Identity:
@@ -38,33 +57,81 @@ class Identity:
         self,
         store: IdentityStore,
         passwords: Passwords,
-        throttle: Throttle,
+        factors: Factors,
+        seals: Seals,
         clock: Clock,
         randomness: Randomness,
     ) -> None:
         self._store = store
         self.passwords = passwords
-        self._throttle = throttle
+        self.factors = factors
+        self._seals = seals
         self._clock = clock
         self._randomness = randomness
+        self._throttle = Throttle()
 
-    async def log_in(self, email: str, password: str, agent: str, address: str) -> Opened:
-        """Open a session; raise RateLimited after too many guesses, InvalidRequest for `password`."""
+    async def log_in(self, email: str, password: str, agent: str, address: str) -> Opened | Step:
+        """Let somebody in by password; raise RateLimited after too many guesses, InvalidRequest for `password`."""
         email = email.strip().lower()
-        now = self._clock()
-        if wait := self._throttle.wait(email, address, now):
-            raise RateLimited(f"Too many attempts. Wait {wait} seconds, or ask for a new password.", wait)
+        self._slow(email, address)
         person = await self._store.find_person(email)
         if not await self.passwords.verify(password, person.password if person else None) or person is None:
-            self._throttle.fail(email, address, now)
             raise InvalidRequest("The e-mail address or the password is wrong.", param="password")
         self._throttle.succeed(email, address)
         if self.passwords.is_outdated(person.password):
-            await self._store.rehash(person.id, await self.passwords.renew(password))
-        return await self.open(person, agent, address)
+            person = msgspec.structs.replace(person, password=await self.passwords.renew(password))
+            await self._store.rehash(person.id, person.password)
+        return await self.enter(person, agent, address)
 
-    async def open(self, person: Person, agent: str, address: str) -> Opened:
-        """Open a session for someone who has shown who they are."""
+    async def enter(self, person: Person, agent: str, address: str) -> Opened | Step:
+        """Open a session for someone who has shown who they are; but for who has a second factor, only a step to it."""
+        if await self.factors.has(person.id):
+            return Step(self._seals.seal(_STEP, _Half(person.id, _mark(person)), STEP_LASTS))
+        return await self._open(person, agent, address)
+
+    async def find_half(self, step: str) -> Person | None:
+        """Return who stands at the second step; None where it has ended."""
+        half = self._seals.open(_STEP, step, _Half)
+        person = await self._store.find_person(half.person) if half else None
+        if half is None or person is None or not hmac.compare_digest(half.mark, _mark(person)):
+            return None
+        return person
+
+    async def finish(self, step: str, code: str, agent: str, address: str) -> Opened | None:
+        """Open a session by the code of the second step; None where the step has ended. Raise as `Factors.check`."""
+        person = await self.find_half(step)
+        if person is None:
+            return None
+        act_as(Actor("person", person.email, address))
+        await self.factors.check(person, code, address)
+        return await self._open(person, agent, address)
+
+    async def prove(self, visitor: Visitor, proof: str, param: str = "proof") -> None:
+        """See that it is the person who asks, by their password or a code; raise RateLimited, or InvalidRequest."""
+        person, address = visitor.person, visitor.session.address
+        plain = re.sub(r"[\s-]", "", proof)
+        if APP_CODE.fullmatch(plain) and await self.factors.has(person.id):
+            await self._check_code(person, plain, address, param)
+            return
+        self._slow(person.email, address)
+        if await self.passwords.verify(proof, person.password):
+            self._throttle.succeed(person.email, address)
+        elif RECOVERY_CODE.fullmatch(plain) and await self.factors.has(person.id):
+            await self._check_code(person, plain, address, param)
+        else:
+            raise InvalidRequest("This is neither your password nor a code of now.", param=param)
+
+    async def _check_code(self, person: Person, code: str, address: str, param: str) -> None:
+        try:
+            await self.factors.check(person, code, address)
+        except InvalidRequest as error:
+            raise InvalidRequest(error.message, param=param) from error
+
+    def _slow(self, email: str, address: str) -> None:
+        if wait := self._throttle.take(email, address, self._clock()):
+            raise RateLimited(f"Too many attempts. Wait {wait} seconds, or ask for a new password.", wait)
+
+    async def _open(self, person: Person, agent: str, address: str) -> Opened:
         token = compose(self._randomness(TOKEN_BYTES))
         now = self._clock()
         seats = await self._store.list_seats(person.id)
@@ -88,10 +155,11 @@ class Identity:
                 await self._store.end_session(session.digest, person.id)
             return None
         seats = await self._store.list_seats(person.id)
-        seat = _choose(seats, session.account)
+        held = any(one.two_factor for one in seats) and not await self.factors.has(person.id)
+        seat = None if held else _choose(seats, session.account)
         if session.seen_at + _TOUCH <= now:
             await self._store.touch_session(session.digest, now, seat.account if seat else None)
-        return Visitor(person, session, seats, seat)
+        return Visitor(person, session, seats, seat, held)
 
     async def look_at(self, visitor: Visitor, account: str) -> None:
         """Look at another account of the person's from now on; raise InvalidRequest for one that is not."""
@@ -101,8 +169,10 @@ class Identity:
 
     async def change_password(self, visitor: Visitor, known: str, wanted: str) -> None:
         """Store a new password and end every other session."""
+        self._slow(visitor.person.email, visitor.session.address)
         if not await self.passwords.verify(known, visitor.person.password):
             raise InvalidRequest("This is not your password now.", param="known")
+        self._throttle.succeed(visitor.person.email, visitor.session.address)
         hashed = await self.passwords.hash(wanted, visitor.person.email)
         with acting("person.change_password", visitor.person.id):
             await self._store.set_password(visitor.person.id, hashed, keep=visitor.session.digest)
@@ -115,6 +185,11 @@ class Identity:
             raise InvalidRequest("There is no such session.", param="session") from error
         with acting("session.end", visitor.person.id):
             await self._store.end_session(chosen, visitor.person.id)
+
+    async def log_out_others(self, visitor: Visitor) -> None:
+        """End every session of the person but this one."""
+        with acting("session.end_others", visitor.person.id):
+            await self._store.end_other_sessions(visitor.person.id, visitor.session.digest)
 
     async def list_sessions(self, visitor: Visitor) -> tuple[Session, ...]:
         """Return the person's open sessions, the one used last first."""
@@ -134,6 +209,10 @@ class Identity:
             with contextlib.suppress(StoreError):
                 await self.forget()
             await asyncio.sleep(pause)
+
+
+def _mark(person: Person) -> str:
+    return hashlib.sha256(f"step {person.password}".encode()).hexdigest()[:32]
 
 
 def _choose(seats: tuple[Seat, ...], account: str | None) -> Seat | None:

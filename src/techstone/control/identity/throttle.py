@@ -17,28 +17,34 @@ _SUBJECTS = 10_000
 
 
 class Throttle:
-    """Failures by subject, in memory."""
+    """Guesses by subject, in memory; `most` in any hour."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
         self._failures: OrderedDict[str, deque[int]] = OrderedDict()
 
-    def wait(self, email: str, address: str, now: int) -> int:
-        """Return for how many seconds no guess is let through; 0: now."""
-        waits = [self._wait_fully(subject, now) for subject in (f"email {email}", f"address {address}")]
-        return max(self._wait_doubling(f"{address} {email}", now), *waits)
+    def take(self, email: str, address: str, now: int) -> int:
+        """Return for how many seconds no guess is let through; 0: this one is, and counts until it has succeeded.
 
-    def fail(self, email: str, address: str, now: int) -> None:
-        """Note a failure."""
+        It is counted before it is checked: of many guesses at once no more get through than of many in a row.
+        """
+        waits = [self._wait_fully(subject, now) for subject in (f"email {email}", f"address {address}")]
+        if wait := max(self._wait_doubling(f"{address} {email}", now), *waits):
+            return wait
         for subject in (f"{address} {email}", f"email {email}", f"address {address}"):
-            failures = self._failures.pop(subject, None) or deque(maxlen=MOST)
+            failures = self._failures.pop(subject, None) or deque(maxlen=self._most)
             failures.append(now)
             self._failures[subject] = failures
         while len(self._failures) > _SUBJECTS:
             self._failures.popitem(last=False)
+        return 0
 
     def succeed(self, email: str, address: str) -> None:
         """Forget what this client failed at; what others do with the same address of e-mail stays counted."""
         self._failures.pop(f"{address} {email}", None)
+        for subject in (f"email {email}", f"address {address}"):
+            if failures := self._failures.get(subject):
+                failures.pop()
 
     def _recent(self, subject: str, now: int) -> deque[int]:
         failures = self._failures.get(subject, deque())
@@ -48,7 +54,7 @@ class Throttle:
 
     def _wait_fully(self, subject: str, now: int) -> int:
         failures = self._recent(subject, now)
-        return failures[0] + HOUR - now if len(failures) >= MOST else 0
+        return failures[0] + HOUR - now if len(failures) >= self._most else 0
 
     def _wait_doubling(self, subject: str, now: int) -> int:
         failures = self._recent(subject, now)

@@ -27,8 +27,8 @@ document.addEventListener("toast", ({ detail }) => {
 });
 
 // A destructive form asks once. The question is the first sentence, what follows from a yes the rest.
-const ask = (form, button) => {
-  const [, question, rest] = form.dataset.ask.match(/^(.*?[?.]) *(.*)$/s) ?? [null, form.dataset.ask, ""];
+const ask = (form, button, words) => {
+  const [, question, rest] = words.match(/^(.*?[?.]) *(.*)$/s) ?? [null, words, ""];
   const dialog = document.createElement("dialog");
   dialog.className = "dialog";
   dialog.setAttribute("aria-labelledby", "ask-title");
@@ -48,9 +48,10 @@ const ask = (form, button) => {
 };
 document.addEventListener("submit", (event) => {
   const { target: form, submitter } = event;
-  if (form.dataset.ask && form.dataset.asked === undefined) {
+  const words = submitter?.dataset.ask ?? form.dataset.ask; // a button's own, where a form has several
+  if (words && form.dataset.asked === undefined) {
     event.preventDefault();
-    ask(form, submitter);
+    ask(form, submitter, words);
     return;
   }
   if (form.method === "post" && !event.defaultPrevented) submitter?.setAttribute("aria-busy", "true");
