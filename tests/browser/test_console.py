@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
-from barriers import find_barriers
+from screens import look
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-# Pictures of every page, to be looked at.
-SCREENS = Path(__file__).parents[2] / "build" / "screens"
 EMAIL, PASSWORD = "ann@example.com", "correct horse battery"
 INSIDE = [
     "",
@@ -41,7 +38,6 @@ INSIDE = [
     "/x",
 ]
 DOORS = ["/log-in", "/sign-up", "/reset", "/link/none"]
-_LOOKS = (("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390))
 
 
 async def come_in(page: Page, service: Service) -> None:
@@ -63,21 +59,6 @@ async def page(visitor: Visitor, service: Service) -> Page:
     opened = await visitor.open("/console/log-in", permissions=("clipboard-read", "clipboard-write"), width=1280)
     await come_in(opened, service)
     return opened
-
-
-async def look(page: Page, name: str) -> list[str]:
-    """Take the page's picture in both themes and two widths; return what shuts people out, or does not fit."""
-    SCREENS.mkdir(parents=True, exist_ok=True)
-    found = []
-    for scheme, width in _LOOKS:
-        await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # one of its words
-        await page.set_viewport_size({"width": width, "height": 900})
-        await page.screenshot(path=SCREENS / f"{name}-{scheme}-{width}.png")
-        if await page.evaluate("document.scrollingElement.scrollWidth > innerWidth"):
-            found.append(f"scrolls sideways at {width}")
-        if (scheme, width) in {_LOOKS[0], _LOOKS[3]}:  # axe takes long
-            found += await find_barriers(page)
-    return found
 
 
 async def test_key_works_as_it_is_copied_and_is_seen_at_work(page: Page, service: Service) -> None:

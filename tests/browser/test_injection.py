@@ -8,7 +8,7 @@ import urllib.parse
 from typing import TYPE_CHECKING
 
 import pytest
-from clicks import PASSWORD, Browser, claim
+from forms import PASSWORD, Browser, claim
 from service import Service, serving, wait_until
 
 if TYPE_CHECKING:

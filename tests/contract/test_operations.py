@@ -195,6 +195,7 @@ async def test_models_and_facts_are_told(operations: Operations) -> None:
         (lambda house: house.prices.list("x"), InvalidRequest, None, "model"),
         (lambda house: house.codes.redeem(Redemption("x", ANN)), InvalidRequest, None, "code"),
         (lambda house: house.alerts.list("no@no.no"), AccountNotFound, "account_not_found", "account"),
+        (lambda house: house.people.reset_two_factor("no@no.no"), InvalidRequest, None, "email"),
         (lambda house: house.keys.revoke("key_none"), KeyNotFound, "key_not_found", "key"),
         (lambda house: house.keys.rotate("key_none", -1), InvalidRequest, None, "overlap"),
     ],

@@ -86,6 +86,15 @@ def newest_link(service: Service, count: int) -> str:
     return found[1]
 
 
+def claim(service: Service, address: str) -> Browser:
+    """Claim the cloud by the link of its first start."""
+    found = re.search(r"(/console/link/[\w-]+)", service.printed())
+    assert found is not None
+    browser = Browser(service)
+    assert browser.submit(found[1], email=address, password=PASSWORD).status == 303
+    return browser
+
+
 def join(service: Service, address: str) -> Browser:
     """Sign someone up by letter."""
     browser = Browser(service)

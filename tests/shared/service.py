@@ -180,9 +180,12 @@ def is_running(pid: int) -> bool:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, configuration: str = "", environment: dict[str, str] | None = None) -> Iterator[Service]:
-    """Run an installation for a while."""
+def serving(
+    folder: Path, configuration: str = "", environment: dict[str, str] | None = None, port: int | None = None
+) -> Iterator[Service]:
+    """Run an installation for a while, on a port that was chosen before where it must be known elsewhere."""
     service = Service(folder, configuration, environment)
+    service.port = port or service.port
     service.start()
     try:
         yield service

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from clicks import PASSWORD, Browser, join, letters, newest_link
+from forms import PASSWORD, Browser, join, letters, newest_link
 from service import Service, serving, wait_until
 
 from techstone.control.console import site

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from clicks import Browser, claim, join
+from forms import Browser, claim, join
 from service import Service, serving, wait_until
 
 if TYPE_CHECKING:

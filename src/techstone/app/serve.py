@@ -51,6 +51,10 @@ def run(place: Place, *, insecure_http: bool) -> int:
     gateway.check_binding(server, insecure_http=insecure_http)
     for line in offer.missing_secrets(place.config, os.environ):
         raise ConfigError(line)
+    if "TECHSTONE_SECRET_KEY" in os.environ:
+        from techstone.app.rooms import open_vault  # noqa: PLC0415 - else for the control process alone
+
+        open_vault(place)
     catalog = offer.compose(place.config, os.environ, offer.locate_engine(place.config))
     place.prepare()
     with _only_one(place), gateway.open_socket(server) as sock:

@@ -15,6 +15,7 @@ from techstone.app.config import (
     DataSection,
     EngineSection,
     ModelEntry,
+    OidcEntry,
     PlanEntry,
     Price,
     ProviderEntry,
@@ -30,7 +31,7 @@ def test_example_as_it_stands_is_the_default() -> None:
     """A copy of the example without any change configures what no file configures."""
     found = config.parse(EXAMPLE)
     assert found.server == Config().server
-    assert (found.providers, found.models) == ((), ())
+    assert (found.providers, found.models, found.oidc) == ((), (), ())
     assert set(found.plans.values()) == {PlanEntry()}
 
 
@@ -38,7 +39,7 @@ def test_example_shows_every_setting() -> None:
     """Taking every "#" away gives a valid file in which every key of every table occurs."""
     text = SETTING.sub("", EXAMPLE)
     config.parse(text)
-    for table in (ServerSection, DataSection, EngineSection, ProviderEntry, ModelEntry):
+    for table in (ServerSection, DataSection, EngineSection, ProviderEntry, ModelEntry, OidcEntry):
         for field in msgspec.structs.fields(table):
             assert re.search(rf"^{field.name} = ", text, re.MULTILINE), f"{table.__name__}.{field.name}"
     for inline in (Price, RouteEntry):
@@ -71,6 +72,7 @@ def test_example_models_are_the_presets() -> None:
 
 
 PROVIDER = '[[providers]]\nname="p"\nbase_url="http://p/v1"\n'
+OIDC = '[[oidc]]\nname="Id"\nissuer="https://id.example"\nclient_id="techstone"\nclient_secret_env="S"\n'
 MODEL = '[[models]]\nname="m"\n'
 
 
@@ -94,6 +96,13 @@ MODEL = '[[models]]\nname="m"\n'
         ("[mail]\nsmtp = 'smtps://u:secret@h'", "mail.smtp: expected"),
         ("[mail]\nsmtp = 'smtp://h:99999'", "mail.smtp: expected"),
         ("[console]\nsign_up = 'yes'", "console.sign_up: expected `bool`"),
+        (OIDC.replace("https", "http"), "oidc[0].issuer: expected https"),
+        (OIDC.replace("https://id.example", "https://u:p@id.example"), "oidc[0].issuer: a URL without user"),
+        (OIDC.replace("Id", "a/b"), "oidc[0].name: expected letters"),
+        (OIDC.replace("techstone", ""), "oidc[0].client_id: expected"),
+        (OIDC + "allowed_domains = ['@example.com']", "oidc[0].allowed_domains: expected domains"),
+        (OIDC + "client_secret = 'x'", "oidc[0].client_secret: unknown key"),
+        (OIDC + OIDC.replace("Id", "id"), "oidc[1].name: `id` is there already"),
         ("[engine]\nthreads = 0", "engine.threads: expected 1"),
         ("[[providers]]\nname='p'", "providers[0].base_url: missing, and there is no default"),
         (PROVIDER + "api_key = 'sk-1'", "providers[0].api_key: unknown key"),
@@ -126,6 +135,14 @@ def test_mistake_is_told_with_its_path(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config.parse(text)
     assert str(caught.value).startswith(message)
+
+
+def test_issuer_on_this_machine_needs_no_tls() -> None:
+    """And only there; a name becomes part of an address."""
+    for host in ("127.0.0.1:4000", "[::1]", "localhost"):
+        (entry,) = config.parse(OIDC.replace("https://id.example", f"http://{host}")).oidc
+        assert entry.slug == "id"
+    assert config.parse(OIDC.replace("Id", "Our_Own  Log-In.")).oidc[0].slug == "our-own-log-in"
 
 
 def test_unreadable_file_is_told_with_its_name(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pyotp
 import pytest
 from rooms import House
 
-from techstone.adapters.vault import Vault
+from techstone.adapters.vault import VARIABLE, Vault
 from techstone.control.accounts.records import Account
 from techstone.control.identity.factors import CODES, MOST_GUESSES, STEP, Draft, Factors
 from techstone.control.identity.passwords import Passwords
@@ -47,9 +47,10 @@ class Door:
         numbers = itertools.count(1)
 
         def random(size: int) -> bytes:
-            return (next(numbers) * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2 ** (8 * size)).to_bytes(size, "big")
+            number: int = next(numbers) * 0x9E3779B97F4A7C15F39CC0605CEDC835 % (1 << 8 * size)
+            return number.to_bytes(size, "big")
 
-        vault = Vault(Path("nowhere"), bytes(range(32)).hex())
+        vault = Vault(Path("nowhere"), {VARIABLE: bytes(range(32)).hex()})
         self.seals = Seals(vault, self.clock)
         self.factors = Factors(self.store.credentials, vault, self.seals, self.clock, random)
         self.identity = Identity(
@@ -193,7 +194,7 @@ async def test_secret_is_not_in_the_store(door: Door) -> None:
     factor = await door.store.credentials.find_factor(ANN.id)
     assert factor is not None
     assert draft.secret.encode() not in factor.secret
-    other = Vault(Path("nowhere"), bytes(range(1, 33)).hex())
+    other = Vault(Path("nowhere"), {VARIABLE: bytes(range(1, 33)).hex()})
     factors = Factors(door.store.credentials, other, door.seals, door.clock, bytes)
     with pytest.raises(InvalidRequest, match="Use a recovery code"):
         await factors.check(ANN, "123456", ADDRESS)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rooms import House
 
-from techstone.adapters.vault import Vault
+from techstone.adapters.vault import VARIABLE, Vault
 from techstone.control.accounts.records import NewAccount
 from techstone.control.identity.factors import Factors
 from techstone.control.identity.letters import Letters
@@ -59,7 +59,7 @@ class People:
 
         passwords = Passwords(self.hasher, frozenset(("password123",)))
         credentials = self.house.store.credentials
-        vault = Vault(Path("nowhere"), bytes(range(32)).hex())
+        vault = Vault(Path("nowhere"), {VARIABLE: bytes(range(32)).hex()})
         seals = Seals(vault, clock)
         self.factors = Factors(credentials, vault, seals, clock, random)
         self.identity = Identity(store, passwords, self.factors, seals, clock, random)

@@ -64,6 +64,7 @@ def _examine(config: str | None, data: str | None) -> Iterator[Finding]:
     yield from _examine_folder(found)
     for line in offer.missing_secrets(found.config, os.environ):
         yield Finding("secrets", "bad", line)
+    yield from _examine_key(found)
     yield from _examine_engine(found)
     try:
         facts = perform(config, data, lambda operations: operations.doctor())
@@ -82,6 +83,17 @@ def _examine_folder(found: place.Place) -> Iterator[Finding]:
         yield Finding("data", "attention", f"{found.data} can be read by others: chmod 700 {found.data}")
     else:
         yield Finding("data", "ok", str(found.data))
+
+
+def _examine_key(found: place.Place) -> Iterator[Finding]:
+    from techstone.app.rooms import open_vault  # noqa: PLC0415 - OpenSSL's bindings, for this alone
+
+    try:
+        open_vault(found)
+    except ConfigError as error:
+        yield Finding("secret key", "bad", str(error))
+    else:
+        yield Finding("secret key", "ok", "from the environment" if "TECHSTONE_SECRET_KEY" in os.environ else "on file")
 
 
 def _examine_engine(found: place.Place) -> Iterator[Finding]:

@@ -10,8 +10,8 @@ from techstone.control.console.audit import route_audit
 from techstone.control.console.billing import route_billing
 from techstone.control.console.catalog import route_catalog
 from techstone.control.console.doors import route_doors
-from techstone.control.console.guide import route_guide
 from techstone.control.console.federation import route_federation
+from techstone.control.console.guide import route_guide
 from techstone.control.console.keys import route_keys
 from techstone.control.console.logs import route_logs
 from techstone.control.console.me import route_me

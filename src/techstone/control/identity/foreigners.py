@@ -81,7 +81,10 @@ class Foreigners:
             raise InvalidRequest(
                 f"{terms.name} does not confirm that {found.email} is your address. Confirm it there, then try again."
             )
-        email = self._accounts.draft(NewAccount(found.email)).email
+        try:
+            email = self._accounts.draft(NewAccount(found.email)).email
+        except InvalidRequest as error:
+            raise InvalidRequest(f"The e-mail address that {terms.name} told cannot be used here.") from error
         if terms.domains and email.rpartition("@")[2] not in terms.domains:
             raise InvalidRequest(f"By {terms.name} only addresses of {', '.join(terms.domains)} log in here.")
         return email
