@@ -14,7 +14,7 @@ from techstone.adapters.storage.memory import MemoryStore
 from techstone.adapters.storage.sqlite import open_store
 from techstone.control.accounts.records import Account
 from techstone.control.keys.records import Key
-from techstone.control.ledger.records import NEWEST, SEARCHED, HourSums, RequestFilter
+from techstone.control.ledger.records import NEWEST, SEARCHED, Bucket, HourSums, RequestFilter, Timing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -293,3 +293,48 @@ async def test_last_use_of_a_key_is_told_to_the_hour_beyond_them(ledger: LedgerS
         "key_acct_a1": _AT - 2 * day + _HOUR * 1000,
         "key_acct_a2": _AT - _HOUR * 1000,
     }
+
+
+async def test_use_is_told_over_time_by_key_and_by_model(ledger: LedgerStore) -> None:
+    """By the hour and by the day; tokens of both kinds; of settled requests of the account alone."""
+    hour = _HOUR * 1000
+    use = {"prompt_tokens": 10, "completion_tokens": 5}
+    await book(
+        ledger,
+        [
+            make(1, at=_AT - 1, cost=1, model="a", **use),
+            make(2, at=_AT, cost=2, model="a", **use),
+            make(3, at=_AT + hour, cost=4, model="b", key="key_acct_a1", **use),
+            make(4, at=_AT + hour, cost=8, model="a", **use),
+            make(5, at=_AT, state="void", cost=0),
+            make(6, at=_AT, cost=16, account="acct_b", key="key_acct_b0", model="a", **use),
+        ],
+    )
+    day = _AT // 1000
+    assert await ledger.sum_over_time("acct_a", day + 5, "model", "hour") == (
+        Bucket("a", day, 1, 15, 2), Bucket("a", day + _HOUR, 1, 15, 8), Bucket("b", day + _HOUR, 1, 15, 4),
+    )  # fmt: skip
+    assert await ledger.sum_over_time("acct_a", day, "key", "day") == (
+        Bucket("key_acct_a0", day, 2, 30, 10), Bucket("key_acct_a1", day, 1, 15, 4),
+    )  # fmt: skip
+    assert len(await ledger.sum_over_time("acct_a", day - 1, "model", "day")) == 3
+    assert await ledger.sum_over_time("acct_c", 0, "model", "day") == ()
+
+
+async def test_newest_requests_tell_how_they_went(ledger: LedgerStore) -> None:
+    """Of all accounts, newest first; of the newest so many, and of these no one that still runs."""
+    await book(
+        ledger,
+        [
+            make(1, model="a", status=200, stream=True, first_byte=5, duration=9),
+            make(2, account="acct_b", key="key_acct_b0", model="b", state="void", status=502, error_code="x", cost=0),
+            make(3, state="open", status=499, held=10),
+        ],
+    )
+    first, second = make(1), make(2)
+    one = Timing("a", 200, None, True, 5, 9)
+    other = Timing("b", 502, "x", second.stream, second.first_byte, second.duration)
+    assert await ledger.list_timings(0, 10) == (other, one)
+    assert await ledger.list_timings(0, 2) == (other,)
+    assert await ledger.list_timings(first.at + 1, 10) == (other,)
+    assert await ledger.list_timings(_AT + 9000, 10) == ()

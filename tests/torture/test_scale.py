@@ -29,7 +29,7 @@ from service import Service
 from techstone.adapters.storage import ledger as statements
 from techstone.adapters.storage.database import Database
 from techstone.adapters.storage.sqlite import SqliteStore, open_store
-from techstone.control.ledger.records import Grouping, RequestFilter
+from techstone.control.ledger.records import MEASURED, Grouping, RequestFilter
 from techstone.core.usage import UsageRecord
 
 if TYPE_CHECKING:
@@ -113,6 +113,13 @@ def list_questions() -> dict[str, Question]:
         "list_requests, everybody, 24 h, 50": lambda store: store.ledger.list_requests(None, day, "", 50),
         "list_requests, everybody, 400 d, 50 after one": lambda store: list_next(store, year),
         "read_settled, 400 d, 1000 after one": lambda store: rate_next(store, year),
+        "list_timings, everybody, 400 d": lambda store: store.ledger.list_timings(year, MEASURED),
+        "sum_over_time by key and hour, the largest account, 7 d": lambda store: store.ledger.sum_over_time(
+            LARGEST, NOW - 7 * _DAY, "key", "hour"
+        ),
+        "sum_over_time by model and day, the largest account, 90 d": lambda store: store.ledger.sum_over_time(
+            LARGEST, NOW - 90 * _DAY, "model", "day"
+        ),
         "read_all": lambda store: store.read_all(),
         "read_gauges, everybody": lambda store: store.billing.read_gauges(EVERYBODY, PREPAID, NOW),
         "read_gauges, the largest account": lambda store: store.billing.read_gauges([LARGEST], PREPAID, NOW),

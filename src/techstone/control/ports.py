@@ -24,12 +24,16 @@ if TYPE_CHECKING:
     from techstone.control.catalog.ports import CatalogStore
     from techstone.control.identity.ports import CredentialStore, IdentityStore
     from techstone.control.ledger.records import (
+        Bucket,
         Grouping,
         HourSums,
+        Line,
         Rating,
         RequestFilter,
         RequestPage,
+        Step,
         Sums,
+        Timing,
         Violation,
     )
     from techstone.control.switches.ports import SwitchStore
@@ -138,6 +142,18 @@ class LedgerStore(Protocol):
         """Return what the account's keys, or these of them, used by the hour since a unix time in seconds.
 
         By key and hour; an hour in which a key settled nothing is left out.
+        """
+
+    async def sum_over_time(self, account: str, since: int, line: Line, step: Step) -> tuple[Bucket, ...]:
+        """Return what the account's keys or models used by the hour or day since a unix time in seconds.
+
+        By name and start; of the whole hour or day that the time lies in. What settled nothing is left out.
+        """
+
+    async def list_timings(self, since: int, limit: int) -> tuple[Timing, ...]:
+        """Return how the newest requests went that were admitted since a unix time in milliseconds, newest first.
+
+        Of all accounts; of the newest `limit` those that have ended.
         """
 
     async def last_used(self, account: str) -> dict[str, int]:

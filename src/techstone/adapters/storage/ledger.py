@@ -12,12 +12,16 @@ from techstone.adapters.storage.database import raise_revision
 from techstone.adapters.storage.schema import ACCOUNTS, JOURNALS, REQUESTS, TRANSFERS
 from techstone.adapters.storage.usage import DAY
 from techstone.control.ledger.records import (
+    Bucket,
     HourSums,
+    Line,
     Rating,
     RequestFilter,
     RequestPage,
     Spending,
+    Step,
     Sums,
+    Timing,
     Violation,
 )
 from techstone.core import money
@@ -94,6 +98,16 @@ class SqliteLedger:
         """Return what the account's keys, or these of them, used by the hour since a unix time in seconds."""
         async with self._database.look() as connection:
             return await usage.sum_by_hour(connection, account, since, keys)
+
+    async def sum_over_time(self, account: str, since: int, line: Line, step: Step) -> tuple[Bucket, ...]:
+        """Return what the account's keys or models used by the hour or day since a unix time in seconds."""
+        async with self._database.look() as connection:
+            return await usage.sum_over_time(connection, account, since, line, step)
+
+    async def list_timings(self, since: int, limit: int) -> tuple[Timing, ...]:
+        """Return how the newest requests went that were admitted since a unix time in milliseconds, newest first."""
+        async with self._database.look() as connection:
+            return await requests.list_timings(connection, since, limit)
 
     async def last_used(self, account: str) -> dict[str, int]:
         """Return when the account's keys were used last (unix ms), by id."""

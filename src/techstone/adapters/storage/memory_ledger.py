@@ -11,11 +11,13 @@ import msgspec
 from techstone.control.ledger.records import (
     NEWEST,
     SEARCHED,
+    Bucket,
     HourSums,
     RequestFilter,
     RequestPage,
     Spending,
     Sums,
+    Timing,
     Violation,
 )
 from techstone.core import ledger, money
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from techstone.control.accounts.records import Account
-    from techstone.control.ledger.records import Grouping, Rating
+    from techstone.control.ledger.records import Grouping, Line, Rating, Step
     from techstone.core.usage import UsageRecord
 
 _HOUR = 3600
@@ -153,6 +155,28 @@ class MemoryLedger:
                 requests, cost = sums.get((record.key, start), (0, 0))
                 sums[record.key, start] = requests + 1, cost + record.cost
         return tuple(HourSums(*place, *counts) for place, counts in sorted(sums.items()))
+
+    async def sum_over_time(self, account: str, since: int, line: Line, step: Step) -> tuple[Bucket, ...]:
+        """Return what the account's keys or models used by the hour or day since a unix time in seconds."""
+        size = _HOUR if step == "hour" else _DAY
+        sums: dict[tuple[str, int], list[int]] = {}
+        for record in self._requests.values():
+            start = record.at // 1000 // size * size
+            if record.account != account or record.state != "settled" or start < since // size * size:
+                continue
+            found = sums.setdefault((getattr(record, line), start), [0] * 3)
+            for place, count in enumerate((1, record.prompt_tokens + record.completion_tokens, record.cost)):
+                found[place] += count
+        return tuple(Bucket(*place, *counts) for place, counts in sorted(sums.items()))
+
+    async def list_timings(self, since: int, limit: int) -> tuple[Timing, ...]:
+        """Return how the newest requests went that were admitted since a unix time in milliseconds, newest first."""
+        newest = itertools.islice((record for record in reversed(self._follow("")) if record.at >= since), limit)
+        return tuple(
+            Timing(record.model, record.status, record.error_code, record.stream, record.first_byte, record.duration)
+            for record in newest
+            if record.state != "open"
+        )
 
     async def last_used(self, account: str) -> dict[str, int]:
         """Return when the account's keys were used last (unix ms), by id."""

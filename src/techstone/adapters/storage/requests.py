@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import column, func, select, text
 
 from techstone.adapters.storage.schema import FAILED, REQUESTS
-from techstone.control.ledger.records import SEARCHED, RequestPage
+from techstone.control.ledger.records import SEARCHED, RequestPage, Timing
 from techstone.core.usage import UsageRecord
 
 if TYPE_CHECKING:
@@ -101,6 +101,27 @@ async def find_one(connection: AsyncConnection, account: str, request_id: str) -
     wanted = select(REQUESTS).where(REQUESTS.c.id == request_id, REQUESTS.c.account == account)
     row = (await connection.execute(wanted)).one_or_none()
     return None if row is None else read_row(row)
+
+
+async def list_timings(connection: AsyncConnection, since: int, limit: int) -> tuple[Timing, ...]:
+    """Return how the newest requests went that were admitted since a unix time in milliseconds, newest first.
+
+    The index is named: among failures alone SQLite might think itself quicker.
+    """
+    names = ("model", "status", "error_code", "stream", "first_byte", "duration", "state")
+    wanted = (
+        select(*(_c[name] for name in names))
+        .select_from(text("requests INDEXED BY ix_requests_at"))
+        .where(_c["at"] >= since)
+        .order_by(_c["at"].desc())
+        .limit(limit)
+    )
+    rows = (await connection.execute(wanted)).all()
+    return tuple(
+        Timing(row.model, row.status, row.error_code, bool(row.stream), row.first_byte, row.duration)
+        for row in rows
+        if row.state != "open"
+    )
 
 
 def read_row(row: Row[tuple[object, ...]]) -> UsageRecord:

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import func, select, union_all
 
 from techstone.adapters.storage.schema import KEYS, REQUESTS, ROLLUPS_DAILY, ROLLUPS_HOURLY, TOTALS_DAILY, TOTALS_HOURLY
-from techstone.control.ledger.records import NEWEST, HourSums, Sums
+from techstone.control.ledger.records import NEWEST, Bucket, HourSums, Sums
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Column, ColumnElement, CompoundSelect, Select, Table, TableValuedAlias
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from techstone.control.ledger.records import Grouping
+    from techstone.control.ledger.records import Grouping, Line, Step
 
     _Part = Select[tuple[str | int, ...]]
 
@@ -94,6 +94,21 @@ async def sum_by_hour(
     if keys is not None:
         wanted = wanted.where(rollups.key.in_(select(_list(keys).c.value)))
     return tuple(HourSums(*row) for row in (await connection.execute(wanted)).all())
+
+
+async def sum_over_time(
+    connection: AsyncConnection, account: str, since: int, line: Line, step: Step
+) -> tuple[Bucket, ...]:
+    """Return what the account's keys or models used by the hour or day since a unix time in seconds."""
+    table, size = (ROLLUPS_HOURLY, HOUR) if step == "hour" else (ROLLUPS_DAILY, DAY)
+    group, tokens = table.c[line], table.c.prompt_tokens + table.c.completion_tokens
+    wanted = (
+        select(group, table.c.start, func.sum(table.c.requests), func.sum(tokens), func.sum(table.c.cost_nano))
+        .where(table.c.account == account, table.c.start >= since // size * size)
+        .group_by(group, table.c.start)
+        .order_by(group, table.c.start)
+    )
+    return tuple(Bucket(*row) for row in (await connection.execute(wanted)).all())
 
 
 async def read_last_used(connection: AsyncConnection, account: str) -> dict[str, int]:

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from techstone.core import money
 
-Step = Literal["hour", "day"]
-_SECONDS: dict[Step, int] = {"hour": 3600, "day": 86_400}
-_FORMS: dict[Step, str] = {"hour": "%-d %b %H:00", "day": "%-d %b %Y"}
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from techstone.control.ledger.records import Bucket, Step
+
+_HOUR = 3600
+DAY = 86_400
 # As many lines as have a colour of their own; what is less than these is one line together.
 MOST = 6
 OTHERS = "all others"
@@ -37,20 +40,62 @@ class Chart(msgspec.Struct, frozen=True):
 
 
 class Span(msgspec.Struct, frozen=True):
-    """The hours or days from one time to another (unix seconds), both included."""
+    """From one time to another (unix seconds), in steps of so many seconds: hours that make a day, or days."""
 
     since: int
     until: int
-    step: Step
+    size: int = _HOUR
+
+    @property
+    def step(self) -> Step:
+        """What the sums are asked by."""
+        return "day" if self.size >= DAY else "hour"
+
+    def find_start(self, at: int) -> int:
+        """Return the first second of the step that a time lies in."""
+        return at // self.size * self.size
 
     def list_starts(self) -> range:
         """Return the first second of each."""
-        size = _SECONDS[self.step]
-        return range(self.since // size * size, self.until + 1, size)
+        return range(self.find_start(self.since), self.until + 1, self.size)
 
     def write(self, start: int) -> str:
         """Return one of them in words, UTC."""
-        return time.strftime(_FORMS[self.step], time.gmtime(start))
+        return time.strftime("%-d %b %Y" if self.step == "day" else "%-d %b %H:00", time.gmtime(start))
+
+
+def plot(buckets: Sequence[Bucket], span: Span, names: Mapping[str, str]) -> tuple[Chart, Chart]:
+    """Return the tokens and the cost of keys or models over time, the largest first, by what `names` calls them."""
+    sums: dict[str, int] = {}
+    for bucket in buckets:
+        sums[bucket.group] = sums.get(bucket.group, 0) + bucket.cost_nano + bucket.tokens
+    lines = rank(sums)
+    tokens: dict[tuple[int, str], int] = {}
+    cost: dict[tuple[int, str], int] = {}
+    for bucket in buckets:
+        place = (span.find_start(bucket.start), lines[bucket.group])
+        tokens[place] = tokens.get(place, 0) + bucket.tokens
+        cost[place] = cost.get(place, 0) + bucket.cost_nano
+    groups = tuple(dict.fromkeys(lines.values()))
+    shown = tuple(names.get(group, group) for group in groups)
+    return (
+        Chart("Tokens", shown, _write(span, groups, tokens, "{:,}".format), kind="stack"),
+        Chart("Cost", shown, _write(span, groups, cost, money.show), unit="USD", kind="stack"),
+    )
+
+
+def plot_total(buckets: Sequence[Bucket], span: Span) -> tuple[Chart, Chart]:
+    """Return the requests and the cost over time, of everything together."""
+    requests: dict[tuple[int, str], int] = {}
+    cost: dict[tuple[int, str], int] = {}
+    for bucket in buckets:
+        place = (span.find_start(bucket.start), "")
+        requests[place] = requests.get(place, 0) + bucket.requests
+        cost[place] = cost.get(place, 0) + bucket.cost_nano
+    return (
+        Chart("Requests", ("Requests",), _write(span, ("",), requests, "{:,}".format)),
+        Chart("Cost", ("Cost",), _write(span, ("",), cost, money.show), unit="USD"),
+    )
 
 
 def rank(sums: Mapping[str, int]) -> dict[str, str]:
@@ -60,6 +105,11 @@ def rank(sums: Mapping[str, int]) -> dict[str, str]:
     return {name: name if name in own else OTHERS for name in ranked}
 
 
-def tabulate(span: Span, names: Sequence[str], values: Mapping[tuple[int, str], int]) -> list[tuple[int, list[int]]]:
+def _write(
+    span: Span, names: Sequence[str], values: Mapping[tuple[int, str], int], form: Callable[[int], str]
+) -> tuple[Row, ...]:
     """Return for every start of the span what each name has; 0 where it has nothing."""
-    return [(start, [values.get((start, name), 0) for name in names]) for start in span.list_starts()]
+    return tuple(
+        Row(start, span.write(start), tuple(form(values.get((start, name), 0)) for name in names))
+        for start in span.list_starts()
+    )

@@ -36,7 +36,7 @@ def route_guide(pages: Pages) -> Router:
 
 
 def _make(title: str, names: tuple[str, ...], kind: str) -> Chart:
-    span = Span(_START, _START + (_HOURS - 1) * 3600, "hour")
+    span = Span(_START, _START + (_HOURS - 1) * 3600)
     rows = [
         Row(
             start,

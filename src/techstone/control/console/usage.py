@@ -10,6 +10,7 @@ from litestar import Response, Router, get
 from litestar.params import FromQuery
 
 from techstone.control.console import table
+from techstone.control.console.charts import Chart, Span, plot
 from techstone.control.console.pages import Pages, seat_of, visitor_of
 from techstone.control.console.session import PageRequest
 from techstone.core import money
@@ -17,13 +18,15 @@ from techstone.core import money
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from techstone.control.ledger.records import UsageShown
+    from techstone.control.ledger.records import Line, UsageShown
 
 Range = Literal["24h", "7d", "30d", "90d"]
 Group = Literal["model", "key", "hour", "day"]
 _SECONDS: dict[Range, int] = {"24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400, "90d": 90 * 86_400}
 
 
+# Seconds of a point of what is drawn: 24, 28, 30, 90 of them.
+_STEPS: dict[Range, int] = {"24h": 3600, "7d": 6 * 3600, "30d": 86_400, "90d": 86_400}
 _FORMS: dict[Group, str] = {"hour": "%Y-%m-%d %H:00", "day": "%Y-%m-%d"}
 
 
@@ -45,10 +48,19 @@ def route_usage(pages: Pages) -> Router:
         found = await services.ledger.sum_usage(seat.account, services.now() - _SECONDS[span], by)
         if by == "key":
             names = {key.id: f"{key.name} ({key.hint})" for key in await services.keys.list(seat.account)}
-            return tuple(msgspec.structs.replace(one, group=names.get(one.group, one.group)) for one in found)
+            return _sort([msgspec.structs.replace(one, group=names.get(one.group, one.group)) for one in found])
+        if by == "model":
+            return _sort(found)
         if by in _FORMS:
             return tuple(msgspec.structs.replace(one, group=_write_start(one.group, by)) for one in found)
         return found
+
+    async def draw(account: str, span: Range, by: Group) -> tuple[Chart, ...]:
+        line: Line = "key" if by == "key" else "model"
+        over = Span(services.now() - _SECONDS[span] + _STEPS[span], services.now(), _STEPS[span])
+        buckets = await services.ledger.sum_over_time(account, over.since, line, over.step)
+        names = {key.id: f"{key.name} ({key.hint})" for key in await services.keys.list(account)}
+        return plot(buckets, over, names) if buckets else ()
 
     @get("/")
     async def show(
@@ -60,6 +72,7 @@ def route_usage(pages: Pages) -> Router:
             "usage.html",
             visitor_of(request),
             rows=rows,
+            charts=await draw(seat_of(request, "usage.read").account, span, by),
             total=add(rows),
             span=span,
             by=by,
@@ -75,6 +88,11 @@ def route_usage(pages: Pages) -> Router:
         return table.send(write_csv(rows, by), f"usage-{span}-by-{by}")
 
     return Router("/console/usage", route_handlers=[show, export])
+
+
+def _sort(rows: Sequence[UsageShown]) -> tuple[UsageShown, ...]:
+    """Return what cost most first."""
+    return tuple(sorted(rows, key=lambda row: (-money.parse(row.cost), row.group)))
 
 
 def _write_start(seconds: str, by: Group) -> str:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from techstone.control.acts import acting
+from techstone.control.ledger.performance import measure
 from techstone.control.ledger.records import (
+    MEASURED,
     PAGE,
     Applied,
     Rating,
@@ -27,7 +29,15 @@ from techstone.core.usage import DECODER
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
-    from techstone.control.ledger.records import Grouping, HourSums, RequestFilter
+    from techstone.control.ledger.records import (
+        Bucket,
+        Grouping,
+        HourSums,
+        Line,
+        Performance,
+        RequestFilter,
+        Step,
+    )
     from techstone.control.ports import Holders, LedgerStore
     from techstone.core.pricing import Price
     from techstone.core.usage import UsageRecord
@@ -123,6 +133,14 @@ class Ledger:
     async def sum_by_hour(self, account: str, since: int, keys: Collection[str] | None = None) -> tuple[HourSums, ...]:
         """Return what an account's keys (email or id), or these of them, used by the hour since a unix time."""
         return await self._store.sum_by_hour((await self._holders.find(account)).id, since, keys)
+
+    async def sum_over_time(self, account: str, since: int, line: Line, step: Step) -> tuple[Bucket, ...]:
+        """Return what an account's keys or models (email or id) used by the hour or day since a unix time."""
+        return await self._store.sum_over_time((await self._holders.find(account)).id, since, line, step)
+
+    async def measure_models(self, since: int) -> dict[str, Performance]:
+        """Return how every model did on the newest requests of all accounts since a unix time, MEASURED at most."""
+        return measure(await self._store.list_timings(since * 1000, MEASURED))
 
     async def last_used(self, account: str) -> dict[str, int]:
         """Return when an account's keys (email or id) were used last, in unix milliseconds, by the key's id.

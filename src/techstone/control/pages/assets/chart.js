@@ -3,6 +3,7 @@
 const ROOM_FOR_LABELS = 640; // below it a chart has its legend above instead
 const LABEL = 16; // px of height
 const SERIES = 6; // colours
+const WHOLE = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((of) => of * 10 ** power)).flat(); // what is counted has no halves
 
 const colour = (box, name) => {
   box.style.color = `var(${name})`;
@@ -110,14 +111,14 @@ const draw = (frame) => {
   return new uPlot({
     width: box.clientWidth,
     height: box.clientHeight,
-    padding: [12, labelled ? 136 : 8, 0, 0],
+    padding: [12, labelled ? 136 : 20, 0, 0],
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
     scales: { y: { range: (_, __, most) => [0, Math.max(most, limit) * 1.08 || 1] } },
     axes: [
       { ...axis, size: 28, gap: 6, space: 72, values: (_, stops) => stops.map((at) => (short ? hours : days).format(at * 1000)), incrs: short ? undefined : [86400, 2 * 86400, 7 * 86400, 14 * 86400, 30 * 86400] },
-      { ...axis, size: 56, gap: 8, space: 40, values: (_, stops) => stops.map(figure) },
+      { ...axis, size: 56, gap: 8, space: 40, values: (_, stops) => stops.map(figure), incrs: frame.dataset.unit ? undefined : WHOLE },
     ],
     series: [{}, ...columns.map((_, place) => ({ stroke: colours[place], width: 1.5, points: { show: shown.times.length === 1 }, fill: stacked ? faint(colours[place], 22) : columns.length === 1 ? faint(colours[place], 10) : undefined }))],
     bands: stacked ? columns.slice(1).map((_, place) => ({ series: [place + 1, place + 2] })) : [],

@@ -28,7 +28,7 @@ document.addEventListener("toast", ({ detail }) => {
 
 // A destructive form asks once. The question is the first sentence, what follows from a yes the rest.
 const ask = (form, button, words) => {
-  const [, question, rest] = words.match(/^(.*?[?.]) *(.*)$/s) ?? [null, words, ""];
+  const [, question, rest = ""] = words.match(/^(.*?[?.])(?:\s+(.*))?$/s) ?? [null, words];
   const dialog = document.createElement("dialog");
   dialog.className = "dialog";
   dialog.setAttribute("aria-labelledby", "ask-title");
