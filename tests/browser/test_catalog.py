@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
-from operating import come_in, look
+from screens import come_in, look
 from upstream import providing
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
-from screens import look
+from screens import INSIDE, come_in, look
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
@@ -16,42 +16,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-EMAIL, PASSWORD = "ann@example.com", "correct horse battery"
-INSIDE = [
-    "",
-    "/keys",
-    "/keys/new",
-    "/usage",
-    "/usage?span=7d&by=day",
-    "/logs",
-    "/logs?status=failed",
-    "/models",
-    "/billing",
-    "/people",
-    "/me",
-    "/operate/accounts",
-    "/operate/codes",
-    "/audit",
-    "/audit?action=code",
-    "/operate/audit",
-    "/parts",
-    "/x",
-]
 DOORS = ["/log-in", "/sign-up", "/reset", "/link/none"]
-
-
-async def come_in(page: Page, service: Service) -> None:
-    """Claim the cloud, or log in where that was done."""
-    claim = re.search(r"/console/link/[\w-]+", service.printed())
-    assert claim is not None
-    await page.goto("/console/log-in")
-    if not (service.folder / "claimed").exists():
-        (service.folder / "claimed").touch()
-        await page.goto(claim[0])
-    await page.fill("#email", EMAIL)
-    await page.fill("#password", PASSWORD)
-    await page.click("button[type=submit]")
-    await page.wait_for_url("**/console")
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -1,7 +1,8 @@
-"""Pictures of a page as people see it, to be looked at; and what in it shuts somebody out, or does not fit."""
+"""Coming into the Console with a browser, and taking pictures of its pages, to be looked at."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,46 @@ from barriers import find_barriers
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
+    from service import Service
 
 SCREENS = Path(__file__).parents[2] / "build" / "screens"
+EMAIL, PASSWORD = "ann@example.com", "correct horse battery"
+INSIDE = [
+    "",
+    "/keys",
+    "/keys/new",
+    "/usage",
+    "/usage?span=7d&by=day",
+    "/logs",
+    "/logs?status=failed",
+    "/playground",
+    "/models",
+    "/billing",
+    "/people",
+    "/me",
+    "/operate/accounts",
+    "/operate/codes",
+    "/audit",
+    "/audit?action=code",
+    "/operate/audit",
+    "/parts",
+    "/x",
+]
 _LOOKS = (("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390))
+
+
+async def come_in(page: Page, service: Service) -> None:
+    """Claim the cloud, or log in where that was done."""
+    claim = re.search(r"/console/link/[\w-]+", service.printed())
+    assert claim is not None
+    await page.goto("/console/log-in")
+    if not (service.folder / "claimed").exists():
+        (service.folder / "claimed").touch()
+        await page.goto(claim[0])
+    await page.fill("#email", EMAIL)
+    await page.fill("#password", PASSWORD)
+    await page.click("button[type=submit]")
+    await page.wait_for_url("**/console")
 
 
 async def look(page: Page, name: str) -> list[str]:

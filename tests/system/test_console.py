@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import html
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from forms import PASSWORD, Browser, join, letters, newest_link
 from service import Service, serving, wait_until
@@ -96,7 +98,7 @@ FORMS = [
     "/console/operate/plans/change", "/console/operate/plans/remove", "/console/operate/switches",
     "/console/operate/keys", "/console/operate/keys/key_x/revoke", "/console/look-at", "/console/log-out",
     "/console/log-in",
-    "/console/sign-up", "/console/reset", "/console/link/x",
+    "/console/sign-up", "/console/reset", "/console/link/x", "/console/playground/key",
 ]  # fmt: skip
 
 
@@ -148,6 +150,45 @@ def test_key_is_shown_once_and_seen_at_work(service: Service, owner: Browser) ->
     wait_until(lambda: service.chat(key=fresh[1])[0] == 200)
 
 
+def test_playground_key_is_good_for_an_hour(service: Service, owner: Browser) -> None:
+    """For the models alone, noted in the audit log, and shown among the keys until it has ended."""
+    made = msgspec.json.decode(owner.submit("/console/playground/key", page="/console/playground").text)
+    assert 3500 < made["expires_at"] - time.time() <= 3600
+    wait_until(lambda: service.chat(key=made["key"])[0] == 200)
+    assert "Playground (ann@example.com)" in owner.open("/console/keys").text
+    acts = service.ask("audit", "list")
+    assert any(act["action"] == "key.create" and "Playground (ann@example.com)" in str(act["detail"]) for act in acts)
+
+
+def test_ended_playground_keys_are_left_out_of_the_list(service: Service, owner: Browser) -> None:
+    """Nobody looks for them there; a link shows them."""
+    made = service.ask(
+        "key", "create", "--account", "owner@localhost", "--name", "Playground (gone)", "--expires", "1h"
+    )
+    assert service.run("key", "revoke", made["id"]).returncode == 0
+    listed = owner.open("/console/keys").text
+    assert "Playground (gone)" not in listed
+    assert 'href="/console/keys?all"' in listed
+    assert "Playground (gone)" in owner.open("/console/keys?all").text
+
+
+def test_request_is_asked_again_by_what_is_known_of_it(service: Service, owner: Browser) -> None:
+    """The detail's command has its model and kind, and its link leads to the playground with the model."""
+    request_id = service.chat()[2]["x-request-id"]
+    wait_until(lambda: owner.open(f"/console/logs/{request_id}").status == 200)
+    page = html.unescape(owner.open(f"/console/logs/{request_id}").text)
+    assert f"curl {service.url}/v1/chat/completions" in page
+    assert '{"model":"gpt-4o","messages":[{"role":"user","content":"Hello!"}]}' in page
+    assert 'href="/console/playground?model=gpt-4o"' in page
+    assert '<option value="gpt-4o" selected>' in owner.open("/console/playground?model=gpt-4o").text
+
+
+def test_models_tell_how_they_do(service: Service, owner: Browser) -> None:
+    """What was measured of recent requests; a dash for what nobody has asked."""
+    assert service.chat()[0] == 200
+    wait_until(lambda: ">100.0 %<" in owner.open("/console/models").text)
+
+
 @pytest.mark.parametrize(
     ("fields", "note"),
     [
@@ -167,7 +208,8 @@ def test_wrong_field_is_told_and_nothing_is_lost(owner: Browser, fields: dict[st
 
 def test_documentation_has_the_readers_own_key(service: Service, owner: Browser) -> None:
     """Its hint, in what is to be pasted; for strangers the form of one, and in no other place."""
-    hint = service.ask("key", "list", "--account", "owner@localhost")[-1]["hint"]
+    keys = service.ask("key", "list", "--account", "owner@localhost")
+    hint = [key["hint"] for key in keys if key["state"] == "active" and "Playground" not in key["name"]][-1]
     own, strange = (browser.open("/docs/quickstart").text for browser in (owner, Browser(service)))
     assert f'TECHSTONE_API_KEY="{hint}"' in html.unescape(re.sub(r"<[^>]+>", "", own))
     assert hint not in strange
@@ -315,3 +357,28 @@ def test_guesses_are_slowed(service: Service, owner: Browser) -> None:
     assert statuses[:5] == [400] * 5
     assert set(statuses[5:]) >= {429}
     assert owner.open("/console").status == 200
+
+
+def test_palette_finds_what_the_role_may_see(service: Service, owner: Browser) -> None:
+    """Pages, keys by name and hint, models, a request by its id, and what can be done; no more than that."""
+    key = service.ask("key", "list", "--account", "owner@localhost")[0]
+
+    def find(browser: Browser, words: str) -> list[dict[str, str]]:
+        found: list[dict[str, str]] = msgspec.json.decode(browser.open(f"/console/palette?find={words}").text)
+        return found
+
+    assert {entry["group"] for entry in find(owner, "")} == {"Pages", "Operate", "Actions"}
+    assert [entry["hint"] for entry in find(owner, key["hint"])] == [key["hint"]]
+    assert {"group": "Models", "label": "gpt-4o", "hint": "engine", "href": "/console/models#gpt-4o"} in find(
+        owner, "gpt-4o"
+    )
+    assert find(owner, "req_abc")[0]["href"] == "/console/logs/req_abc"
+    assert find(owner, "log+out")[-1] == {"group": "Actions", "label": "Log out", "form": "/console/log-out"}
+    before = len(letters(service))
+    owner.submit("/console/people", email="zoe@example.com", role="billing")
+    zoe = Browser(service)
+    assert zoe.submit(newest_link(service, before + 1), password=PASSWORD).status == 303
+    seen = {entry["label"] for words in ("", "e", "key", "req_abc") for entry in find(zoe, words)}
+    assert {"Billing", "Redeem a code"} <= seen
+    assert seen.isdisjoint({"Keys", "Logs", "Playground", "Create a key", "Accounts", "req_abc", key["name"]})
+    assert zoe.open("/console/playground").status == 403

@@ -10,6 +10,7 @@ from litestar import Response, Router, get, post
 from techstone.control.billing.records import Redeemed, Redemption
 from techstone.control.console.pages import Pages, seat_of, visitor_of
 from techstone.control.console.session import PageRequest, read_form
+from techstone.control.ledger.records import MEASURED
 from techstone.core import money
 from techstone.core.errors import ApiError
 
@@ -89,6 +90,8 @@ def _list_models(pages: Pages) -> list[HTTPRouteHandler]:
             visitor_of(request),
             models=await services.catalog.list_models(),
             prices=prices,
+            measured=MEASURED,
+            performance=await services.ledger.measure_models(services.now() - _DAY),
         )
 
     return [show]

@@ -9,6 +9,7 @@ from litestar import Response, Router, get, post
 from litestar.params import FromPath
 
 from techstone.control.console.pages import Pages, seat_of, visitor_of
+from techstone.control.console.playground import is_over
 from techstone.control.console.session import Nothing, PageRequest, read_form
 from techstone.control.console.shell import go
 from techstone.control.keys.records import NewKey
@@ -59,12 +60,14 @@ def _list_shown(pages: Pages) -> list[HTTPRouteHandler]:
     @get("/")
     async def show_all(request: PageRequest) -> Response[str]:
         seat = seat_of(request, "keys.read")
-        keys = await services.keys.list(seat.account)
+        every = await services.keys.list(seat.account)
+        keys = every if "all" in request.query_params else tuple(key for key in every if not is_over(key))
         return shell.show(
             request,
             "keys/list.html",
             visitor_of(request),
             keys=keys[::-1],
+            hidden=len(every) - len(keys),
             used=await services.ledger.last_used(seat.account),
             sparks=draw(await services.ledger.sum_by_hour(seat.account, services.now() - _DAY), services.now()),
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import shlex
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlencode
 
 import msgspec
@@ -14,6 +15,9 @@ from techstone.control.console.session import PageRequest, read_query
 from techstone.control.console.shell import go
 from techstone.control.ledger.records import Outcome, RequestFilter
 from techstone.core.errors import InvalidRequest, NotFound
+
+if TYPE_CHECKING:
+    from techstone.control.ledger.records import RequestDetail
 
 _ROWS = 50
 _HOURS: dict[str, int] = {"1h": 1, "24h": 24, "7d": 7 * 24, "30d": 30 * 24, "90d": 90 * 24}
@@ -71,9 +75,32 @@ def route_logs(pages: Pages) -> Router:
         if found is None:
             raise RequestNotFound
         key = next((key for key in await services.keys.list(seat.account) if key.id == found.key), None)
-        return shell.show(request, "logs/one.html", visitor_of(request), found=found, key=key)
+        return shell.show(
+            request,
+            "logs/one.html",
+            visitor_of(request),
+            found=found,
+            key=key,
+            curl=write_curl(shell.public_url, found),
+            on_offer=services.catalog.has_model(found.model),
+        )
 
     return Router("/console/logs", route_handlers=[show, show_one])
+
+
+def write_curl(public_url: str, found: RequestDetail) -> str:
+    """Return a command that asks as a request did, as far as that is known: its model, and whether it streamed."""
+    body: dict[str, object] = {"model": found.model, "messages": [{"role": "user", "content": "Hello!"}]}
+    if found.stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    # A name of a model comes from the configuration and may hold what a shell reads.
+    quoted = shlex.quote(msgspec.json.encode(body).decode())
+    return (
+        f"curl {'-N ' if found.stream else ''}{public_url}/v1/chat/completions \\\n"
+        '  -H "Authorization: Bearer $TECHSTONE_API_KEY" \\\n'
+        '  -H "Content-Type: application/json" \\\n'
+        f"  -d {quoted}"
+    )
 
 
 class RequestNotFound(NotFound):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from techstone.control.acts import Actor, act_as
-from techstone.control.console.session import LogInFirst, PageRequest, SetUpFirst, recognise
+from techstone.control.console.session import VISITOR, LogInFirst, PageRequest, SetUpFirst, recognise
 from techstone.control.console.shell import SET_UP
 from techstone.core.errors import Forbidden
 from techstone.core.roles import Permission, may
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from techstone.control.identity.service import Identity
     from techstone.control.services import Services
     from techstone.control.switches.records import SwitchName
-
-_VISITOR = "visitor"
 
 
 class Pages:
@@ -38,7 +36,7 @@ class Pages:
             raise LogInFirst
         if visitor.held and connection.url.path != SET_UP:
             raise SetUpFirst
-        connection.scope["state"][_VISITOR] = visitor
+        connection.scope["state"][VISITOR] = visitor
         act_as(Actor("person", visitor.person.email, connection.headers.get("x-forwarded-for", "")))
 
     def is_on(self, switch: SwitchName) -> bool:
@@ -48,7 +46,7 @@ class Pages:
 
 def visitor_of(request: PageRequest) -> Visitor:
     """Return who asks."""
-    found: Visitor = request.scope["state"][_VISITOR]
+    found: Visitor = request.scope["state"][VISITOR]
     return found
 
 

@@ -8,6 +8,7 @@ import msgspec
 from litestar import Response, Router, get
 
 from techstone.control.console.pages import Pages, visitor_of
+from techstone.control.console.playground import PLAYGROUND, may_play
 from techstone.control.console.session import PageRequest
 from techstone.core.roles import may
 
@@ -39,7 +40,7 @@ _PAGES: tuple[tuple[str, str, Permission | None], ...] = (
     ("Keys", "/console/keys", "keys.read"),
     ("Usage", "/console/usage", "usage.read"),
     ("Logs", "/console/logs", "logs.read"),
-    ("Playground", "/console/playground", "keys.write"),
+    ("Playground", PLAYGROUND, None),
     ("Models", "/console/models", "usage.read"),
     ("Billing", "/console/billing", "billing.read"),
     ("People", "/console/people", "usage.read"),
@@ -74,7 +75,9 @@ def route_palette(pages: Pages) -> Router:
 
 
 def _list_pages(visitor: Visitor) -> Iterable[Entry]:
-    yield from (Entry("Pages", label, href=href) for label, href, needs in _PAGES if _holds(visitor, needs))
+    for label, href, needs in _PAGES:
+        if may_play(visitor) if href == PLAYGROUND else _holds(visitor, needs):
+            yield Entry("Pages", label, href=href)
     if visitor.person.operator:
         yield from (Entry("Operate", label, href=href) for label, href in _OPERATOR)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from techstone.control.console.playground import is_passing
 from techstone.control.console.session import PageRequest, recognise
 from techstone.core.roles import may
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Reader:
-    """Finds the hint of the reader's newest key for inference, such as `ts_live_...mQZm`."""
+    """Finds the hint of the reader's newest key for inference, such as `ts_live_...mQZm`; none of the playground's."""
 
     def __init__(self, identity: Identity, keys: Keys) -> None:
         self._identity = identity
@@ -25,5 +26,6 @@ class Reader:
         if visitor is None or visitor.seat is None or not may(visitor.seat.role, "keys.read"):
             return None
         found = await self._keys.list(visitor.seat.account)
-        hints = [key.hint for key in found if key.state == "active" and key.kind == "inference"]
+        lasting = (key for key in found if not is_passing(key))
+        hints = [key.hint for key in lasting if key.state == "active" and key.kind == "inference"]
         return hints[-1] if hints else None

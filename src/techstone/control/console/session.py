@@ -27,6 +27,8 @@ _S = TypeVar("_S", bound=msgspec.Struct)
 
 _LONGEST_TOKEN = 64
 Use = Literal["step", "journey"]
+# In a request's state: who asks, once they are let in.
+VISITOR = "visitor"
 
 
 class LogInFirst(Exception):

@@ -13,7 +13,8 @@ from litestar.exceptions import HTTPException, NotFoundException
 from litestar.response import Redirect
 
 from techstone.control.console import devices
-from techstone.control.console.session import ForeignForm, LogInFirst, SetUpFirst, identify
+from techstone.control.console.playground import may_play
+from techstone.control.console.session import VISITOR, ForeignForm, LogInFirst, SetUpFirst, identify
 from techstone.control.pages import assets
 from techstone.core.errors import ApiError
 from techstone.core.roles import may
@@ -53,13 +54,15 @@ class Shell:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.globals |= {"asset": assets.locate, "may": may, "public_url": public_url}
+        self._environment.globals |= {"asset": assets.locate, "may": may, "may_play": may_play}
+        self._environment.globals |= {"public_url": public_url}
         self._environment.filters |= {
             "day": _write_day,
             "device": devices.describe,
             "moment": _write_moment,
             "minute": _write_minute,
             "act": _write_act,
+            "second": _write_second,
             "thousands": "{:,}".format,
         }
 
@@ -109,7 +112,10 @@ class Shell:
         return self._tell(request, 500, "Something went wrong here", "It is written in the log. Please try again.")
 
     def _tell(self, request: PageRequest, status: int, title: str, text: str) -> Response[str]:
-        return self.show(request, "refused.html", status=status, title=title, text=text)
+        visitor = request.scope["state"].get(VISITOR)
+        if visitor is None or status >= 500:
+            return self.show(request, "refused.html", status=status, title=title, text=text)
+        return self.show(request, "lost.html", visitor, status=status, title=title, text=text)
 
 
 def go(path: str) -> Redirect:
@@ -128,6 +134,10 @@ def _write_day(seconds: int) -> str:
 
 def _write_minute(seconds: float) -> str:
     return time.strftime("%-d %b %H:%M", time.gmtime(seconds))
+
+
+def _write_second(seconds: float) -> str:
+    return time.strftime("%-d %b %H:%M:%S", time.gmtime(seconds))
 
 
 def _write_moment(seconds: float) -> str:

@@ -20,6 +20,7 @@ from techstone.control.console.operator_keys import route_operator_keys
 from techstone.control.console.overview import route_overview
 from techstone.control.console.palette import route_palette
 from techstone.control.console.people import route_people
+from techstone.control.console.playground import route_playground
 from techstone.control.console.providers import route_providers
 from techstone.control.console.terms import route_terms
 from techstone.control.console.usage import route_usage
@@ -53,6 +54,7 @@ def route_console(
         route_operator_keys(pages),
         route_people(pages, store, links),
         route_audit(pages),
+        route_playground(pages),
         route_palette(pages),
         route_guide(pages),
         route_me(pages, providers, foreigners),

@@ -56,6 +56,10 @@ document.addEventListener("submit", (event) => {
   }
   if (form.method === "post" && !event.defaultPrevented) submitter?.setAttribute("aria-busy", "true");
 });
+// What a tab keeps ends with the session.
+document.addEventListener("submit", ({ target }) => {
+  if (target.getAttribute("action") === "/console/log-out") try { sessionStorage.clear(); } catch { /* there is none */ }
+});
 addEventListener("pageshow", () => document.querySelectorAll("[aria-busy][type=submit]").forEach((button) => {
   button.removeAttribute("aria-busy"); // the page came back as it was left
   delete button.form?.dataset.asked;

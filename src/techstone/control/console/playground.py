@@ -1,0 +1,96 @@
+"""The playground: one or two models asked side by side, from the browser straight to the API with a key of one hour."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from litestar import Response, Router, get, post
+
+from techstone.control.console.pages import Pages, seat_of, visitor_of
+from techstone.control.console.session import Nothing, PageRequest, read_form
+from techstone.control.keys.records import NewKey
+from techstone.core.errors import NotFound
+from techstone.core.roles import may
+
+if TYPE_CHECKING:
+    from techstone.control.identity.records import Seat, Visitor
+    from techstone.control.keys.records import KeyShown
+
+PLAYGROUND = "/console/playground"
+_LASTS = 3600
+_NAME = "Playground ("
+_LONGEST_NAME = 100
+
+
+class PlaygroundKey(msgspec.Struct, frozen=True):
+    """A key for the tab that asked for it; `expires_at` in unix seconds."""
+
+    key: str
+    expires_at: int
+
+
+class PlaygroundClosed(NotFound):
+    """404: the operator has turned the playground off."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no playground on this cloud.")
+
+
+def is_open() -> bool:
+    """Say whether this cloud has a playground at all: the one place to ask."""
+    return True
+
+
+def may_play(visitor: Visitor) -> bool:
+    """Say whether a visitor finds the playground: who may make keys, while it is open."""
+    return is_open() and visitor.seat is not None and may(visitor.seat.role, "keys.write")
+
+
+def is_passing(key: KeyShown) -> bool:
+    """Say whether a key was made by the playground, for one tab and an hour."""
+    hour = key.expires_at is not None and key.expires_at - key.created_at <= _LASTS
+    return hour and key.name.startswith(_NAME)
+
+
+def is_over(key: KeyShown) -> bool:
+    """Say whether such a key is good no more: nobody looks for it in a list of keys."""
+    return is_passing(key) and key.state != "active"
+
+
+def route_playground(pages: Pages) -> Router:
+    """Return the routes under /console/playground."""
+    services, shell = pages.services, pages.shell
+
+    @get("/")
+    async def show(request: PageRequest) -> Response[str]:
+        seat = _enter(request)
+        models = await services.catalog.list_models()
+        names = [model.name for model in models]
+        wanted = [request.query_params.get(field) for field in ("model", "beside")]
+        return shell.show(
+            request,
+            "playground.html",
+            visitor_of(request),
+            models=models,
+            account=seat.account,
+            chosen=wanted[0] if wanted[0] in names else names[0] if names else "",
+            beside=wanted[1] if wanted[1] in names else "",
+        )
+
+    @post("/key")
+    async def make_key(request: PageRequest) -> Response[PlaygroundKey]:
+        seat = _enter(request)
+        await read_form(request, Nothing)
+        name = f"{_NAME}{visitor_of(request).person.email[: _LONGEST_NAME - len(_NAME) - 1]})"
+        made = await services.keys.create(NewKey(seat.account, name=name, expires=f"{_LASTS}s"))
+        shown = PlaygroundKey(made.key, made.expires_at or 0)
+        return Response(shown, headers={"cache-control": "no-store"})
+
+    return Router(PLAYGROUND, route_handlers=[show, make_key])
+
+
+def _enter(request: PageRequest) -> Seat:
+    if not is_open():
+        raise PlaygroundClosed
+    return seat_of(request, "keys.write")
