@@ -26,7 +26,7 @@ from techstone.adapters.storage.schema import TRANSFERS
 from techstone.adapters.storage.sqlite import open_store
 from techstone.control.accounts.records import Account
 from techstone.control.billing.records import Code
-from techstone.control.ledger.records import Grouping, Rating
+from techstone.control.ledger.records import Rating, StoredGrouping
 from techstone.core.ledger import BOOKS
 from techstone.core.recovery import close_open
 from techstone.core.usage import UsageRecord
@@ -144,7 +144,7 @@ async def test_usage_since_within_a_day_counts_its_later_hours_and_the_days_afte
     hours = [msgspec.structs.replace(record(n, cost=1), at=(midnight + n * 3600) * 1000 + 1) for n in range(50)]
     await store.ledger.apply(_JOURNALS[0], 1, hours)
     for since, count in ((5 * 3600 + 1800, 45), (23 * 3600, 27), (24 * 3600, 26), (49 * 3600, 1), (50 * 3600, 0)):
-        for by, account in itertools.product(get_args(Grouping), (None, "acct_a")):
+        for by, account in itertools.product(get_args(StoredGrouping), (None, "acct_a")):
             sums = await store.ledger.sum_usage(account, midnight + since, by)
             assert sum(one.requests for one in sums) == (50 - since // 86_400 * 24 if by == "day" else count)
 

@@ -26,12 +26,13 @@ from techstone.control.catalog.records import (
     ProviderChange,
     Trial,
 )
-from techstone.control.keys.records import NewKey
+from techstone.control.keys.records import KeyChange, NewKey
 from techstone.control.ports import StoreError
+from techstone.control.projects.records import NewProject, ProjectChange
 from techstone.control.publish import Publisher
 from techstone.control.services import Services
 from techstone.core import keys
-from techstone.core.errors import AccountNotFound, ApiError, InvalidRequest, KeyNotFound
+from techstone.core.errors import AccountNotFound, ApiError, InvalidRequest, KeyNotFound, ProjectNotFound
 from techstone.core.snapshot import Model, Plan, Provider, Route, Timeouts
 from techstone.core.usage import UsageRecord
 
@@ -137,6 +138,35 @@ async def test_key_has_caps_and_hands_them_on(operations: Operations) -> None:
         assert (created.daily_cap, created.monthly_cap) == ("1.00", "0.000000001")
     for listed in await operations.keys.list():
         assert (listed.daily_cap, listed.monthly_cap) == ("1.00", "0.000000001")
+
+
+async def test_key_is_changed_disabled_and_enabled(operations: Operations) -> None:
+    """What is left out travels as left out, None as None."""
+    await operations.accounts.create(NewAccount(ANN))
+    project = await operations.projects.create(NewProject(ANN, "web"))
+    made = await operations.keys.create(NewKey(ANN, rpm=5, scopes=("chat",), ips=("192.0.2.1/32",), project=project.id))
+    assert (made.scopes, made.ips, made.project) == (("chat",), ("192.0.2.1",), project.id)
+    changed = await operations.keys.change(made.id, KeyChange(name="x", scopes=None, expires="1h"))
+    assert (changed.name, changed.rpm, changed.scopes, changed.expires_at) == ("x", 5, None, 4600)
+    assert (changed.ips, changed.project) == (("192.0.2.1",), project.id)
+    assert (await operations.keys.disable(made.key)).state == "disabled"
+    assert (await operations.keys.enable(made.id)).state == "active"
+    with pytest.raises(InvalidRequest, match="here") as caught:
+        await operations.keys.change(made.id, KeyChange(ips=("here",)))
+    assert caught.value.param == "ips[0]"
+
+
+async def test_project_is_created_listed_and_changed(operations: Operations) -> None:
+    """And usage is asked by it, and of it."""
+    await operations.accounts.create(NewAccount(ANN))
+    made = await operations.projects.create(NewProject(ANN, "web"))
+    assert await operations.projects.list(ANN) == await operations.projects.list() == (made,)
+    assert (await operations.projects.change(made.id, ProjectChange(name="site"))).name == "site"
+    assert (await operations.projects.change(made.id, ProjectChange(archived=True))).archived
+    assert await operations.ledger.sum_usage(ANN, 0, "project") == ()
+    assert await operations.ledger.sum_usage(ANN, 0, "model", made.id) == ()
+    with pytest.raises(ProjectNotFound):
+        await operations.projects.change("proj_none", ProjectChange())
 
 
 async def test_price_is_set_listed_and_reset(operations: Operations) -> None:

@@ -338,3 +338,39 @@ async def test_newest_requests_tell_how_they_went(ledger: LedgerStore) -> None:
     assert await ledger.list_timings(0, 2) == (other,)
     assert await ledger.list_timings(first.at + 1, 10) == (other,)
     assert await ledger.list_timings(_AT + 9000, 10) == ()
+
+
+async def test_usage_is_summed_of_some_keys_alone(ledger: LedgerStore) -> None:
+    """By whatever is asked, to the hour that the time lies in; no key at all is nothing."""
+    keys = [f"key_acct_a{number % 3}" for number in range(60)]
+    records = [make(number * 1800, key=key, cost=number + 1) for number, key in enumerate(keys)]
+    await ledger.apply("a" * 16, 1, records)
+    for hours in (0, 7, 24, 25):
+        since = _AT // 1000 + hours * _HOUR
+        for chosen in (("key_acct_a0", "key_acct_a2"), ("key_acct_a1",), ()):
+            wanted = [one for one in records if one.key in chosen and one.at // 1000 >= since]
+            for by in ("model", "key", "hour", "account"):
+                found = await ledger.sum_usage("acct_a", since + 5, by, chosen)
+                assert sum(one.cost_nano for one in found) == sum(one.cost for one in wanted)
+                assert sum(one.requests for one in found) == len(wanted)
+            days = await ledger.sum_usage("acct_a", since, "day", chosen)
+            midnight = since // 86_400 * 86_400
+            assert sum(one.cost_nano for one in days) == sum(
+                one.cost for one in records if one.key in chosen and one.at // 1000 >= midnight
+            )
+    assert await ledger.sum_usage("acct_b", 0, "key", ("key_acct_a0",)) == ()
+
+
+async def test_requests_of_some_keys_are_found(ledger: LedgerStore) -> None:
+    """Also among the failed; with another wish, both must hold."""
+    records = [make(number, key=f"key_acct_a{number % 3}", status=500 if number % 2 else 200) for number in range(12)]
+    await ledger.apply("a" * 16, 1, records)
+    for filters, numbers in (
+        (RequestFilter(keys=("key_acct_a0", "key_acct_a1")), [10, 9, 7, 6, 4, 3, 1, 0]),
+        (RequestFilter(keys=("key_acct_a2",), status="failed"), [11, 5]),
+        (RequestFilter(keys=("key_acct_a2",), key="key_acct_a1"), []),
+        (RequestFilter(keys=()), []),
+    ):
+        page = await ledger.find_requests("acct_a", filters, "", 50)
+        assert page is not None
+        assert [one.id for one in page.rows] == [f"r{number}" for number in numbers]

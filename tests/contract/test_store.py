@@ -21,6 +21,7 @@ from techstone.adapters.storage.sqlite import open_store
 from techstone.control.accounts.records import Account, Terms
 from techstone.control.keys.records import Key, KeySettings
 from techstone.control.ports import StoreError, Taken
+from techstone.control.projects.records import Project
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 ACCOUNT = Account("acct_1", "a@example.com", "pro", 5, created_at=100)
 OTHER = Account("acct_2", "b@example.com", "pro", created_at=101)
 KEY = Key("key_1", b"1" * 32, "acct_1", "first", "ts_live_…", KeySettings(("gpt-4o",), 1, 2, 3), 100, 200)
+BOUND = Key(
+    "key_3", b"3" * 32, "acct_1", "third", "ts_live_…",
+    KeySettings(scopes=("chat", "models"), ips=("192.0.2.0/24", "2001:db8::/32"), project="proj_1", lifetime=60),
+    102, 162, disabled_at=110,
+)  # fmt: skip
 PLAIN = Key("key_2", b"2" * 32, "acct_1", "second", "ts_live_…", created_at=101)
 
 
@@ -78,9 +84,10 @@ async def test_key_comes_back_as_it_went_in(store: Store) -> None:
     await store.add_account(ACCOUNT)
     await store.add_key(KEY)
     await store.add_key(PLAIN)
+    await store.add_key(BOUND)
     assert await store.find_key("key_1") == KEY
     assert await store.find_key_by_digest(b"2" * 32) == PLAIN
-    assert await store.list_keys() == (KEY, PLAIN)
+    assert await store.list_keys() == (KEY, PLAIN, BOUND)
     assert await store.list_keys("acct_2") == ()
 
 
@@ -116,6 +123,65 @@ async def test_revoked_key_keeps_its_first_time(store: Store) -> None:
     await store.revoke_key("key_1", 170)
     assert [key.revoked_at for key in (await store.read_changes(before)).keys] == [160]
     assert (await store.read_all()).keys == ()
+
+
+async def test_key_changes_are_written_alone(store: Store) -> None:
+    """What one change does not touch, another that began at the same moment may; each is one revision."""
+    await store.add_account(ACCOUNT)
+    await store.add_key(KEY)
+    before = await store.read_revision()
+    settings = msgspec.structs.replace(KEY.settings, rpm=9, scopes=("chat",))
+    await store.change_key(KEY, msgspec.structs.replace(KEY, name="new", settings=settings))
+    await store.revoke_key(KEY.id, 150)
+    await store.change_key(KEY, msgspec.structs.replace(KEY, disabled_at=140, expires_at=None))
+    await store.change_key(KEY, KEY)
+    assert await store.read_revision() == before + 3
+    settings = KeySettings(("gpt-4o",), 9, 2, 3, scopes=("chat",))
+    changed = Key(
+        "key_1", b"1" * 32, "acct_1", "new", "ts_live_…", settings, 100, revoked_at=150, disabled_at=140
+    )  # fmt: skip
+    assert (await store.read_changes(before)).keys == (changed,)
+    await store.change_key(changed, msgspec.structs.replace(changed, disabled_at=None))
+    assert await store.find_key("key_1") == msgspec.structs.replace(changed, disabled_at=None)
+
+
+async def test_projects_are_kept(store: Store) -> None:
+    """By id, oldest first, of an account or of all; no gateway hears of them."""
+    await store.add_account(ACCOUNT)
+    await store.add_account(OTHER)
+    revision = await store.read_revision()
+    web, batch, other = (
+        Project("proj_1", "acct_1", "web", 5),
+        Project("proj_2", "acct_1", "batch", 6),
+        Project("proj_3", "acct_2", "web", 7),
+    )
+    for project in (web, batch, other):
+        await store.projects.add_project(project)
+    assert await store.projects.find_project("proj_1") == web
+    assert await store.projects.find_project("x") is None
+    assert await store.projects.list_projects("acct_1") == (web, batch)
+    assert await store.projects.list_projects() == (web, batch, other)
+    await store.projects.rename_project("proj_1", "site")
+    await store.projects.set_archived("proj_1", 9)
+    assert await store.projects.find_project("proj_1") == Project("proj_1", "acct_1", "site", 5, 9)
+    await store.projects.set_archived("proj_1", None)
+    assert await store.projects.find_project("proj_1") == Project("proj_1", "acct_1", "site", 5)
+    assert await store.read_revision() == revision
+
+
+async def test_second_project_of_a_name_is_refused(store: Store) -> None:
+    """Taken names the field, and nothing changes."""
+    await store.add_account(ACCOUNT)
+    await store.projects.add_project(Project("proj_1", "acct_1", "web"))
+    await store.projects.add_project(Project("proj_2", "acct_1", "batch"))
+    for attempt in (
+        store.projects.add_project(Project("proj_3", "acct_1", "web")),
+        store.projects.rename_project("proj_2", "web"),
+    ):
+        with pytest.raises(Taken) as caught:
+            await attempt
+        assert caught.value.field == "name"
+    assert [project.name for project in await store.projects.list_projects()] == ["web", "batch"]
 
 
 async def test_changes_are_exactly_those_after_a_revision(store: Store) -> None:
@@ -219,3 +285,19 @@ async def test_emails_are_found_by_id(store: Store) -> None:
         await store.list_emails(["acct_2", "acct_3"]) == await store.list_emails(many) == {"acct_2": "ben@example.com"}
     )
     assert await store.list_emails([]) == {}
+
+
+def test_lifetime_of_an_older_key_is_what_it_was_made_with(tmp_path: Path) -> None:
+    """A key of before has its end and no more; after the migration a rotation of it lasts as long as it was to."""
+    engine = create_engine(f"sqlite:///{tmp_path / 't.db'}")
+    with engine.connect() as connection:
+        configuration = migrate.configure(connection)
+        command.upgrade(configuration, "0008")
+        connection.exec_driver_sql("INSERT INTO accounts VALUES ('a', 'a@x', 'p', 0, 0, 1, 1, 0, 0, 1, 1, 1, 1, 0, 0)")
+        insert = "INSERT INTO keys (id, digest, account, name, hint, created_at, expires_at, changed) "
+        for row in (("k1", b"1", 160), ("k2", b"2", None)):
+            connection.exec_driver_sql(insert + "VALUES (?, ?, 'a', 'n', 'h', 100, ?, 1)", row)
+        command.upgrade(configuration, "head")
+        rows = connection.exec_driver_sql("SELECT id, lifetime, disabled_at FROM keys ORDER BY id").all()
+        assert [tuple(row) for row in rows] == [("k1", 60, None), ("k2", None, None)]
+    engine.dispose()

@@ -55,6 +55,45 @@ async def test_life_of_a_key(admin: AnyClient) -> None:
     assert isinstance(made, techstoneai.CreatedKey)
 
 
+async def test_key_is_changed_disabled_and_enabled(admin: AnyClient) -> None:
+    """What is left out stays; None takes a limit away."""
+    made = await settle(admin.keys.create(name="bound", rpm=9, scopes=["chat"], ips=["127.0.0.1/32"]))
+    assert (made.scopes, made.ips, made.project) == (["chat"], ["127.0.0.1"], None)
+    bounds: dict[str, Any] = {"rpm": None, "daily_cap": Decimal("1E+1"), "expires": timedelta(hours=1)}
+    changed = await settle(admin.keys.update(made.id, **bounds))
+    assert (type(changed), changed.name, changed.rpm, changed.daily_cap) == (
+        techstoneai.Key,
+        "bound",
+        None,
+        Decimal(10),
+    )
+    assert changed.expires_at is not None
+    disabled = await settle(admin.keys.disable(made.id))
+    assert (disabled.state, disabled.disabled_at is None) == ("disabled", False)
+    assert (await settle(admin.keys.enable(made.id))).state == "active"
+    await settle(admin.keys.revoke(made.id))
+
+
+async def test_life_of_a_project(admin: AnyClient) -> None:
+    """Made, found, given a key, renamed, archived; what its keys used is summed."""
+    name = f"web {time.monotonic_ns()}"
+    project = await settle(admin.projects.create(name=name))
+    assert (type(project), project.name, project.spent_this_month) == (techstoneai.Project, name, Decimal(0))
+    key = await settle(admin.keys.create(name="in it", project=project.id))
+    assert (await settle(admin.projects.retrieve(project.id))).keys == 1
+    assert [one.id for one in await collect(admin.projects.list())].count(project.id) == 1
+    assert await collect(admin.usage.list(by="project", project=project.id)) == []
+    await settle(admin.keys.update(key.id, project=None))
+    assert (await settle(admin.projects.update(project.id, name=f"{name}!"))).name == f"{name}!"
+    archived = await settle(admin.projects.update(project.id, archived=True))
+    assert (archived.archived, archived.keys) == (True, 0)
+    with pytest.raises(openai.NotFoundError) as refused:
+        await settle(admin.keys.update(key.id, project="proj_none"))
+    assert refused.value.code == "project_not_found"
+    with pytest.raises(ValueError, match="project_id"):
+        await settle(admin.projects.retrieve(""))
+
+
 async def test_usage(deployment: Deployment, admin: AnyClient) -> None:
     """A request shows up in the sums and among the requests, with what it cost."""
     answer = await settle(admin.chat.completions.create(**CHAT))
@@ -117,12 +156,15 @@ def test_how_arguments_are_written(recorder: Recorder) -> None:
         client.keys.create(expires=timedelta(seconds=1.5), daily_cap=Decimal("1E+1"), monthly_cap=3, models=None)
         client.keys.rotate("key/1", overlap=60)
         client.keys.rotate("key_1")
+        client.keys.update("key_1", rpm=None, daily_cap=Decimal("1E+1"), expires=timedelta(minutes=1), ips=("::1",))
     paths = [request.path for request in recorder.received]
     assert paths[:3] == ["/p/api/v1/usage?since=1795737600&by=day"] * 3
     assert paths[3] == "/p/api/v1/requests?since=1795737600&after=req_1&limit=10"
     assert json.loads(recorder.received[4].body) == {"expires": "2s", "daily_cap": "10", "monthly_cap": "3"}
     assert (paths[5], recorder.received[5].body) == ("/p/api/v1/keys/key%2F1/rotate", b'{"overlap":60}')
     assert json.loads(recorder.received[6].body) == {"overlap": 0}
+    changed = {"rpm": None, "daily_cap": "10", "expires": "60s", "ips": ["::1"]}
+    assert (recorder.received[7].method, json.loads(recorder.received[7].body)) == ("PATCH", changed)
     assert {request.headers["authorization"] for request in recorder.received} == {"Bearer a"}
 
 

@@ -111,6 +111,9 @@ def misspell(client: TechStoneAI) -> None:
     client.estimate(model="m", mesages=MESSAGES)  # type: ignore[call-arg]
     client.keys.create(nam="x")  # type: ignore[call-arg]
     client.usage.list(by="weekday")  # type: ignore[arg-type]
+    client.keys.update("k", key="x")  # type: ignore[call-arg]
+    client.keys.create(scopes=["everything"])  # type: ignore[list-item]
+    client.projects.update("p", nam="x")  # type: ignore[call-arg]
 
 
 def hand_on(openais: completions.Completions, whole: WholeRequest, streamed: StreamedRequest) -> None:
@@ -135,6 +138,12 @@ def manage(client: TechStoneAI) -> None:
     assert_type(client.keys.list(), SyncPage[techstoneai.Key])
     assert_type(client.keys.revoke("k"), techstoneai.Key)
     assert_type(client.keys.rotate("k", overlap=timedelta(hours=1)), techstoneai.CreatedKey)
+    assert_type(client.keys.update("k", rpm=None, scopes=("chat",), ips=None, project="p"), techstoneai.Key)
+    assert_type(client.keys.disable("k"), techstoneai.Key)
+    assert_type(client.keys.enable("k"), techstoneai.Key)
+    assert_type(client.projects.list(), SyncPage[techstoneai.Project])
+    assert_type(client.projects.create(name="x").spent_this_month, Decimal)
+    assert_type(client.projects.update("p", archived=True), techstoneai.Project)
     groups: Iterable[techstoneai.UsageGroup] = client.usage.list(since=datetime.now(UTC), by="day")
     assert_type(client.usage.requests(since=1, limit=10), SyncCursorPage[techstoneai.UsageRequest])
     for request in client.usage.requests():
@@ -147,6 +156,9 @@ async def manage_async(client: AsyncTechStoneAI) -> None:
     """Know the same with await."""
     assert_type(client.keys.list(), AsyncPaginator[techstoneai.Key, AsyncPage[techstoneai.Key]])
     assert_type(await client.keys.retrieve("k"), techstoneai.Key)
+    assert_type(await client.keys.update("k", name="x"), techstoneai.Key)
+    assert_type(client.projects.list(), AsyncPaginator[techstoneai.Project, AsyncPage[techstoneai.Project]])
+    assert_type(await client.projects.retrieve("p"), techstoneai.Project)
     paginator = client.usage.requests(since=datetime.now(UTC))
     assert_type(await paginator, AsyncCursorPage[techstoneai.UsageRequest])
     async for request in paginator:

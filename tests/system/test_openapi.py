@@ -78,6 +78,7 @@ def report(service: Service) -> dict[str, Any]:
 
 def _name_answer(entry: dict[str, Any]) -> tuple[str, int]:
     path = re.sub(r"^https?://[^/]+|\?.*$", "", entry["request"]["url"])
+    path = re.sub(r"(?<=/api/v1/projects/)[^/]+", "{project_id}", path)
     path = re.sub(r"(?<=/api/v1/keys/)[^/]+", "{key_id}", re.sub(r"(?<=/v1/models/).+", "{model}", path))
     return f"{entry['request']['method']} {path}", entry["response"]["status"]
 

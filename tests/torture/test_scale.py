@@ -29,7 +29,7 @@ from service import Service
 from techstone.adapters.storage import ledger as statements
 from techstone.adapters.storage.database import Database
 from techstone.adapters.storage.sqlite import SqliteStore, open_store
-from techstone.control.ledger.records import MEASURED, Grouping, RequestFilter
+from techstone.control.ledger.records import MEASURED, RequestFilter, StoredGrouping
 from techstone.core.usage import UsageRecord
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def list_questions() -> dict[str, Question]:
             lambda store, by=by, who=who, seconds=seconds: store.ledger.sum_usage(who, NOW - seconds, by)  # type: ignore[misc]  # mypy infers no defaults of a lambda
         )
         for span, seconds in _SPANS.items()
-        for by in get_args(Grouping)
+        for by in get_args(StoredGrouping)
         for who in (None, LARGEST)
     }
     day, year = (NOW - _DAY) * 1000, (NOW - 400 * _DAY) * 1000

@@ -5,6 +5,7 @@ import { Chat } from './chat.js';
 import type { Estimate, EstimateParams } from './estimate.js';
 import { Keys } from './keys.js';
 import type { Limits } from './limits.js';
+import { Projects } from './projects.js';
 import { Usage } from './usage.js';
 import { VERSION } from './version.js';
 
@@ -19,7 +20,7 @@ export interface ClientOptions extends Omit<OpenAIOptions, Elsewhere> {
    * TECHSTONE_BASE_URL, else API_BASE_URL.
    */
   baseURL?: string | null | undefined;
-  /** An admin key (`ts_admin_...`) for `keys`, `usage` and `balance`. Unless given: TECHSTONE_ADMIN_KEY. */
+  /** An admin key (`ts_admin_...`) for `keys`, `projects`, `usage` and `balance`. Unless given: TECHSTONE_ADMIN_KEY. */
   adminKey?: string | null | undefined;
 }
 
@@ -33,6 +34,8 @@ export class TechStoneAI extends OpenAI {
   override chat: Chat = new Chat(this);
   /** The account's keys. Needs an admin key. */
   keys: Keys = new Keys(this);
+  /** What the account's keys are for. Needs an admin key. */
+  projects: Projects = new Projects(this);
   /** What was used and what it cost. Needs an admin key. */
   usage: Usage = new Usage(this);
   /** What the account has and what it spent. Needs an admin key. */

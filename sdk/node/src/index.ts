@@ -27,7 +27,15 @@ export {
 
 export type { Balance } from './balance.js';
 export type { Estimate, EstimateParams } from './estimate.js';
-export type { CreatedKey, Key, KeyCreateParams, KeyRotateParams, RotatedKey } from './keys.js';
+export type {
+  CreatedKey,
+  Key,
+  KeyCreateParams,
+  KeyRotateParams,
+  KeyScope,
+  KeyUpdateParams,
+  RotatedKey,
+} from './keys.js';
 export type { ConcurrentLimit, Limits, MinuteLimit, RefusedRequest, SpendingCap } from './limits.js';
 export type { Moment } from './management.js';
 export {
@@ -40,5 +48,6 @@ export {
   type MeteredUsage,
   type RateLimit,
 } from './metering.js';
+export type { Project, ProjectCreateParams, ProjectUpdateParams } from './projects.js';
 export type { UsageListParams, UsageRequest, UsageRequestsPage, UsageRequestsParams, UsageSum } from './usage.js';
 export { VERSION } from './version.js';

@@ -1,4 +1,4 @@
-/** What `keys`, `usage` and `balance` share: their place beside /v1, and the admin key that they are asked with. */
+/** What `keys`, `projects`, `usage` and `balance` share: their place beside /v1, and the admin key that they are asked with. */
 import { OpenAIError, type OpenAI } from 'openai';
 
 /** Return the address of a management route: /api/v1 stands beside /v1. */

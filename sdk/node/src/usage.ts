@@ -5,7 +5,7 @@ import { APIResource } from 'openai/core/resource';
 import { asAdmin, managementURL, toSeconds, type Moment } from './management.js';
 
 export interface UsageSum {
-  /** What the sum is of: a model, a key, or the first unix second of an hour or a day. */
+  /** What the sum is of: a model, the id of a key or a project ('none': of keys of none), or the first unix second of an hour or a day. */
   group: string;
   requests: number;
   prompt_tokens: number;
@@ -20,7 +20,9 @@ export interface UsageListParams {
   /** The beginning; 24 hours ago unless said. Sums are of whole hours, with `by: 'day'` of whole days. */
   since?: Moment;
   /** 'model' unless said. */
-  by?: 'model' | 'key' | 'hour' | 'day';
+  by?: 'model' | 'key' | 'project' | 'hour' | 'day';
+  /** Only what the keys of the project of this id used, or with 'none' those that belong to none. */
+  project?: string;
 }
 
 export interface UsageRequest {

@@ -7,7 +7,12 @@ import { ASK, failure, reply, serve } from './server.mjs';
 const KEY = {
   object: 'key', id: 'key_1', kind: 'inference', name: 'ci', hint: 'ts_live_...abcd', state: 'active',
   models: ['gpt-4o'], rpm: 60, tpm: null, concurrent: null, daily_cap: '1.00', monthly_cap: null,
-  created_at: 1, expires_at: null, revoked_at: null,
+  scopes: ['chat'], ips: ['192.0.2.0/24'], project: 'proj_1',
+  created_at: 1, expires_at: null, revoked_at: null, disabled_at: null,
+};
+const PROJECT = {
+  object: 'project', id: 'proj_1', name: 'web', archived: false, keys: 1, spent_this_month: '0.0003', created_at: 1,
+  archived_at: null,
 };
 const SUM = {
   group: 'gpt-4o', requests: 2, prompt_tokens: 18, cached_tokens: 0, completion_tokens: 4, reasoning_tokens: 0,
@@ -64,6 +69,20 @@ function answer(request, response) {
       return reply(response, 200, KEY);
     case 'POST /api/v1/keys':
       return reply(response, 201, { ...KEY, ...request.json, key: 'ts_live_secret' });
+    case 'PATCH /api/v1/keys/key_1':
+      return reply(response, 200, { ...KEY, ...request.json });
+    case 'POST /api/v1/keys/key_1/disable':
+      return reply(response, 200, { ...KEY, state: 'disabled', disabled_at: 2 });
+    case 'POST /api/v1/keys/key_1/enable':
+      return reply(response, 200, KEY);
+    case 'GET /api/v1/projects':
+      return reply(response, 200, { object: 'list', data: [PROJECT] });
+    case 'GET /api/v1/projects/proj_1':
+      return reply(response, 200, PROJECT);
+    case 'POST /api/v1/projects':
+      return reply(response, 201, { ...PROJECT, ...request.json });
+    case 'PATCH /api/v1/projects/proj_1':
+      return reply(response, 200, { ...PROJECT, ...request.json });
     case 'POST /api/v1/keys/key_1/revoke':
       return reply(response, 200, { ...KEY, state: 'revoked', revoked_at: 2 });
     case 'POST /api/v1/keys/key_1/rotate':
@@ -112,6 +131,27 @@ test('keys are listed, read, made, revoked and rotated', async (t) => {
   const rotated = await client.keys.rotate('key_1', { overlap: 3600 });
   assert.deepEqual([rotated.key, rotated.replaces], ['ts_live_other', 'key_1']);
   assert.deepEqual(last(received).json, { overlap: 3600 });
+});
+
+test('a key is changed, disabled and enabled', async (t) => {
+  const { client, received } = await connect(t);
+  const changed = await client.keys.update('key_1', { rpm: null, scopes: ['models'], project: 'proj_2' });
+  assert.deepEqual([changed.rpm, changed.scopes, changed.project], [null, ['models'], 'proj_2']);
+  assert.equal(last(received).method, 'PATCH');
+  assert.deepEqual(last(received).json, { rpm: null, scopes: ['models'], project: 'proj_2' });
+  assert.equal((await client.keys.disable('key_1')).state, 'disabled');
+  assert.equal((await client.keys.enable('key_1')).state, 'active');
+});
+
+test('projects are listed, read, made and changed', async (t) => {
+  const { client, received } = await connect(t);
+  assert.deepEqual((await collect(client.projects.list())).map(({ id }) => id), ['proj_1']);
+  assert.equal((await client.projects.retrieve('proj_1')).spent_this_month, '0.0003');
+  assert.equal((await client.projects.create({ name: 'batch' })).name, 'batch');
+  assert.equal((await client.projects.update('proj_1', { archived: true })).archived, true);
+  assert.deepEqual(last(received).json, { archived: true });
+  await client.usage.list({ by: 'project', project: 'proj_1' });
+  assert.equal(last(received).url, '/api/v1/usage?by=project&project=proj_1');
 });
 
 test('an id cannot lead to another route', async (t) => {

@@ -32,11 +32,20 @@ from techstone.control.billing.records import (
 )
 from techstone.control.catalog.records import ModelShown
 from techstone.control.identity.records import Claim, PersonShown
-from techstone.control.keys.records import CreatedKey, KeyChosen, KeyShown, NewKey, Rotation
+from techstone.control.keys.records import Alteration, CreatedKey, KeyChange, KeyChosen, KeyShown, NewKey, Rotation
 from techstone.control.ledger.records import PAGE, Grouping, RatingSpan, RequestShown, Rerating, UsageShown, Violation
 from techstone.control.operations import Facts
 from techstone.control.ports import StoreError
-from techstone.core.errors import AccountNotFound, ApiError, InvalidRequest, KeyNotFound, NotFound, ServerError
+from techstone.control.projects.records import NewProject, ProjectChange, ProjectShown
+from techstone.core.errors import (
+    AccountNotFound,
+    ApiError,
+    InvalidRequest,
+    KeyNotFound,
+    NotFound,
+    ProjectNotFound,
+    ServerError,
+)
 from techstone.wire.error import ErrorBody
 
 _T = TypeVar("_T")
@@ -44,7 +53,9 @@ _T = TypeVar("_T")
 _SECONDS = 10.0
 # What reads every request of a period: 5 minutes for the whole check of 10 million requests.
 _LONG_SECONDS = 3600.0
-_BY_CODE: dict[str | None, type[ApiError]] = {kind.code: kind for kind in (AccountNotFound, KeyNotFound)}
+_BY_CODE: dict[str | None, type[ApiError]] = {
+    kind.code: kind for kind in (AccountNotFound, KeyNotFound, ProjectNotFound)
+}
 _BY_STATUS: dict[int, type[ApiError]] = {400: InvalidRequest, 404: NotFound}
 
 
@@ -124,6 +135,7 @@ class InternalClient:
         self._caller = caller
         self.accounts = _Accounts(caller)
         self.keys = _Keys(caller)
+        self.projects = _Projects(caller)
         self.catalog = _Catalog(caller)
         self.providers = internal_catalog.Providers(caller)
         self.models = internal_catalog.Models(caller)
@@ -189,11 +201,38 @@ class _Keys:
         query = "" if account is None else "?" + urlencode({"account": account})
         return await self._caller.call("GET", "/keys" + query, tuple[KeyShown, ...])
 
+    async def change(self, which: str, change: KeyChange) -> KeyShown:
+        return await self._caller.call("POST", "/keys/change", KeyShown, Alteration(which, change))
+
+    async def disable(self, which: str) -> KeyShown:
+        return await self._caller.call("POST", "/keys/disable", KeyShown, KeyChosen(which))
+
+    async def enable(self, which: str) -> KeyShown:
+        return await self._caller.call("POST", "/keys/enable", KeyShown, KeyChosen(which))
+
     async def revoke(self, which: str) -> KeyShown:
         return await self._caller.call("POST", "/keys/revoke", KeyShown, KeyChosen(which))
 
     async def rotate(self, which: str, overlap: int = 0) -> CreatedKey:
         return await self._caller.call("POST", "/keys/rotate", CreatedKey, Rotation(which, overlap))
+
+
+class _Projects:
+    """Projects by id."""
+
+    def __init__(self, caller: _Caller) -> None:
+        self._caller = caller
+
+    async def create(self, wanted: NewProject) -> ProjectShown:
+        return await self._caller.call("POST", "/projects", ProjectShown, wanted)
+
+    async def list(self, account: str | None = None) -> tuple[ProjectShown, ...]:
+        query = "" if account is None else "?" + urlencode({"account": account})
+        return await self._caller.call("GET", "/projects" + query, tuple[ProjectShown, ...])
+
+    async def change(self, project_id: str, change: ProjectChange) -> ProjectShown:
+        url = "/projects/one?" + urlencode({"project": project_id})
+        return await self._caller.call("POST", url, ProjectShown, change)
 
 
 class _Catalog:
@@ -306,8 +345,11 @@ class _Ledger:
             if len(page) < PAGE:
                 return tuple(found)
 
-    async def sum_usage(self, account: str | None, since: int, by: Grouping) -> tuple[UsageShown, ...]:
-        return await self._caller.call("GET", _query("/usage", account, since, by=by), tuple[UsageShown, ...])
+    async def sum_usage(
+        self, account: str | None, since: int, by: Grouping, project: str | None = None
+    ) -> tuple[UsageShown, ...]:
+        of = {} if project is None else {"project": project}
+        return await self._caller.call("GET", _query("/usage", account, since, by=by, **of), tuple[UsageShown, ...])
 
     async def check(self) -> tuple[Violation, ...]:
         shape = tuple[Violation, ...]

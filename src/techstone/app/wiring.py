@@ -69,11 +69,13 @@ class Gateway:
         health = Health(outside.snapshots, outside.journal, outside.render_metrics, lambda: self.connections.draining)
         forward = Forward(self.upstreams, outside.control_socket, quota)
         asked = _Asked(
-            completions=Route((b"POST",), chat.create, check=doorkeeper.check_completion, json=True),
-            estimate=Route((b"POST",), estimates.create, check=doorkeeper.check_completion, json=True),
-            models=Route(_GET, catalog.list, check=doorkeeper.check, json=False),
-            model=Route(_GET, catalog.show, check=doorkeeper.check, json=False),
-            limits=Route(_GET, survey.show, check=doorkeeper.check, json=False),
+            completions=Route((b"POST",), chat.create, check=doorkeeper.check_completion, scope="chat", json=True),
+            estimate=Route(
+                (b"POST",), estimates.create, check=doorkeeper.check_completion, scope="estimate", json=True
+            ),
+            models=Route(_GET, catalog.list, check=doorkeeper.check, scope="models"),
+            model=Route(_GET, catalog.show, check=doorkeeper.check, scope="models"),
+            limits=Route(_GET, survey.show, check=doorkeeper.check, scope="limits"),
         )
         directory = _list_endpoints(asked, health, forward)
         self.connections = Connections(
@@ -122,8 +124,8 @@ def _list_endpoints(asked: _Asked, health: Health, forward: Forward) -> Director
         b"/models": asked.models,
         b"/v1/limits": asked.limits,
         b"/limits": asked.limits,
-        b"/healthz": Route(_GET, health.live, check=None, json=False),
-        b"/readyz": Route(_GET, health.ready, check=None, json=False),
-        b"/metrics": Route(_GET, health.metrics, check=None, json=False),
+        b"/healthz": Route(_GET, health.live),
+        b"/readyz": Route(_GET, health.ready),
+        b"/metrics": Route(_GET, health.metrics),
     }
     return Directory(exact, {b"/v1/models/": asked.model, b"/models/": asked.model}, forward.pass_on)

@@ -25,6 +25,7 @@ from techstone.control.ledger.api import route_ledger
 from techstone.control.management.api import refuse_twice, route_management
 from techstone.control.operations import Facts
 from techstone.control.pages.site import Site, route_site
+from techstone.control.projects.api import route_projects
 from techstone.control.switches.api import route_switches
 from techstone.core.errors import ApiError, InvalidRequest, MethodNotAllowed, ServerError, UrlNotFound
 
@@ -77,6 +78,7 @@ def build_internal(services: Services, publisher: Publisher) -> Litestar:
         route_claims(services.claims),
         route_identities(services.people),
         route_audit(services.audit),
+        route_projects(services.projects),
     ]
     commands = Router("/internal", route_handlers=[follow, doctor, *rooms], after_response=_nudge(publisher))
     ledger = Router("/internal", route_handlers=[route_ledger(services.ledger)])

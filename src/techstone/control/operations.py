@@ -39,8 +39,9 @@ if TYPE_CHECKING:
         TrialShown,
     )
     from techstone.control.identity.records import Claim, PersonShown
-    from techstone.control.keys.records import CreatedKey, KeyShown, NewKey
+    from techstone.control.keys.records import CreatedKey, KeyChange, KeyShown, NewKey
     from techstone.control.ledger.records import Grouping, RatingSpan, RequestShown, Rerating, UsageShown, Violation
+    from techstone.control.projects.records import NewProject, ProjectChange, ProjectShown
     from techstone.control.switches.records import SwitchShown
 
 
@@ -90,11 +91,33 @@ class KeyOperations(Protocol):
     async def list(self, account: str | None = None) -> tuple[KeyShown, ...]:
         """Return those of the account (email or id), or all."""
 
+    async def change(self, which: str, change: KeyChange) -> KeyShown:
+        """Change its name and settings; what is left out stays as it is."""
+
+    async def disable(self, which: str) -> KeyShown:
+        """Refuse it until it is enabled."""
+
+    async def enable(self, which: str) -> KeyShown:
+        """Let it in again."""
+
     async def revoke(self, which: str) -> KeyShown:
         """End it now."""
 
     async def rotate(self, which: str, overlap: int = 0) -> CreatedKey:
         """Replace it by a new one of the same settings; the old one stays good for `overlap` seconds."""
+
+
+class ProjectOperations(Protocol):
+    """Projects by id."""
+
+    async def create(self, wanted: NewProject) -> ProjectShown:
+        """Create one."""
+
+    async def list(self, account: str | None = None) -> tuple[ProjectShown, ...]:
+        """Return those of the account (email or id), or all."""
+
+    async def change(self, project_id: str, change: ProjectChange) -> ProjectShown:
+        """Rename it, archive it or take it back."""
 
 
 class CatalogOperations(Protocol):
@@ -180,8 +203,10 @@ class LedgerOperations(Protocol):
     async def list_requests(self, account: str | None, since: int) -> tuple[RequestShown, ...]:
         """Return the requests of an account (email or id; None: all) since a unix time, oldest first."""
 
-    async def sum_usage(self, account: str | None, since: int, by: Grouping) -> tuple[UsageShown, ...]:
-        """Return sums of whole hours since a unix time."""
+    async def sum_usage(
+        self, account: str | None, since: int, by: Grouping, project: str | None = None
+    ) -> tuple[UsageShown, ...]:
+        """Return sums of whole hours since a unix time, of everything or of a project's keys."""
 
     async def check(self) -> tuple[Violation, ...]:
         """Return every invariant that does not hold."""
@@ -262,6 +287,10 @@ class Operations(Protocol):
     @property
     def keys(self) -> KeyOperations:
         """Keys."""
+
+    @property
+    def projects(self) -> ProjectOperations:
+        """Projects."""
 
     @property
     def catalog(self) -> CatalogOperations:

@@ -25,17 +25,18 @@ if TYPE_CHECKING:
     from techstone.control.identity.ports import CredentialStore, IdentityStore
     from techstone.control.ledger.records import (
         Bucket,
-        Grouping,
         HourSums,
         Line,
         Rating,
         RequestFilter,
         RequestPage,
         Step,
+        StoredGrouping,
         Sums,
         Timing,
         Violation,
     )
+    from techstone.control.projects.ports import ProjectStore
     from techstone.control.switches.ports import SwitchStore
     from techstone.core.snapshot import Plan
     from techstone.core.usage import UsageRecord
@@ -135,8 +136,13 @@ class LedgerStore(Protocol):
     async def list_failures(self, account: str, since: int, limit: int) -> tuple[UsageRecord, ...]:
         """Return the account's newest failed requests since a unix time in milliseconds, newest first."""
 
-    async def sum_usage(self, account: str | None, since: int, by: Grouping) -> tuple[Sums, ...]:
-        """Return sums of whole hours (of whole days by day) since a unix time in seconds."""
+    async def sum_usage(
+        self, account: str | None, since: int, by: StoredGrouping, keys: Collection[str] | None = None
+    ) -> tuple[Sums, ...]:
+        """Return sums of whole hours (of whole days by day) since a unix time in seconds.
+
+        Of all keys, or of these keys of an account.
+        """
 
     async def sum_by_hour(self, account: str, since: int, keys: Collection[str] | None = None) -> tuple[HourSums, ...]:
         """Return what the account's keys, or these of them, used by the hour since a unix time in seconds.
@@ -223,6 +229,14 @@ class SwitchHolder(Protocol):
         """Which features are on."""
 
 
+class ProjectHolder(Protocol):
+    """A store that has what the projects room needs, too."""
+
+    @property
+    def projects(self) -> ProjectStore:
+        """Projects."""
+
+
 class AccountStore(Protocol):
     """Accounts by id or email."""
 
@@ -276,8 +290,24 @@ class KeyStore(Protocol):
     async def revoke_key(self, key_id: str, at: int) -> None:
         """Revoke it; a revoked key keeps its first time."""
 
+    async def change_key(self, before: Key, after: Key) -> None:
+        """Write what `after` has otherwise than `before` of the same key, and nothing else.
 
-class Store(AccountStore, KeyStore, BillingHolder, IdentityHolder, AuditHolder, CatalogHolder, SwitchHolder, Protocol):
+        So two may change it at once.
+        """
+
+
+class Store(
+    AccountStore,
+    KeyStore,
+    BillingHolder,
+    IdentityHolder,
+    AuditHolder,
+    CatalogHolder,
+    SwitchHolder,
+    ProjectHolder,
+    Protocol,
+):
     """The control plane's records."""
 
     async def add_first(self, account: Account, key: Key) -> bool:

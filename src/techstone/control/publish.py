@@ -233,4 +233,7 @@ def _tell_key(key: Key, spending: Spending) -> seam.Key:
         monthly_cap=settings.monthly_cap,
         spent_day=spending.keys_day.get(key.id, 0),
         spent_month=spending.keys_month.get(key.id, 0),
+        disabled=key.disabled_at is not None,
+        scopes=settings.scopes,
+        ips=settings.ips,
     )

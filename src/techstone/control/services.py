@@ -22,6 +22,7 @@ from techstone.control.keys.service import Keys
 from techstone.control.ledger.service import Ledger
 from techstone.control.management.service import Management
 from techstone.control.operations import Facts
+from techstone.control.projects.service import Projects
 from techstone.control.switches.service import Switches
 
 if TYPE_CHECKING:
@@ -56,14 +57,7 @@ class Services:
         self.accounts = Accounts(store, self.catalog, clock, randomness)
         self.alerts = Alerts(store.billing, self.accounts, self.catalog.prepaid, clock)
         self.prices = Prices(store.billing, self.catalog.models, clock)
-        self.ledger = Ledger(
-            store.ledger,
-            self.accounts,
-            self.catalog.prepaid,
-            self.alerts.touch,
-            self.prices.histories,
-            store.audit.note,
-        )
+        self.ledger = Ledger(store, self.accounts, self.catalog.prepaid, self.alerts.touch, self.prices.histories)
         self.providers = Providers(store.catalog, self.catalog, means, store.audit.note, clock)
         self.models = Models(store.catalog, self.catalog, means, self.prices.note_configured, clock)
         self.plans = Plans(store.catalog, self.catalog, self.accounts)
@@ -72,8 +66,9 @@ class Services:
         self.audit = AuditLog(store.audit)
         self.claims = Claims(store.identity, self.accounts, clock, randomness)
         self.people = People(store.identity, store.credentials)
-        self.keys = Keys(store, self.accounts, self.catalog, clock, randomness)
-        self.management = Management(self.accounts, self.keys, self.ledger, self.catalog, clock)
+        self.keys = Keys(store, store.projects, self.accounts, self.catalog, clock, randomness)
+        self.projects = Projects(store, self.accounts, clock, randomness)
+        self.management = Management(self.accounts, self.keys, self.projects, self.ledger, self.catalog, clock)
 
     async def follow(self) -> None:
         """Read the stored catalog and the switches again if anything changed, in whatever process."""

@@ -23,6 +23,17 @@ def period_of(seconds: float) -> Period:
 
     Days to civil date by Howard Hinnant's algorithm (howardhinnant.github.io/date_algorithms.html, civil_from_days).
     """
+    return _place(seconds)[0]
+
+
+def month_start(seconds: float) -> int:
+    """Return the first second of the UTC month that a unix time lies in."""
+    period, day_of_month = _place(seconds)
+    return (period.day - day_of_month + 1) * _DAY_SECONDS
+
+
+def _place(seconds: float) -> tuple[Period, int]:
+    """Return the period of a unix time, and the day of its month, from 1 on."""
     day = int(seconds // _DAY_SECONDS)
     shifted = day + 719_468
     era, of_era = divmod(shifted, 146_097)
@@ -31,7 +42,7 @@ def period_of(seconds: float) -> Period:
     march_based = (5 * day_of_year + 2) // 153
     month = march_based + 3 if march_based < 10 else march_based - 9
     year = year_of_era + era * 400 + (1 if month <= 2 else 0)
-    return Period(day, year * 12 + month - 1)
+    return Period(day, year * 12 + month - 1), day_of_year - (153 * march_based + 2) // 5 + 1
 
 
 class Spending:

@@ -5,8 +5,8 @@
     │                              IdempotencyKeyInvalid · IdempotencyMismatch
     ├── Unauthorized 401           KeyMissing · KeyInvalid
     ├── Forbidden 403              ModelForbidden · InsecureTransport · AccountSuspended · AdminKeyRequired ·
-    │                              InferenceKeyRequired
-    ├── NotFound 404               ModelNotFound · UrlNotFound · AccountNotFound · KeyNotFound
+    │                              InferenceKeyRequired · KeyDisabled · ScopeMissing · AddressForbidden
+    ├── NotFound 404               ModelNotFound · UrlNotFound · AccountNotFound · KeyNotFound · ProjectNotFound
     ├── Conflict 409               IdempotencyConflict · IdempotencyTooLarge
     ├── MethodNotAllowed 405
     ├── RequestTimeout 408
@@ -188,6 +188,33 @@ class AccountSuspended(Forbidden):
         super().__init__("This account is suspended. Contact the operator of this service.")
 
 
+class KeyDisabled(Forbidden):
+    """403: the key is disabled for the time being; who holds the whole of it is no stranger, and is told so."""
+
+    code = "key_disabled"
+
+    def __init__(self) -> None:
+        super().__init__("This API key is disabled. Enable it in the Console, or use another key.")
+
+
+class ScopeMissing(Forbidden):
+    """403: the key may not be used for this; the code is OpenAI's."""
+
+    code = "missing_scope"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"Your API key does not have the scope `{scope}`, which this request needs.")
+
+
+class AddressForbidden(Forbidden):
+    """403: the key may not be used from here; from where it may is not told. The code is OpenAI's."""
+
+    code = "ip_not_authorized"
+
+    def __init__(self, address: str) -> None:
+        super().__init__(f"Your API key may not be used from the address {address}.")
+
+
 class AdminKeyRequired(Forbidden):
     """403: an inference key at the management API."""
 
@@ -263,6 +290,16 @@ class KeyNotFound(NotFound):
 
     def __init__(self) -> None:
         super().__init__("There is no such key. Name it by its id (`key list` shows them) or give the key itself.")
+
+
+class ProjectNotFound(NotFound):
+    """404: the account has no project of this id."""
+
+    code = "project_not_found"
+    param = "project"
+
+    def __init__(self) -> None:
+        super().__init__("There is no such project. Name it by its id, such as `proj_12f1b27906c6681682bb`.")
 
 
 class MethodNotAllowed(ApiError):

@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from typing import Literal
+from typing import Literal, get_args
 
 Form = Literal["live", "test", "admin"]
+Scope = Literal["chat", "models", "limits", "estimate"]
+"""What a key for inference can be used for: what the API's routes do."""
+SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 PATTERN = r"ts_(?:live|test|admin)_[0-9A-Za-z]{46}"

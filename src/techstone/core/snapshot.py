@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
+from techstone.core.networks import Networks, compile_list
 from techstone.core.pricing import Price
 
 if TYPE_CHECKING:
@@ -67,7 +68,10 @@ class Account(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Key(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An API key as the gateway knows it: never the key, only the SHA-256 digest of the whole of it (64 hex digits)."""
+    """An API key as the gateway knows it: never the key, only the SHA-256 digest of the whole of it (64 hex digits).
+
+    `scopes` (of `keys.Scope`) and `ips` (addresses and networks, normalised): None: all.
+    """
 
     id: str
     digest: str
@@ -83,6 +87,9 @@ class Key(msgspec.Struct, frozen=True, omit_defaults=True):
     monthly_cap: int | None = None
     spent_day: int = 0
     spent_month: int = 0
+    disabled: bool = False
+    scopes: tuple[str, ...] | None = None
+    ips: tuple[str, ...] | None = None
 
 
 class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -245,7 +252,8 @@ class Principal(msgspec.Struct, frozen=True):
     """Who asks: the key, its account, the account's plan and what limits it.
 
     `key_limited`: the key has limits of its own, which stand in it. `bounded`: there is a bound to the money that may
-    be spent, credit or a cap.
+    be spent, credit or a cap. `networks` is where requests may come from; None: anywhere. `fenced`: what the key may be
+    used for, or from where, is bounded, so that each request must be looked at.
     """
 
     key: Key
@@ -254,6 +262,8 @@ class Principal(msgspec.Struct, frozen=True):
     limits: Limits
     key_limited: bool
     bounded: bool
+    networks: Networks | None = None
+    fenced: bool = False
 
 
 class View:
@@ -317,4 +327,6 @@ def make_principal(key: Key, account: Account, plan: Plan) -> Principal:
     limited = key.rpm is not None or key.tpm is not None or key.concurrent is not None
     caps = (account.monthly_cap, key.daily_cap, key.monthly_cap)
     bounded = plan.billing == "prepaid" or any(cap is not None for cap in caps)
-    return Principal(key, account, plan, limits, limited, bounded)
+    networks = None if key.ips is None else compile_list(key.ips)
+    fenced = networks is not None or key.scopes is not None
+    return Principal(key, account, plan, limits, limited, bounded, networks, fenced)

@@ -13,13 +13,16 @@ import msgspec
 from techstone.core import keys, pricing, refusals
 from techstone.core.errors import (
     AccountSuspended,
+    AddressForbidden,
     ApiError,
     InferenceKeyRequired,
+    KeyDisabled,
     KeyInvalid,
     KeyMissing,
     ModelForbidden,
     ModelNotFound,
     NotReady,
+    ScopeMissing,
 )
 from techstone.core.limits import Claim, Refusal
 from techstone.core.pricing import Price
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from techstone.core.chat import ChatRequest
+    from techstone.core.keys import Scope
     from techstone.core.limits import Grant
     from techstone.gateway.exchange import Exchange
     from techstone.gateway.ports import LimitStore, Snapshots
@@ -61,8 +65,8 @@ class Doorkeeper:
         self._view: View | None = None
         self._known: dict[bytes, Principal] = {}
 
-    def check(self, exchange: Exchange) -> ApiError | None:
-        """Put the principal into the exchange, or return why there is none."""
+    def check(self, exchange: Exchange, scope: Scope) -> ApiError | None:
+        """Put the principal into the exchange, or return why there is none that may do this from there."""
         authorization = exchange.headers.get(b"authorization")
         known = self._known.get(authorization) if authorization is not None else None
         try:
@@ -70,19 +74,32 @@ class Doorkeeper:
             if known is not None and self._view is self._snapshots.view and known.key.expires_at is None:
                 exchange.principal = known
             else:
-                exchange.principal = self._remember(authorization, self.identify(authorization))
+                exchange.principal = self._look(exchange, authorization, scope)
         except KeyInvalid as error:
             return self._quota.fail(exchange) or error
         except ApiError as error:
             return error
         return None
 
-    def check_completion(self, exchange: Exchange) -> ApiError | None:
+    def check_completion(self, exchange: Exchange, scope: Scope) -> ApiError | None:
         """Do as `check`, and refuse who floods before the body is read."""
-        refusal = self.check(exchange)
+        refusal = self.check(exchange, scope)
         if refusal is None and exchange.principal is not None:
             return self._quota.flood(exchange, exchange.principal)
         return refusal
+
+    def _look(self, exchange: Exchange, authorization: bytes | None, scope: Scope) -> Principal:
+        """Return who asks; raise what `identify` raises, AddressForbidden or ScopeMissing."""
+        principal = self.identify(authorization)
+        if not principal.fenced:
+            return self._remember(authorization, principal)
+        # Never remembered: the next request of the header may come from elsewhere, for something else.
+        if principal.networks is not None and not principal.networks.admit(exchange.client):
+            raise AddressForbidden(exchange.client)
+        scopes = principal.key.scopes
+        if scopes is not None and scope not in scopes:
+            raise ScopeMissing(scope)
+        return principal
 
     def _remember(self, authorization: bytes | None, principal: Principal) -> Principal:
         if self._view is not self._snapshots.view or len(self._known) >= _REMEMBERED:
@@ -93,7 +110,7 @@ class Doorkeeper:
         return principal
 
     def identify(self, authorization: bytes | None) -> Principal:
-        """Return who asks; raise KeyMissing, KeyInvalid, AccountSuspended or NotReady."""
+        """Return who asks; raise KeyMissing, KeyInvalid, KeyDisabled, AccountSuspended or NotReady."""
         view = self._snapshots.view
         if view is None:
             raise NotReady
@@ -109,6 +126,8 @@ class Doorkeeper:
         expires_at = principal.key.expires_at
         if expires_at is not None and self._wall_clock() >= expires_at:
             raise KeyInvalid(keys.redact(key))
+        if principal.key.disabled:
+            raise KeyDisabled
         if principal.account.suspended:
             raise AccountSuspended
         return principal

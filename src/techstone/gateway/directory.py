@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from techstone.core.errors import ApiError, MethodNotAllowed, UrlNotFound
+from techstone.core.keys import Scope
 from techstone.gateway.guard import check_media
 
 if TYPE_CHECKING:
@@ -18,19 +19,28 @@ if TYPE_CHECKING:
 Endpoint = Callable[["Exchange"], Coroutine[Any, None, None]]
 """Answers an exchange whose body is whole."""
 
-Check = Callable[["Exchange"], ApiError | None]
-"""Decides on a head alone; returns the refusal."""
+Check = Callable[["Exchange", Scope], ApiError | None]
+"""Decides on a head alone, and on what the route is for; returns the refusal."""
 
 
 class Route:
     """One URL of the API."""
 
-    __slots__ = ("check", "endpoint", "json", "methods")
+    __slots__ = ("check", "endpoint", "json", "methods", "scope")
 
-    def __init__(self, methods: tuple[bytes, ...], endpoint: Endpoint, *, check: Check | None, json: bool) -> None:
+    def __init__(
+        self,
+        methods: tuple[bytes, ...],
+        endpoint: Endpoint,
+        *,
+        check: Check | None = None,
+        scope: Scope = "chat",
+        json: bool = False,
+    ) -> None:
         self.methods = methods
         self.endpoint = endpoint
         self.check = check
+        self.scope: Scope = scope
         self.json = json
 
 
@@ -53,7 +63,7 @@ class Directory:
             allowed = tuple(method.decode() for method in route.methods)
             return route.endpoint, MethodNotAllowed(exchange.method.decode(), allowed)
         if route.check is not None:
-            refusal = route.check(exchange)
+            refusal = route.check(exchange, route.scope)
             if refusal is not None:
                 return route.endpoint, refusal
         return route.endpoint, check_media(exchange.headers) if route.json else None

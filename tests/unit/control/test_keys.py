@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from techstone.control.keys.records import NewKey
+from techstone.control.accounts.records import NewAccount
+from techstone.control.keys.records import KeyChange, NewKey
 from techstone.control.keys.service import LONGEST_OVERLAP
+from techstone.control.projects.records import NewProject, ProjectChange
 from techstone.core import keys
-from techstone.core.errors import AccountNotFound, InvalidRequest, KeyNotFound
+from techstone.core.errors import AccountNotFound, InvalidRequest, KeyNotFound, ProjectNotFound
 
 if TYPE_CHECKING:
     from rooms import House
@@ -69,6 +71,11 @@ async def test_what_is_no_lifetime_is_refused(house: House, ann: str, lifetime: 
         ({"rpm": 0}, "rpm"),
         ({"tpm": -1}, "tpm"),
         ({"concurrent": 2**31}, "concurrent"),
+        ({"scopes": ()}, "scopes"),
+        ({"scopes": ("chat", "all")}, "scopes[1]"),
+        ({"ips": ()}, "ips"),
+        ({"ips": ("192.0.2.1", "here")}, "ips[1]"),
+        ({"ips": ("192.0.2.1",) * 101}, "ips"),
     ],
 )
 async def test_bad_wish_is_refused(house: House, ann: str, change: dict[str, object], param: str) -> None:
@@ -158,3 +165,102 @@ async def test_keys_are_listed_by_account(house: House, ann: str) -> None:
     assert [(key.id, key.account) for key in await house.keys.list()] == [(made.id, ann)]
     with pytest.raises(AccountNotFound):
         await house.keys.list("no@no.no")
+
+
+async def test_change_leaves_what_it_does_not_name(house: House, ann: str) -> None:
+    """None takes a bound away; addresses are kept in one form; the key is the same."""
+    made = await house.keys.create(NewKey(ann, "ci", ("m1",), "1h", rpm=1, daily_cap="1", scopes=("chat",)))
+    changed = await house.keys.change(made.id, KeyChange(rpm=None, tpm=7, ips=("192.0.2.9/24", "192.0.2.0/24")))
+    assert (changed.name, changed.models, changed.rpm, changed.tpm) == ("ci", ("m1",), None, 7)
+    assert (changed.ips, changed.scopes, changed.daily_cap) == (("192.0.2.0/24",), ("chat",), "1.00")
+    assert (changed.expires_at, changed.hint) == (made.expires_at, made.hint)
+    assert await house.keys.change(made.id, KeyChange()) == changed
+    (entry, *_) = await house.services.audit.list()
+    assert (entry.action, entry.detail["tpm"], entry.detail["ips"]) == (
+        "key.change",
+        "None -> 7",
+        "None -> ('192.0.2.0/24',)",
+    )
+
+
+async def test_changed_lifetime_counts_from_now_on_and_is_handed_on(house: House, ann: str) -> None:
+    """A rotation gives what was asked for last, not what lies between the key's beginning and its end."""
+    made = await house.keys.create(NewKey(ann, expires="30d"))
+    house.clock.now += 20 * DAY
+    assert (await house.keys.change(made.id, KeyChange(expires="1h"))).expires_at == house.clock.now + 3600
+    assert (await house.keys.rotate(made.id)).expires_at == house.clock.now + 3600
+    endless = await house.keys.create(NewKey(ann, expires="1h"))
+    assert (await house.keys.change(endless.id, KeyChange(expires=None))).expires_at is None
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        (KeyChange(name=" "), "name"),
+        (KeyChange(models=("m9",)), "models[0]"),
+        (KeyChange(expires="soon"), "expires"),
+        (KeyChange(rpm=0), "rpm"),
+        (KeyChange(monthly_cap="much"), "monthly_cap"),
+        (KeyChange(scopes=("x",)), "scopes[0]"),
+        (KeyChange(ips=("x",)), "ips[0]"),
+        (KeyChange(project="proj_none"), "project"),
+    ],
+)
+async def test_bad_change_is_refused(house: House, ann: str, change: KeyChange, param: str) -> None:
+    """The refusal names the field, and nothing is changed."""
+    made = await house.keys.create(NewKey(ann))
+    before = await house.keys.show(made.id)
+    with pytest.raises((InvalidRequest, ProjectNotFound)) as caught:
+        await house.keys.change(made.id, change)
+    assert caught.value.param == param
+    assert await house.keys.show(made.id) == before
+
+
+async def test_key_is_disabled_and_enabled(house: House, ann: str) -> None:
+    """As often as is wished; a second time changes nothing; what it is bound to stays."""
+    made = await house.keys.create(NewKey(ann, rpm=5))
+    disabled = await house.keys.disable(made.id)
+    assert (disabled.state, disabled.disabled_at, disabled.rpm) == ("disabled", house.clock.now, 5)
+    house.clock.now += 5
+    assert await house.keys.disable(made.key) == disabled
+    with pytest.raises(InvalidRequest, match="enable it first"):
+        await house.keys.rotate(made.id)
+    enabled = await house.keys.enable(made.id)
+    assert (enabled.state, enabled.disabled_at) == ("active", None)
+    actions = [entry.action for entry in await house.services.audit.list()]
+    assert actions[:3] == ["key.enable", "key.disable", "key.create"]
+
+
+async def test_ended_key_is_not_changed(house: House, ann: str) -> None:
+    """Nobody comes back with it: neither enabled nor with a new lifetime."""
+    revoked = await house.keys.create(NewKey(ann))
+    await house.keys.disable(revoked.id)
+    assert (await house.keys.revoke(revoked.id)).state == "revoked"
+    expired = await house.keys.create(NewKey(ann, expires="1s"))
+    house.clock.now += 1
+    for key, state in ((revoked, "revoked"), (expired, "expired")):
+        for attempt in (
+            house.keys.change(key.id, KeyChange(expires=None)),
+            house.keys.disable(key.id),
+            house.keys.enable(key.id),
+        ):
+            with pytest.raises(InvalidRequest, match=f"is {state}"):
+                await attempt
+
+
+async def test_key_belongs_to_a_project_of_its_account(house: House, ann: str) -> None:
+    """To one or to none, to no archived one, to nobody else's; a rotated key stays in it."""
+    await house.accounts.create(NewAccount("bob@example.com"))
+    mine = await house.services.projects.create(NewProject(ann, "web"))
+    theirs = await house.services.projects.create(NewProject("bob@example.com", "web"))
+    made = await house.keys.create(NewKey(ann, project=mine.id))
+    assert (await house.keys.rotate(made.id)).project == mine.id
+    with pytest.raises(ProjectNotFound):
+        await house.keys.create(NewKey(ann, project=theirs.id))
+    await house.services.projects.change(mine.id, ProjectChange(archived=True))
+    with pytest.raises(InvalidRequest, match="archived"):
+        await house.keys.create(NewKey(ann, project=mine.id))
+    other = await house.keys.create(NewKey(ann))
+    with pytest.raises(InvalidRequest, match="archived"):
+        await house.keys.change(other.id, KeyChange(project=mine.id))
+    assert (await house.keys.create(NewKey(ann))).project is None

@@ -7,7 +7,7 @@ from datetime import date
 from hypothesis import given
 from hypothesis import strategies as st
 
-from techstone.core.credit import Period, Spending, period_of
+from techstone.core.credit import Period, Spending, month_start, period_of
 
 _DAY = 86_400
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -19,6 +19,8 @@ def test_periods_are_those_of_the_calendar() -> None:
         at = date.fromordinal(_EPOCH + day)
         period = Period(day, at.year * 12 + at.month - 1)
         assert period_of(day * _DAY) == period_of(day * _DAY + 86_399.999) == period
+        first = (at.replace(day=1).toordinal() - _EPOCH) * _DAY
+        assert month_start(day * _DAY) == month_start(day * _DAY + 86_399.999) == first
 
 
 def test_months_of_different_years_differ() -> None:

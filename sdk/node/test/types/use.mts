@@ -12,9 +12,11 @@ import TechStoneAI, {
   type CreatedKey,
   type Estimate,
   type Key,
+  type KeyScope,
   type Limits,
   type MeteredChatCompletion,
   type MinuteLimit,
+  type Project,
   type RateLimit,
   type RefusedRequest,
   type UsageRequest,
@@ -114,7 +116,17 @@ const keys: Key[] = (await client.keys.list()).data;
 const made: CreatedKey = await client.keys.create({ name: 'ci', kind: 'admin', models: ['gpt-4o'], expires: '30d' });
 same<typeof made.key, string>();
 const rotated: string = (await client.keys.rotate(made.id, { overlap: 60 })).replaces;
-const state: 'active' | 'expired' | 'revoked' = (await client.keys.revoke(made.id)).state;
+const state: 'active' | 'disabled' | 'expired' | 'revoked' = (await client.keys.revoke(made.id)).state;
+const changed_key: Key = await client.keys.update(made.id, { rpm: null, scopes: ['chat'], ips: null, expires: '1h' });
+same<typeof changed_key.scopes, KeyScope[] | null>();
+const enabled: Key[] = [await client.keys.disable(made.id), await client.keys.enable(made.id)];
+// @ts-expect-error -- there is no such scope
+await client.keys.create({ scopes: ['everything'] });
+const project: Project = await client.projects.create({ name: 'web' });
+same<typeof project.spent_this_month, string>();
+for await (const one of client.projects.list()) same<typeof one, Project>();
+await client.projects.update(project.id, { archived: true });
+await client.usage.list({ by: 'project', project: project.id });
 // @ts-expect-error -- a secret is shown when it is made, and never again
 (await client.keys.retrieve(made.id)).key;
 // @ts-expect-error -- money is no number
@@ -130,4 +142,4 @@ try {
 }
 
 void [openai, changed, text, request, plain, metered, finish, price, number, isOurs, response, request_id, raw, said];
-void [sums, keys, rotated, state, toFile];
+void [sums, keys, rotated, state, enabled, toFile];

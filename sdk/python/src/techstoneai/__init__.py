@@ -99,6 +99,7 @@ if TYPE_CHECKING:
         RefusedRequest,
         SpendingCap,
     )
+    from ._projects import Project
     from ._usage import UsageGroup, UsageRequest
 
 __all__ = [
@@ -167,6 +168,7 @@ __all__ = [
     "OpenAIError",
     "ParsedChatCompletion",
     "PermissionDeniedError",
+    "Project",
     "ProxiesTypes",
     "RateLimit",
     "RateLimitError",
@@ -220,6 +222,7 @@ _LATER = {
     "KeyLimits": "techstoneai._limits",
     "Limits": "techstoneai._limits",
     "MinuteLimit": "techstoneai._limits",
+    "Project": "techstoneai._projects",
     "RefusedRequest": "techstoneai._limits",
     "SpendingCap": "techstoneai._limits",
     "UsageGroup": "techstoneai._usage",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ._keys import AsyncKeys, Keys
     from ._limits import Limits
     from ._options import APIKey, AsyncAPIKey, ClientOptions, CopyOptions
+    from ._projects import AsyncProjects, Projects
     from ._usage import AsyncUsage, Usage
 
 _Answer = TypeVar("_Answer")
@@ -45,7 +46,7 @@ class _Identity:
 
     @property
     def admin_key(self) -> str | None:
-        """The key for `keys`, `usage` and `balance`; openai's `admin_api_key`."""
+        """The key for `keys`, `projects`, `usage` and `balance`; openai's `admin_api_key`."""
         return self.admin_api_key
 
     @admin_key.setter
@@ -79,8 +80,9 @@ class TechStoneAI(_Identity, openai.OpenAI):
     """A client of TechStone AI Cloud. What `openai.OpenAI` does, it does the same.
 
     Arguments that are not given come from the environment: `api_key` from TECHSTONE_API_KEY, `base_url` from
-    TECHSTONE_BASE_URL or API_BASE_URL, `admin_key` (for `keys`, `usage` and `balance`) from TECHSTONE_ADMIN_KEY.
-    `admin_api_key` is openai's name of `admin_key`. The other options are openai's, but not its OPENAI_... variables.
+    TECHSTONE_BASE_URL or API_BASE_URL, `admin_key` (for `keys`, `projects`, `usage` and `balance`) from
+    TECHSTONE_ADMIN_KEY. `admin_api_key` is openai's name of `admin_key`. The other options are openai's, but not its
+    OPENAI_... variables.
     """
 
     def __init__(
@@ -126,6 +128,13 @@ class TechStoneAI(_Identity, openai.OpenAI):
         from ._keys import Keys
 
         return Keys(self)
+
+    @cached_property
+    def projects(self) -> Projects:
+        """The account's projects."""
+        from ._projects import Projects
+
+        return Projects(self)
 
     @cached_property
     def usage(self) -> Usage:
@@ -224,6 +233,13 @@ class AsyncTechStoneAI(_Identity, openai.AsyncOpenAI):
         from ._keys import AsyncKeys
 
         return AsyncKeys(self)
+
+    @cached_property
+    def projects(self) -> AsyncProjects:
+        """The account's projects."""
+        from ._projects import AsyncProjects
+
+        return AsyncProjects(self)
 
     @cached_property
     def usage(self) -> AsyncUsage:

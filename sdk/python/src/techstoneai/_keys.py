@@ -1,4 +1,4 @@
-"""The account's keys: list, make, revoke and rotate them, with an admin key."""
+"""The account's keys: list, make, change, disable, revoke and rotate them, with an admin key."""
 
 from __future__ import annotations
 
@@ -33,26 +33,55 @@ if TYPE_CHECKING:
         concurrent: int | None
         daily_cap: Decimal | str | int | None
         monthly_cap: Decimal | str | int | None
+        scopes: Sequence[Scope] | None
+        ips: Sequence[str] | None
+        project: str | None
+
+    class KeyChange(TypedDict, total=False):
+        """What is to be otherwise about a key; what is left out stays as it is, None takes a limit away."""
+
+        name: str
+        models: Sequence[str] | None
+        expires: timedelta | str | None
+        rpm: int | None
+        tpm: int | None
+        concurrent: int | None
+        daily_cap: Decimal | str | int | None
+        monthly_cap: Decimal | str | int | None
+        scopes: Sequence[Scope] | None
+        ips: Sequence[str] | None
+        project: str | None
+
+
+# What a key may be used for. Not under TYPE_CHECKING: pydantic looks it up.
+Scope = Literal["chat", "models", "limits", "estimate"]
 
 
 class Key(Record):
-    """A key as it can be shown at any time. `models` is None where it may use all; times are unix seconds."""
+    """A key as it can be shown at any time. `models`, `scopes` and `ips` are None where it may all; `project` is an id.
+
+    Times are unix seconds.
+    """
 
     object: Literal["key"]
     id: str
     kind: Literal["inference", "admin"]
     name: str
     hint: str
-    state: Literal["active", "expired", "revoked"]
+    state: Literal["active", "disabled", "expired", "revoked"]
     models: list[str] | None = None
     rpm: int | None = None
     tpm: int | None = None
     concurrent: int | None = None
     daily_cap: Decimal | None = None
     monthly_cap: Decimal | None = None
+    scopes: list[Scope] | None = None
+    ips: list[str] | None = None
+    project: str | None = None
     created_at: int
     expires_at: int | None = None
     revoked_at: int | None = None
+    disabled_at: int | None = None
 
 
 class CreatedKey(Key):
@@ -82,6 +111,21 @@ class Keys:
         """Make a key and show it, this once."""
         url, options = locate(self._client, "keys")
         return self._client.post(url, cast_to=CreatedKey, body=_write(wish), options=options)
+
+    def update(self, key_id: str, **change: Unpack[KeyChange]) -> Key:
+        """Change a key's name and settings; `expires` counts from now on."""
+        url, options = locate(self._client, _path(key_id))
+        return self._client.patch(url, cast_to=Key, body=_write_change(change), options=options)
+
+    def disable(self, key_id: str) -> Key:
+        """Refuse a key until it is enabled."""
+        url, options = locate(self._client, _path(key_id, "disable"))
+        return self._client.post(url, cast_to=Key, options=options)
+
+    def enable(self, key_id: str) -> Key:
+        """Let a disabled key in again."""
+        url, options = locate(self._client, _path(key_id, "enable"))
+        return self._client.post(url, cast_to=Key, options=options)
 
     def revoke(self, key_id: str) -> Key:
         """End a key now."""
@@ -116,6 +160,21 @@ class AsyncKeys:
         url, options = locate(self._client, "keys")
         return await self._client.post(url, cast_to=CreatedKey, body=_write(wish), options=options)
 
+    async def update(self, key_id: str, **change: Unpack[KeyChange]) -> Key:
+        """Change a key's name and settings; `expires` counts from now on."""
+        url, options = locate(self._client, _path(key_id))
+        return await self._client.patch(url, cast_to=Key, body=_write_change(change), options=options)
+
+    async def disable(self, key_id: str) -> Key:
+        """Refuse a key until it is enabled."""
+        url, options = locate(self._client, _path(key_id, "disable"))
+        return await self._client.post(url, cast_to=Key, options=options)
+
+    async def enable(self, key_id: str) -> Key:
+        """Let a disabled key in again."""
+        url, options = locate(self._client, _path(key_id, "enable"))
+        return await self._client.post(url, cast_to=Key, options=options)
+
     async def revoke(self, key_id: str) -> Key:
         """End a key now."""
         url, options = locate(self._client, _path(key_id, "revoke"))
@@ -136,7 +195,15 @@ def _path(key_id: str, action: str = "") -> str:
 
 
 def _write(wish: KeyWish) -> dict[str, object]:
-    body: dict[str, object] = {name: value for name, value in wish.items() if value is not None}
+    return _put({name: value for name, value in wish.items() if value is not None})
+
+
+def _write_change(change: KeyChange) -> dict[str, object]:
+    """Return the body of a change, in which None means what it says."""
+    return _put(dict(change))
+
+
+def _put(body: dict[str, object]) -> dict[str, object]:
     for name, value in body.items():
         if isinstance(value, timedelta):
             body[name] = f"{write_seconds(value)}s"

@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 
     from ._client import AsyncTechStoneAI, TechStoneAI
 
-    Grouping: TypeAlias = Literal["model", "key", "day", "hour"]
+    Grouping: TypeAlias = Literal["model", "key", "project", "day", "hour"]
     Moment: TypeAlias = datetime | float  # a number is unix seconds
 
 
 class UsageGroup(Record):
-    """A sum. `group` is a model or a key's id; of hours and days, the first unix second. `cost` in US dollars."""
+    """A sum, its `cost` in US dollars.
+
+    `group` is a model, the id of a key or a project ("none": keys of none); of hours and days, the first unix second.
+    """
 
     group: str
     requests: int
@@ -66,9 +69,14 @@ class Usage:
     def __init__(self, client: TechStoneAI) -> None:
         self._client = client
 
-    def list(self, *, since: Moment | None = None, by: Grouping | None = None) -> SyncPage[UsageGroup]:
-        """Return sums of whole hours (by day, of whole days); of the last 24 hours by model if nothing is said."""
-        url, options = locate(self._client, "usage", since=write_time(since), by=by)
+    def list(
+        self, *, since: Moment | None = None, by: Grouping | None = None, project: str | None = None
+    ) -> SyncPage[UsageGroup]:
+        """Return sums of whole hours (by day, of whole days); of the last 24 hours by model if nothing is said.
+
+        `project`: of the keys of this project (id) alone, or of those that belong to "none".
+        """
+        url, options = locate(self._client, "usage", since=write_time(since), by=by, project=project)
         return self._client.get_api_list(url, model=UsageGroup, page=SyncPage[UsageGroup], options=options)
 
     def requests(
@@ -87,10 +95,13 @@ class AsyncUsage:
         self._client = client
 
     def list(
-        self, *, since: Moment | None = None, by: Grouping | None = None
+        self, *, since: Moment | None = None, by: Grouping | None = None, project: str | None = None
     ) -> AsyncPaginator[UsageGroup, AsyncPage[UsageGroup]]:
-        """Return sums of whole hours (by day, of whole days); of the last 24 hours by model if nothing is said."""
-        url, options = locate(self._client, "usage", since=write_time(since), by=by)
+        """Return sums of whole hours (by day, of whole days); of the last 24 hours by model if nothing is said.
+
+        `project`: of the keys of this project (id) alone, or of those that belong to "none".
+        """
+        url, options = locate(self._client, "usage", since=write_time(since), by=by, project=project)
         return self._client.get_api_list(url, model=UsageGroup, page=AsyncPage[UsageGroup], options=options)
 
     def requests(

@@ -25,7 +25,7 @@ from techstone.control.ledger.records import (
     Violation,
 )
 from techstone.core import money
-from techstone.core.credit import period_of
+from techstone.core.credit import month_start, period_of
 from techstone.core.ledger import BOOKS
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from techstone.adapters.storage.database import Database
-    from techstone.control.ledger.records import Grouping
+    from techstone.control.ledger.records import StoredGrouping
     from techstone.core.usage import UsageRecord
 
 
@@ -89,10 +89,12 @@ class SqliteLedger:
         page = await self.find_requests(account, RequestFilter(since=since, status="failed"), "", limit)
         return page.rows if page is not None else ()
 
-    async def sum_usage(self, account: str | None, since: int, by: Grouping) -> tuple[Sums, ...]:
-        """Return sums of whole hours (of whole days by day) since a unix time in seconds."""
+    async def sum_usage(
+        self, account: str | None, since: int, by: StoredGrouping, keys: Collection[str] | None = None
+    ) -> tuple[Sums, ...]:
+        """Return sums of whole hours (of whole days by day) since a unix time in seconds; of all, or of these keys."""
         async with self._database.look() as connection:
-            return await usage.add_up(connection, account, since, by)
+            return await usage.add_up(connection, account, since, by, keys)
 
     async def sum_by_hour(self, account: str, since: int, keys: Collection[str] | None = None) -> tuple[HourSums, ...]:
         """Return what the account's keys, or these of them, used by the hour since a unix time in seconds."""
@@ -116,7 +118,7 @@ class SqliteLedger:
 
     async def read_spending(self, connection: AsyncConnection, now: int) -> Spending:
         """Return what the snapshot tells of spending, within its transaction."""
-        period, month = period_of(now), _month_start(now)
+        period, month = period_of(now), month_start(now)
         applied = (await connection.execute(select(JOURNALS.c.id, JOURNALS.c.applied))).all()
         return Spending(
             day=period.day,
@@ -175,9 +177,3 @@ async def note_grant(connection: AsyncConnection, account: str, nano: int, note:
     debit, credit = BOOKS["grant"]
     row = {"at": int(time.time() * 1000), "kind": "grant", "debit": debit, "credit": credit}
     await connection.execute(insert(TRANSFERS).values({**row, "account": account, "nano": nano, "note": note}))
-
-
-def _month_start(now: int) -> int:
-    """Return the first second of the UTC month that a unix time lies in."""
-    moment = time.gmtime(now)
-    return (now // DAY - moment.tm_mday + 1) * DAY

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -13,6 +13,7 @@ from techstone.adapters.storage.memory_catalog import MemoryCatalog, MemorySwitc
 from techstone.adapters.storage.memory_credentials import MemoryCredentials
 from techstone.adapters.storage.memory_identity import MemoryIdentity
 from techstone.adapters.storage.memory_ledger import MemoryLedger
+from techstone.adapters.storage.memory_projects import MemoryProjects
 from techstone.control.keys.records import Key
 from techstone.control.ports import Records, StoreFacts, Taken
 
@@ -34,6 +35,7 @@ class MemoryStore:
         self._ledger = MemoryLedger(self._accounts, self._put, self.audit.append)
         self._identity = MemoryIdentity(self._accounts, self._put, self.audit.append)
         self._credentials = MemoryCredentials(self._identity, self.audit.append)
+        self.projects = MemoryProjects(self.audit.append)
         self._billing = MemoryBilling(self._accounts, self._keys, self._ledger, self._rise, self.audit.append)
         self.catalog = MemoryCatalog(self._accounts, self._billing, self._rise, self.audit.append)
         self.switches = MemorySwitches(self._rise, self.audit.append)
@@ -132,6 +134,16 @@ class MemoryStore:
         if key.revoked_at is None:
             self._put(msgspec.structs.replace(key, revoked_at=at))
 
+    async def change_key(self, before: Key, after: Key) -> None:
+        """Write what `after` has otherwise than `before` of the same key, and nothing else."""
+        if after == before:
+            return
+        self.audit.append()
+        key = self._keys[before.id]
+        settings = _differ(before.settings, after.settings)
+        changed = _differ(before, after) | {"settings": msgspec.structs.replace(key.settings, **settings)}
+        self._put(msgspec.structs.replace(key, **changed))
+
     async def add_first(self, account: Account, key: Key) -> bool:
         """Store both if there is no account at all."""
         if self._accounts:
@@ -185,3 +197,9 @@ class MemoryStore:
 
 def _order(account: Account) -> tuple[int, str]:
     return account.created_at, account.id
+
+
+def _differ(before: msgspec.Struct, after: msgspec.Struct) -> dict[str, Any]:
+    """Return what a record has otherwise than another, by field."""
+    told = msgspec.structs.asdict(after)
+    return {name: value for name, value in told.items() if value != getattr(before, name)}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from techstone.control.accounts.records import Account
-    from techstone.control.ledger.records import Grouping, Line, Rating, Step
+    from techstone.control.ledger.records import Line, Rating, Step, StoredGrouping
     from techstone.core.usage import UsageRecord
 
 _HOUR = 3600
@@ -188,13 +188,16 @@ class MemoryLedger:
                 used.setdefault(record.key, record.at // 1000 // _HOUR * _HOUR * 1000)
         return used
 
-    async def sum_usage(self, account: str | None, since: int, by: Grouping) -> tuple[Sums, ...]:
-        """Return sums of whole hours (of whole days by day) since a unix time in seconds."""
+    async def sum_usage(
+        self, account: str | None, since: int, by: StoredGrouping, keys: Collection[str] | None = None
+    ) -> tuple[Sums, ...]:
+        """Return sums of whole hours (of whole days by day) since a unix time in seconds; of all, or of these keys."""
         size = _DAY if by == "day" else _HOUR
         groups: dict[str | int, list[int]] = {}
         for record in self._requests.values():
             start = record.at // 1000 // size * size
-            if record.state == "settled" and start >= since // size * size and account in (None, record.account):
+            wanted = account in (None, record.account) and (keys is None or record.key in keys)
+            if record.state == "settled" and start >= since // size * size and wanted:
                 group = start if by in {"day", "hour"} else getattr(record, by)
                 sums = groups.setdefault(group, [0] * 6)
                 for place, count in enumerate(_counts(record)):
@@ -270,6 +273,7 @@ def _passes(record: UsageRecord, filters: RequestFilter) -> bool:
         (filters.status == "all" or (ended and _failed(record) == (filters.status == "failed")))
         and filters.model in (None, record.model)
         and filters.key in (None, record.key)
+        and (filters.keys is None or record.key in filters.keys)
         and filters.error_code in (None, record.error_code)
         and record.duration >= filters.duration_ms * 1000
     )

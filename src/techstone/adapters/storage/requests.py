@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import column, func, select, text
 
 from techstone.adapters.storage.schema import FAILED, REQUESTS
+from techstone.adapters.storage.usage import list_values
 from techstone.control.ledger.records import SEARCHED, RequestPage, Timing
 from techstone.core.usage import UsageRecord
 
@@ -83,6 +84,8 @@ def _plan(account: str, filters: RequestFilter, last: UsageRecord | None) -> _Se
         value = getattr(filters, name)
         if value is not None:
             wishes.append(_c[name] == value)
+    if filters.keys is not None:
+        wishes.append(_c["key"].in_(select(list_values(filters.keys).c.value)))
     if filters.duration_ms:
         wishes.append(_c["duration"] >= filters.duration_ms * 1000)
     return _Search(source, tuple(span), tuple(wishes))

@@ -71,8 +71,26 @@ KEYS = Table(
     Column("daily_cap", BigInteger, nullable=True),
     Column("monthly_cap", BigInteger, nullable=True),
     Column("kind", String(16), nullable=False, server_default="inference"),
+    Column("disabled_at", BigInteger, nullable=True),
+    # Lists, as JSON.
+    Column("scopes", Text, nullable=True),
+    Column("ips", Text, nullable=True),
+    # No foreign key: SQLite would have to copy the table to add one, and a project is never deleted.
+    Column("project", String(40), nullable=True),
+    Column("lifetime", BigInteger, nullable=True),
     Index("ix_keys_account", "account"),
     Index("ix_keys_changed", "changed"),
+)
+
+PROJECTS = Table(
+    "projects",
+    METADATA,
+    Column("id", String(40), primary_key=True),
+    Column("account", String(40), ForeignKey("accounts.id"), nullable=False),
+    Column("name", String(100), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("archived_at", BigInteger, nullable=True),
+    UniqueConstraint("account", "name", name="uq_projects_account"),
 )
 
 # SQLite numbers rows by itself only in a column of its own INTEGER.

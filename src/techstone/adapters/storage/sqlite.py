@@ -24,6 +24,7 @@ from techstone.adapters.storage.credentials import SqliteCredentials
 from techstone.adapters.storage.database import Database, number_of, raise_revision
 from techstone.adapters.storage.identity import SqliteIdentity
 from techstone.adapters.storage.ledger import SqliteLedger, note_grant
+from techstone.adapters.storage.projects import SqliteProjects
 from techstone.adapters.storage.schema import ACCOUNTS, KEYS
 from techstone.control.accounts.records import Account, Terms
 from techstone.control.keys.records import Key, KeySettings
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 _MOST_VALUES = 1000
-_MODELS = msgspec.json.Decoder(tuple[str, ...])
+# Columns that hold a list of words, as JSON.
+_LISTS = ("models", "scopes", "ips")
+_SETTINGS = KeySettings.__struct_fields__
 
 _Row = dict[str, Any]  # what SQLAlchemy binds; it leaves this file only as a record
 
@@ -72,6 +75,7 @@ class SqliteStore:
         self.audit = SqliteAudit(database)
         self.catalog = SqliteCatalog(database)
         self.switches = SqliteSwitches(database)
+        self.projects = SqliteProjects(database)
 
     async def upgrade(self) -> None:
         """Bring the file to the newest schema; raise StoreError."""
@@ -174,6 +178,16 @@ class SqliteStore:
                 .values(revoked_at=at, changed=changed)
             )
 
+    async def change_key(self, before: Key, after: Key) -> None:
+        """Write what `after` has otherwise than `before` of the same key, and nothing else."""
+        old, new = _write_key(before, 0), _write_key(after, 0)
+        values = {name: value for name, value in new.items() if value != old[name]}
+        if not values:
+            return
+        async with self._change() as connection:
+            changed = await raise_revision(connection)
+            await connection.execute(update(KEYS).where(KEYS.c.id == before.id).values({**values, "changed": changed}))
+
     async def add_first(self, account: Account, key: Key) -> bool:
         """Store both if there is no account at all; say whether it did (of two processes only one does)."""
         async with self._change() as connection:
@@ -272,21 +286,25 @@ def _write_key(key: Key, changed: int) -> _Row:
     row = msgspec.structs.asdict(key)
     row.pop("settings")
     row |= msgspec.structs.asdict(key.settings)
-    row["models"] = None if key.settings.models is None else msgspec.json.encode(key.settings.models).decode()
+    for name in _LISTS:
+        row[name] = None if row[name] is None else msgspec.json.encode(row[name]).decode()
     return {**row, "changed": changed}
 
 
 def _read_key(row: Row[Any]) -> Key:
-    models = None if row.models is None else _MODELS.decode(row.models)
+    settings = {name: row._mapping[name] for name in _SETTINGS}  # noqa: SLF001 - SQLAlchemy's way to columns by name
+    for name in _LISTS:
+        settings[name] = None if settings[name] is None else msgspec.json.decode(settings[name])
     return Key(
         id=row.id,
         digest=row.digest,
         account=row.account,
         name=row.name,
         hint=row.hint,
-        settings=KeySettings(models, row.rpm, row.tpm, row.concurrent, row.daily_cap, row.monthly_cap),
+        settings=msgspec.convert(settings, KeySettings),
         created_at=row.created_at,
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
         kind=row.kind,
+        disabled_at=row.disabled_at,
     )

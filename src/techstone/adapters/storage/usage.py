@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Column, ColumnElement, CompoundSelect, Select, Table, TableValuedAlias
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from techstone.control.ledger.records import Grouping, Line, Step
+    from techstone.control.ledger.records import Line, Step, StoredGrouping
 
     _Part = Select[tuple[str | int, ...]]
 
@@ -25,15 +25,22 @@ DAY = 86_400
 COUNTS = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "cost_nano")
 
 
-async def add_up(connection: AsyncConnection, account: str | None, since: int, by: Grouping) -> tuple[Sums, ...]:
-    """Return sums of whole hours since a unix time in seconds; by day, of whole days."""
-    parts = _divide(account, since // HOUR * HOUR, by)
+async def add_up(
+    connection: AsyncConnection,
+    account: str | None,
+    since: int,
+    by: StoredGrouping,
+    keys: Collection[str] | None = None,
+) -> tuple[Sums, ...]:
+    """Return sums of whole hours since a unix time in seconds; by day, of whole days; of all, or of these keys."""
+    since = since // HOUR * HOUR
+    parts = _divide(account, since, by) if account is None or keys is None else _pick(account, since, by, keys)
     wanted = _sum(union_all(*parts))
     rows = (await connection.execute(wanted.order_by(wanted.selected_columns["group"]))).all()
     return tuple(Sums(str(row[0]), *map(int, row[1:])) for row in rows)
 
 
-def _divide(account: str | None, since: int, by: Grouping) -> tuple[_Part, ...]:
+def _divide(account: str | None, since: int, by: StoredGrouping) -> tuple[_Part, ...]:
     """Return where the sums lie: of the day that `since` cuts in hours, of whole days in days."""
     if by in {"day", "hour"}:
         table, start = (TOTALS_DAILY, since // DAY * DAY) if by == "day" else (TOTALS_HOURLY, since)
@@ -56,6 +63,24 @@ def _divide(account: str | None, since: int, by: Grouping) -> tuple[_Part, ...]:
     )
 
 
+def _pick(account: str, since: int, by: StoredGrouping, keys: Collection[str]) -> tuple[_Part, ...]:
+    """Return where the sums of some keys lie: totals are of all of them, so in the rollups alone."""
+    hours, days = ROLLUPS_HOURLY.c, ROLLUPS_DAILY.c
+    chosen = select(list_values(keys).c.value)
+    if by == "hour":
+        where = (hours.account == account, hours.key.in_(chosen), hours.start >= since)
+        return (_take(ROLLUPS_HOURLY, hours.start, *where),)
+    if by == "day":
+        where = (days.account == account, days.key.in_(chosen), days.start >= since // DAY * DAY)
+        return (_take(ROLLUPS_DAILY, days.start, *where),)
+    midnight = -(-since // DAY) * DAY
+    within = (hours.start >= since, hours.start < midnight)
+    return (
+        _take(ROLLUPS_HOURLY, hours[by], hours.account == account, hours.key.in_(chosen), *within),
+        _take(ROLLUPS_DAILY, days[by], days.account == account, days.key.in_(chosen), days.start >= midnight),
+    )
+
+
 def _take(table: Table, group: Column[str] | Column[int], *where: ColumnElement[bool]) -> _Part:
     return select(group.label("group"), *(table.c[name] for name in COUNTS)).where(*where)
 
@@ -67,7 +92,7 @@ def _sum(rows: _Part | CompoundSelect[tuple[str | int, ...]]) -> _Part:
 
 
 async def read_spent(
-    connection: AsyncConnection, grouping: Grouping, since: int, names: Collection[str] | None = None
+    connection: AsyncConnection, grouping: StoredGrouping, since: int, names: Collection[str] | None = None
 ) -> dict[str, int]:
     """Return the cost in nano-dollars since a day's first second, by account or key; of those of the names, or all."""
     wanted = (
@@ -76,7 +101,7 @@ async def read_spent(
         .group_by(TOTALS_DAILY.c.name)
     )
     if names is not None:
-        wanted = wanted.where(TOTALS_DAILY.c.name.in_(select(_list(names).c.value)))
+        wanted = wanted.where(TOTALS_DAILY.c.name.in_(select(list_values(names).c.value)))
     return {name: int(nano) for name, nano in (await connection.execute(wanted)).all()}
 
 
@@ -92,7 +117,7 @@ async def sum_by_hour(
         .order_by(rollups.key, rollups.start)
     )
     if keys is not None:
-        wanted = wanted.where(rollups.key.in_(select(_list(keys).c.value)))
+        wanted = wanted.where(rollups.key.in_(select(list_values(keys).c.value)))
     return tuple(HourSums(*row) for row in (await connection.execute(wanted)).all())
 
 
@@ -134,7 +159,7 @@ async def read_last_used(connection: AsyncConnection, account: str) -> dict[str,
 
 async def _read_last_hours(connection: AsyncConnection, account: str, days: Collection[int]) -> dict[str, int]:
     """Return the last hour (unix ms) of each key that settled anything on one of the days."""
-    hours, day = ROLLUPS_HOURLY.c, _list(days)
+    hours, day = ROLLUPS_HOURLY.c, list_values(days)
     wanted = (
         select(hours.key, func.max(hours.start))
         .join(day, (hours.start >= day.c.value) & (hours.start < day.c.value + DAY))
@@ -144,7 +169,7 @@ async def _read_last_hours(connection: AsyncConnection, account: str, days: Coll
     return {key: int(start) * 1000 for key, start in (await connection.execute(wanted)).all()}
 
 
-def _list(values: Collection[str] | Collection[int]) -> TableValuedAlias:
+def list_values(values: Collection[str] | Collection[int]) -> TableValuedAlias:
     """Return the values as a table: one parameter, whatever their number; SQLite takes 32,766.
 
     sqlite.org/limits.html, item 9

@@ -25,25 +25,39 @@ _REQUESTS = ("request_id", "account", "model", "state", "prompt_tokens", "comple
 @click.option("--account", metavar="EMAIL", help="Of this account only (email or id).")
 @click.option("--since", metavar="SPAN", default="24h", help="From so long ago on: 45s, 15m, 24h, 30d, 2w.")
 @click.option(
-    "--by", type=click.Choice(("model", "key", "account", "day", "hour")), default="model", help="What to sum by."
+    "--by",
+    type=click.Choice(("model", "key", "project", "account", "day", "hour")),
+    default="model",
+    help="What to sum by.",
 )
+@click.option("--project", metavar="ID", help="Of this project's keys only; none: of the keys that belong to none.")
 @click.option("--requests", "each", is_flag=True, help="One record per request in place of sums.")
 @located
 @printed
 def usage(
-    account: str | None, since: str, by: str, config: str | None, data: str | None, *, each: bool, as_json: bool
+    account: str | None,
+    since: str,
+    by: str,
+    project: str | None,
+    config: str | None,
+    data: str | None,
+    *,
+    each: bool,
+    as_json: bool,
 ) -> None:
     """Show what was used and what it cost; sums are of whole hours."""
     found = _SPAN.fullmatch(since)
     if found is None:
         raise click.BadParameter("expected a span such as 45s, 15m, 24h, 30d or 2w", param_hint="--since")
     start = int(time.time()) - int(found[1]) * _SECONDS[found[2]]
+    if project is not None and (each or account is None):
+        raise click.UsageError("--project needs --account, and sums")
     if each:
         rows = perform(config, data, lambda operations: operations.ledger.list_requests(account, start))
         show(rows, _REQUESTS, as_json=as_json)
         return
     grouping = cast("Grouping", by)
-    sums = perform(config, data, lambda operations: operations.ledger.sum_usage(account, start, grouping))
+    sums = perform(config, data, lambda operations: operations.ledger.sum_usage(account, start, grouping, project))
     show(sums, ("group", *_SUMS), as_json=as_json)
 
 

@@ -15,6 +15,7 @@ from techstone.app.cli.keys import key
 from techstone.app.cli.ledger import ledger, usage
 from techstone.app.cli.models import model
 from techstone.app.cli.prices import price
+from techstone.app.cli.projects import project
 from techstone.app.cli.providers import provider
 from techstone.app.cli.serving import control, gateway, serve
 from techstone.app.config import ConfigError
@@ -27,7 +28,10 @@ def techstone() -> None:
     """TechStone AI Cloud: one API for every model, in OpenAI's format."""
 
 
-for command in (serve, gateway, control, account, key, provider, model, price, code, usage, ledger, audit, doctor, db):
+_COMMANDS = (
+    serve, gateway, control, account, key, project, provider, model, price, code, usage, ledger, audit, doctor, db,
+)  # fmt: skip
+for command in _COMMANDS:
     techstone.add_command(command)
 
 

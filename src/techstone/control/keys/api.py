@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from litestar import Router, get, post
 from litestar.params import FromQuery, JSONBody
 
-from techstone.control.keys.records import CreatedKey, KeyChosen, KeyShown, NewKey, Rotation
+from techstone.control.keys.records import Alteration, CreatedKey, KeyChosen, KeyShown, NewKey, Rotation
 
 if TYPE_CHECKING:
     from techstone.control.keys.service import Keys
@@ -28,8 +28,20 @@ def route_keys(keys: Keys) -> Router:
     async def revoke(data: JSONBody[KeyChosen]) -> KeyShown:
         return await keys.revoke(data.key)
 
+    @post("/change")
+    async def change(data: JSONBody[Alteration]) -> KeyShown:
+        return await keys.change(data.key, data.change)
+
+    @post("/disable")
+    async def disable(data: JSONBody[KeyChosen]) -> KeyShown:
+        return await keys.disable(data.key)
+
+    @post("/enable")
+    async def enable(data: JSONBody[KeyChosen]) -> KeyShown:
+        return await keys.enable(data.key)
+
     @post("/rotate")
     async def rotate(data: JSONBody[Rotation]) -> CreatedKey:
         return await keys.rotate(data.key, data.overlap)
 
-    return Router("/keys", route_handlers=[create, list_all, revoke, rotate])
+    return Router("/keys", route_handlers=[create, list_all, revoke, change, disable, enable, rotate])

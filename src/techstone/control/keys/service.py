@@ -1,34 +1,45 @@
-"""What may be done with keys: create, list, revoke, rotate. The key leaves in the answer to its creation, then never.
+"""What may be done with keys: create, list, change, disable, revoke, rotate.
 
-Knows no HTTP and no database. Every refusal names the field, and no message repeats what may be a key.
+The key leaves in the answer to its creation, then never. Knows no HTTP and no database. Every refusal names the field,
+and no message repeats what may be a key.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import UNSET
 
 from techstone.control.acts import acting
-from techstone.control.keys.records import CreatedKey, Key, KeySettings, KeyShown, KeyState, NewKey
-from techstone.core import keys, lifetime, money
-from techstone.core.errors import InvalidRequest, KeyNotFound
+from techstone.control.keys.records import CreatedKey, Key, KeyChange, KeySettings, KeyShown, KeyState, NewKey
+from techstone.control.keys.settings import apply, check_kind, check_name, list_wishes, show_settings
+from techstone.core import keys
+from techstone.core.errors import InvalidRequest, KeyDisabled, KeyNotFound, ProjectNotFound
 
 if TYPE_CHECKING:
     from techstone.control.keys.records import KeyKind
     from techstone.control.ports import Clock, Holders, KeyStore, Offer, Randomness
+    from techstone.control.projects.ports import ProjectStore
 
-_LONGEST_NAME = 100
-LARGEST_LIMIT = 2**31 - 1
 # An old key beside a new one is a door left open: thirty days is the longest that a roll-out may take.
 LONGEST_OVERLAP = 30 * 86_400
 
 
 class Keys:
-    """Create, show, revoke and rotate keys."""
+    """Create, show, change, disable, revoke and rotate keys."""
 
-    def __init__(self, store: KeyStore, holders: Holders, offer: Offer, clock: Clock, randomness: Randomness) -> None:
+    def __init__(
+        self,
+        store: KeyStore,
+        projects: ProjectStore,
+        holders: Holders,
+        offer: Offer,
+        clock: Clock,
+        randomness: Randomness,
+    ) -> None:
         self._store = store
+        self._projects = projects
         self._holders = holders
         self._offer = offer
         self._clock = clock
@@ -36,22 +47,15 @@ class Keys:
 
     def draft(self, wanted: NewKey, account_id: str) -> tuple[Key, str]:
         """Check the wish and return the record that it asks for, not stored yet, and the key itself."""
-        now = self._clock()
-        lasts = None if wanted.expires is None else _read_lifetime(wanted.expires)
-        _check_kind(wanted)
-        settings = KeySettings(self._check_models(wanted.models), *_check_limits(wanted), *_check_caps(wanted))
-        return self._make(
-            account_id,
-            _check_name(wanted.name),
-            settings,
-            expires_at=None if lasts is None else now + lasts,
-            kind=wanted.kind,
-            live=wanted.live,
-        )
+        wishes = list_wishes(wanted)
+        check_kind(wanted.kind, wishes)
+        settings = apply(KeySettings(), wishes, self._offer)
+        return self._make(account_id, check_name(wanted.name), settings, kind=wanted.kind, live=wanted.live)
 
     async def create(self, wanted: NewKey) -> CreatedKey:
         """Create a key and show it, this once."""
         account = await self._holders.find(wanted.account)
+        await self._check_project(wanted.project, account.id)
         record, key = self.draft(wanted, account.id)
         with acting("key.create", record.id, record.account, name=record.name, kind=record.kind):
             await self._store.add_key(record)
@@ -73,11 +77,45 @@ class Keys:
         return self._show(key, (await self._holders.find(key.account)).email)
 
     async def recognise(self, key: str) -> Key | None:
-        """Return the record of a key that is good now, whatever it is good for."""
+        """Return the record of a key that is good now, whatever it is good for; raise KeyDisabled."""
         if not keys.well_formed(key) and not keys.is_admin(key):
             return None
         found = await self._store.find_key_by_digest(keys.digest(key))
-        return found if found is not None and _judge(found, self._clock()) == "active" else None
+        state = None if found is None else _judge(found, self._clock())
+        if state == "disabled":
+            raise KeyDisabled
+        return found if state == "active" else None
+
+    async def change(self, which: str, change: KeyChange, owner: str | None = None) -> KeyShown:
+        """Change a key's name and settings, of an account (id) or of any; what is left out stays as it is."""
+        key = await self._find_living(which, owner)
+        check_kind(key.kind, change)
+        if change.project is not UNSET and change.project != key.settings.project:
+            await self._check_project(change.project, key.account)
+        settings = apply(key.settings, change, self._offer)
+        ends_at = key.expires_at
+        if change.expires is not UNSET:
+            ends_at = None if settings.lifetime is None else self._clock() + settings.lifetime
+        name = key.name if change.name is UNSET else check_name(change.name)
+        return await self._write(
+            "key.change", key, msgspec.structs.replace(key, name=name, settings=settings, expires_at=ends_at)
+        )
+
+    async def disable(self, which: str, owner: str | None = None) -> KeyShown:
+        """Refuse the key until it is enabled; a disabled one keeps its first time."""
+        key = await self._find_living(which, owner)
+        since = self._clock() if key.disabled_at is None else key.disabled_at
+        return await self._write("key.disable", key, msgspec.structs.replace(key, disabled_at=since))
+
+    async def enable(self, which: str, owner: str | None = None) -> KeyShown:
+        """Let the key in again."""
+        key = await self._find_living(which, owner)
+        return await self._write("key.enable", key, msgspec.structs.replace(key, disabled_at=None))
+
+    async def _write(self, action: str, before: Key, after: Key) -> KeyShown:
+        with acting(action, before.id, before.account, **_tell_changes(before, after)):
+            await self._store.change_key(before, after)
+        return await self.show(before.id)
 
     async def revoke(self, which: str, owner: str | None = None) -> KeyShown:
         """End the key now, of an account (id) or of any."""
@@ -93,28 +131,20 @@ class Keys:
             raise InvalidRequest(f"overlap must be 0 to {LONGEST_OVERLAP} seconds.", param="overlap")
         old = await self._find_own(which, owner)
         now = self._clock()
-        if _judge(old, now) != "active":
-            raise InvalidRequest(f"The key {old.id} is {_judge(old, now)}; create a new one instead.", param="key")
+        _require_living(old, now)
+        if old.disabled_at is not None:
+            raise InvalidRequest(f"The key {old.id} is disabled; enable it first.", param="key")
         # The lifetime that was asked for counts from now on: a rotation is not to shorten it to what was left.
-        ends_at = None if old.expires_at is None else now + old.expires_at - old.created_at
         live = not old.hint.startswith("ts_test_")
-        record, key = self._make(old.account, old.name, old.settings, expires_at=ends_at, kind=old.kind, live=live)
+        record, key = self._make(old.account, old.name, old.settings, kind=old.kind, live=live)
         ends = now + overlap if old.expires_at is None else min(now + overlap, old.expires_at)
         with acting("key.rotate", old.id, old.account, name=old.name, successor=record.id, overlap=overlap):
             await self._store.replace_key(old.id, ends, record)
         holder = await self._holders.find(old.account)
         return msgspec.structs.replace(_reveal(record, key, holder.email), replaces=old.id)
 
-    def _make(
-        self,
-        account_id: str,
-        name: str,
-        settings: KeySettings,
-        *,
-        expires_at: int | None,
-        kind: KeyKind,
-        live: bool,
-    ) -> tuple[Key, str]:
+    def _make(self, account_id: str, name: str, settings: KeySettings, *, kind: KeyKind, live: bool) -> tuple[Key, str]:
+        now = self._clock()
         # An operator key has an admin key's form: wherever an admin key is refused, so is it.
         form: keys.Form = "admin" if kind != "inference" else "live" if live else "test"
         key = keys.compose(self._randomness(keys.RANDOM_BYTES), form)
@@ -125,8 +155,8 @@ class Keys:
             name=name,
             hint=keys.hint(key),
             settings=settings,
-            created_at=self._clock(),
-            expires_at=expires_at,
+            created_at=now,
+            expires_at=None if settings.lifetime is None else now + settings.lifetime,
             kind=kind,
         )
         return record, key
@@ -148,15 +178,21 @@ class Keys:
             raise KeyNotFound
         return key
 
-    def _check_models(self, models: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if models is None:
-            return None
-        if not models:
-            raise InvalidRequest("models must name at least one model, or be left out for all.", param="models")
-        for place, model in enumerate(models):
-            if not self._offer.has_model(model):
-                raise InvalidRequest(f"models: there is no model `{model}`.", param=f"models[{place}]")
-        return tuple(dict.fromkeys(models))
+    async def _find_living(self, which: str, owner: str | None) -> Key:
+        """Return a key that has not ended; raise KeyNotFound or InvalidRequest."""
+        key = await self._find(which, owner)
+        _require_living(key, self._clock())
+        return key
+
+    async def _check_project(self, project: str | None, account: str) -> None:
+        """Raise ProjectNotFound, or InvalidRequest for one that takes no keys any more."""
+        if project is None:
+            return
+        found = await self._projects.find_project(project)
+        if found is None or found.account != account:
+            raise ProjectNotFound
+        if found.archived_at is not None:
+            raise InvalidRequest("This project is archived: it takes no keys.", param="project")
 
     def _show(self, key: Key, email: str) -> KeyShown:
         return KeyShown(
@@ -169,7 +205,8 @@ class Keys:
             created_at=key.created_at,
             expires_at=key.expires_at,
             revoked_at=key.revoked_at,
-            **_show_settings(key.settings),
+            disabled_at=key.disabled_at,
+            **show_settings(key.settings),
         )
 
 
@@ -183,7 +220,7 @@ def _reveal(record: Key, key: str, email: str) -> CreatedKey:
         hint=record.hint,
         created_at=record.created_at,
         expires_at=record.expires_at,
-        **_show_settings(record.settings),
+        **show_settings(record.settings),
     )
 
 
@@ -192,51 +229,19 @@ def _judge(key: Key, now: int) -> KeyState:
         return "revoked"
     if key.expires_at is not None and key.expires_at <= now:
         return "expired"
-    return "active"
+    return "active" if key.disabled_at is None else "disabled"
 
 
-def _check_kind(wanted: NewKey) -> None:
-    if wanted.kind == "inference":
-        return
-    for field in ("models", "rpm", "tpm", "concurrent", "daily_cap", "monthly_cap"):
-        if getattr(wanted, field) is not None:
-            raise InvalidRequest(f"{field} means nothing to an admin key, which cannot infer.", param=field)
+def _require_living(key: Key, now: int) -> None:
+    state = _judge(key, now)
+    if state in {"revoked", "expired"}:
+        raise InvalidRequest(f"The key {key.id} is {state}; create a new one instead.", param="key")
 
 
-def _check_name(name: str) -> str:
-    name = name.strip()
-    if not name or len(name) > _LONGEST_NAME or not name.isprintable():
-        raise InvalidRequest(f"name must be 1 to {_LONGEST_NAME} printable characters.", param="name")
-    return name
-
-
-def _check_limits(wanted: NewKey) -> tuple[int | None, int | None, int | None]:
-    for field, limit in (("rpm", wanted.rpm), ("tpm", wanted.tpm), ("concurrent", wanted.concurrent)):
-        if limit is not None and not 1 <= limit <= LARGEST_LIMIT:
-            raise InvalidRequest(f"{field} must be a whole number from 1 to {LARGEST_LIMIT}.", param=field)
-    return wanted.rpm, wanted.tpm, wanted.concurrent
-
-
-def _check_caps(wanted: NewKey) -> tuple[int | None, int | None]:
-    found: list[int | None] = []
-    for field, usd in (("daily_cap", wanted.daily_cap), ("monthly_cap", wanted.monthly_cap)):
-        try:
-            found.append(None if usd is None else money.parse(usd))
-        except ValueError as error:
-            raise InvalidRequest(f"{field}: {error}.", param=field) from error
-    return found[0], found[1]
-
-
-def _show_settings(settings: KeySettings) -> dict[str, Any]:
-    """Return the settings by name, caps in USD."""
-    shown = msgspec.structs.asdict(settings)
-    for field in ("daily_cap", "monthly_cap"):
-        shown[field] = None if shown[field] is None else money.show(shown[field])
-    return shown
-
-
-def _read_lifetime(text: str) -> int:
-    try:
-        return lifetime.parse(text)
-    except ValueError as error:
-        raise InvalidRequest(f"expires {error}.", param="expires") from error
+def _tell_changes(before: Key, after: Key) -> dict[str, str]:
+    """Return what is otherwise, for the audit log."""
+    old, new = (
+        {"name": key.name, **msgspec.structs.asdict(key.settings), "expires_at": key.expires_at}
+        for key in (before, after)
+    )
+    return {name: f"{old[name]} -> {value}" for name, value in new.items() if value != old[name]}

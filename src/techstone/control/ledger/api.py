@@ -40,9 +40,12 @@ def route_ledger(ledger: Ledger) -> Router:
 
     @get("/usage")
     async def sum_usage(
-        since: FromQuery[int], by: FromQuery[Grouping], account: FromQuery[str | None] = None
+        since: FromQuery[int],
+        by: FromQuery[Grouping],
+        account: FromQuery[str | None] = None,
+        project: FromQuery[str | None] = None,
     ) -> list[UsageShown]:
-        return list(await ledger.sum_usage(account, since, by))
+        return list(await ledger.sum_usage(account, since, by, project))
 
     @get("/ledger/violations")
     async def check() -> list[Violation]:

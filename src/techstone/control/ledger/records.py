@@ -10,7 +10,15 @@ from techstone.core.usage import UsageRecord
 
 _R = TypeVar("_R")
 
-Grouping = Literal["account", "key", "model", "day", "hour"]
+StoredGrouping = Literal["account", "key", "model", "day", "hour"]
+"""What the ledger has sums by."""
+
+Grouping = Literal["account", "key", "model", "day", "hour", "project"]
+"""What may be asked for: a project's sums are those of the keys that belong to it now."""
+
+NO_PROJECT = "none"
+"""The group of the keys that belong to no project."""
+
 Line = Literal["key", "model"]
 Step = Literal["hour", "day"]
 
@@ -105,6 +113,7 @@ class RequestFilter(msgspec.Struct, frozen=True):
     key: str | None = None
     error_code: str | None = None
     duration_ms: int = 0  # at least
+    keys: tuple[str, ...] | None = None  # of one of these
 
 
 class RequestPage(msgspec.Struct, Generic[_R], frozen=True):

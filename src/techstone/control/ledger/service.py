@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from techstone.control.acts import acting
 from techstone.control.ledger.performance import measure
 from techstone.control.ledger.records import (
     MEASURED,
+    NO_PROJECT,
     PAGE,
     Applied,
     Rating,
@@ -19,11 +21,12 @@ from techstone.control.ledger.records import (
     RequestPage,
     RequestShown,
     Rerating,
+    Sums,
     UsageShown,
     Violation,
 )
 from techstone.core import frames, money, pricing
-from techstone.core.errors import InvalidRequest
+from techstone.core.errors import InvalidRequest, ProjectNotFound
 from techstone.core.usage import DECODER
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
         RequestFilter,
         Step,
     )
-    from techstone.control.ports import Holders, LedgerStore
+    from techstone.control.ports import Holders, KeyStore, LedgerStore, Store
     from techstone.core.pricing import Price
     from techstone.core.usage import UsageRecord
 
@@ -53,24 +56,25 @@ class Ledger:
     """Book, list, sum, check, rate anew.
 
     `prepaid` gives the names of prepaid plans; `touched` takes who paid (ids); `histories` gives every version of every
-    model's price, oldest first; `note` puts the current act into the audit log.
+    model's price, oldest first.
     """
 
     def __init__(
         self,
-        store: LedgerStore,
+        store: Store,
         holders: Holders,
         prepaid: Callable[[], Sequence[str]],
         touched: Callable[[Iterable[str]], None],
         histories: Histories,
-        note: Callable[[], Awaitable[None]],
     ) -> None:
-        self._store = store
+        self._store: LedgerStore = store.ledger
+        self._keys: KeyStore = store
+        self._projects = store.projects
+        self._note = store.audit.note
         self._holders = holders
         self._prepaid = prepaid
         self._touched = touched
         self._histories = histories
-        self._note = note
 
     async def book(self, journal: str, first: int, body: bytes) -> Applied:
         """Book a batch of frames; raise InvalidRequest, and then nothing of it is booked."""
@@ -149,9 +153,17 @@ class Ledger:
         """
         return await self._store.last_used((await self._holders.find(account)).id)
 
-    async def sum_usage(self, account: str | None, since: int, by: Grouping) -> tuple[UsageShown, ...]:
-        """Return sums of whole hours since a unix time."""
-        sums = await self._store.sum_usage(await self._find(account), since, by)
+    async def sum_usage(
+        self, account: str | None, since: int, by: Grouping, project: str | None = None
+    ) -> tuple[UsageShown, ...]:
+        """Return sums of whole hours since a unix time; of everything, or of a project's keys (id or NO_PROJECT)."""
+        holder = await self._find(account)
+        keys = None if project is None else await self.list_project_keys(holder, project)
+        if by == "project":
+            belongs = {key.id: key.settings.project for key in await self._keys.list_keys(holder)}
+            sums = _fold(await self._store.sum_usage(holder, since, "key", keys), belongs)
+        else:
+            sums = await self._store.sum_usage(holder, since, by, keys)
         emails = await self._holders.emails([found.group for found in sums]) if by == "account" else {}
         return tuple(
             UsageShown(
@@ -165,6 +177,14 @@ class Ledger:
             )
             for found in sums
         )
+
+    async def list_project_keys(self, account: str | None, project: str) -> tuple[str, ...]:
+        """Return the ids of the keys of an account (id) that belong to a project of it, or to none (NO_PROJECT)."""
+        found = None if project == NO_PROJECT else await self._projects.find_project(project)
+        if account is None or (project != NO_PROJECT and (found is None or found.account != account)):
+            raise ProjectNotFound
+        wanted = None if found is None else found.id
+        return tuple(key.id for key in await self._keys.list_keys(account) if key.settings.project == wanted)
 
     async def check(self, *, quick: bool = False) -> tuple[Violation, ...]:
         """Return every invariant that does not hold; `quick`: only what can be asked of a ledger of any size."""
@@ -212,6 +232,16 @@ class Ledger:
 
     async def _find(self, account: str | None) -> str | None:
         return None if account is None else (await self._holders.find(account)).id
+
+
+def _fold(sums: Sequence[Sums], belongs: Mapping[str, str | None]) -> tuple[Sums, ...]:
+    """Return sums by key as sums by the project that each belongs to, by its id."""
+    folded: dict[str, tuple[int, ...]] = {}
+    for one in sums:
+        group, *counts = msgspec.structs.astuple(one)
+        project = belongs.get(group) or NO_PROJECT
+        folded[project] = tuple(map(operator.add, folded.get(project, (0,) * len(counts)), counts))
+    return tuple(Sums(project, *counts) for project, counts in sorted(folded.items()))
 
 
 def _require_page(limit: int) -> None:

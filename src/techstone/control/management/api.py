@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from litestar import Request, Router, get, post
+from litestar import Request, Router, get, patch, post
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from techstone.control.ledger.records import Grouping
@@ -13,7 +13,12 @@ from techstone.control.management.records import (
     CreatedKeyObject,
     KeyList,
     KeyObject,
+    KeyUpdate,
     KeyWish,
+    ProjectList,
+    ProjectObject,
+    ProjectUpdate,
+    ProjectWish,
     Replacement,
     RequestList,
     UsageList,
@@ -22,7 +27,7 @@ from techstone.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from litestar.connection import ASGIConnection
-    from litestar.handlers import BaseRouteHandler
+    from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
     from techstone.control.accounts.records import Account
     from techstone.control.management.service import Management
@@ -48,9 +53,12 @@ def route_management(management: Management) -> Router:
 
     @get("/usage")
     async def sum_usage(
-        request: _Request, since: FromQuery[str | None] = None, by: FromQuery[Grouping] = "model"
+        request: _Request,
+        since: FromQuery[str | None] = None,
+        by: FromQuery[Grouping] = "model",
+        project: FromQuery[str | None] = None,
     ) -> UsageList:
-        return await management.sum_usage(_holder(request), since, by)
+        return await management.sum_usage(_holder(request), since, by, project)
 
     @get("/requests")
     async def list_requests(
@@ -61,6 +69,11 @@ def route_management(management: Management) -> Router:
     ) -> RequestList:
         return await management.list_requests(_holder(request), since, after, limit)
 
+    handlers = [balance, sum_usage, list_requests, *_list_keys(management), *_list_projects(management)]
+    return Router("/api/v1", route_handlers=handlers, guards=[identify], response_headers=_HEADERS)
+
+
+def _list_keys(management: Management) -> list[HTTPRouteHandler]:
     @get("/keys")
     async def list_keys(request: _Request) -> KeyList:
         return await management.list_keys(_holder(request))
@@ -73,6 +86,18 @@ def route_management(management: Management) -> Router:
     async def create_key(request: _Request, data: JSONBody[KeyWish]) -> CreatedKeyObject:
         return await management.create_key(_holder(request), data)
 
+    @patch("/keys/{key_id:str}")
+    async def change_key(request: _Request, key_id: FromPath[str], data: JSONBody[KeyUpdate]) -> KeyObject:
+        return await management.change_key(_holder(request), key_id, data)
+
+    @post("/keys/{key_id:str}/disable", status_code=200)
+    async def disable_key(request: _Request, key_id: FromPath[str]) -> KeyObject:
+        return await management.disable_key(_holder(request), key_id)
+
+    @post("/keys/{key_id:str}/enable", status_code=200)
+    async def enable_key(request: _Request, key_id: FromPath[str]) -> KeyObject:
+        return await management.enable_key(_holder(request), key_id)
+
     @post("/keys/{key_id:str}/revoke", status_code=200)
     async def revoke_key(request: _Request, key_id: FromPath[str]) -> KeyObject:
         return await management.revoke_key(_holder(request), key_id)
@@ -81,8 +106,29 @@ def route_management(management: Management) -> Router:
     async def rotate_key(request: _Request, key_id: FromPath[str], data: JSONBody[Replacement]) -> CreatedKeyObject:
         return await management.rotate_key(_holder(request), key_id, data.overlap)
 
-    handlers = [balance, sum_usage, list_requests, list_keys, show_key, create_key, revoke_key, rotate_key]
-    return Router("/api/v1", route_handlers=handlers, guards=[identify], response_headers=_HEADERS)
+    return [list_keys, show_key, create_key, change_key, disable_key, enable_key, revoke_key, rotate_key]
+
+
+def _list_projects(management: Management) -> list[HTTPRouteHandler]:
+    @get("/projects")
+    async def list_projects(request: _Request) -> ProjectList:
+        return await management.list_projects(_holder(request))
+
+    @get("/projects/{project_id:str}")
+    async def show_project(request: _Request, project_id: FromPath[str]) -> ProjectObject:
+        return await management.show_project(_holder(request), project_id)
+
+    @post("/projects")
+    async def create_project(request: _Request, data: JSONBody[ProjectWish]) -> ProjectObject:
+        return await management.create_project(_holder(request), data)
+
+    @patch("/projects/{project_id:str}")
+    async def change_project(
+        request: _Request, project_id: FromPath[str], data: JSONBody[ProjectUpdate]
+    ) -> ProjectObject:
+        return await management.change_project(_holder(request), project_id, data)
+
+    return [list_projects, show_project, create_project, change_project]
 
 
 def refuse_twice(connection: ASGIConnection[Any, Any, Any, Any]) -> None:

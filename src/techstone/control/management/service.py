@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from techstone.control.acts import Actor, act_as
-from techstone.control.keys.records import NewKey
+from techstone.control.keys.records import KeyChange, NewKey
 from techstone.control.management.records import (
     Balance,
     CreatedKeyObject,
     KeyList,
     KeyObject,
+    ProjectList,
+    ProjectObject,
     RequestList,
     RequestObject,
     UsageList,
 )
+from techstone.control.projects.records import NewProject, ProjectChange
 from techstone.core import keys as forms
 from techstone.core import money
-from techstone.core.errors import AccountSuspended, AdminKeyRequired, Forbidden, InvalidRequest, KeyInvalid, KeyMissing
+from techstone.core.credit import month_start
+from techstone.core.errors import (
+    AccountSuspended,
+    AddressForbidden,
+    AdminKeyRequired,
+    Forbidden,
+    InvalidRequest,
+    KeyInvalid,
+    KeyMissing,
+)
+from techstone.core.networks import compile_list
 
 if TYPE_CHECKING:
     from techstone.control.accounts.records import Account
@@ -29,8 +41,10 @@ if TYPE_CHECKING:
     from techstone.control.keys.service import Keys
     from techstone.control.ledger.records import Grouping
     from techstone.control.ledger.service import Ledger
-    from techstone.control.management.records import KeyWish
+    from techstone.control.management.records import KeyUpdate, KeyWish, ProjectUpdate, ProjectWish
     from techstone.control.ports import Clock, Offer
+    from techstone.control.projects.records import ProjectShown
+    from techstone.control.projects.service import Projects
 
 _DAY = 86_400
 LARGEST_PAGE = 1000
@@ -39,11 +53,14 @@ _LONGEST_SPAN = 400 * _DAY
 
 
 class Management:
-    """Balance, usage, requests and keys of an account."""
+    """Balance, usage, requests, keys and projects of an account."""
 
-    def __init__(self, accounts: Accounts, keys: Keys, ledger: Ledger, offer: Offer, clock: Clock) -> None:
+    def __init__(
+        self, accounts: Accounts, keys: Keys, projects: Projects, ledger: Ledger, offer: Offer, clock: Clock
+    ) -> None:
         self._accounts = accounts
         self._keys = keys
+        self._projects = projects
         self._ledger = ledger
         self._offer = offer
         self._clock = clock
@@ -55,7 +72,10 @@ class Management:
             raise Forbidden("This needs an operator key. An operator makes one in the Console or by the command line.")
 
     async def identify(self, authorization: str | None, address: str = "") -> Account:
-        """Return whose admin key this is; raise KeyMissing, KeyInvalid, AdminKeyRequired or AccountSuspended."""
+        """Return whose admin key this is.
+
+        Raise KeyMissing, KeyInvalid, KeyDisabled, AdminKeyRequired, AddressForbidden or AccountSuspended.
+        """
         return await self._accounts.find((await self._recognise(authorization, address)).account)
 
     async def _recognise(self, authorization: str | None, address: str) -> Key:
@@ -68,6 +88,8 @@ class Management:
             raise KeyInvalid(forms.redact(key))
         if found.kind == "inference":
             raise AdminKeyRequired
+        if found.settings.ips is not None and not compile_list(found.settings.ips).admit(address):
+            raise AddressForbidden(address)
         account = await self._accounts.find(found.account)
         if account.suspended:
             raise AccountSuspended
@@ -77,9 +99,7 @@ class Management:
     async def balance(self, account: Account) -> Balance:
         """Return the account's money."""
         plan = self._offer.find_plan(account.plan)
-        moment = time.gmtime(self._clock())
-        month = (self._clock() // _DAY - moment.tm_mday + 1) * _DAY
-        sums = await self._ledger.sum_usage(account.id, month, "day")
+        sums = await self._ledger.sum_usage(account.id, month_start(self._clock()), "day")
         left = account.granted_nano - account.spent_nano - account.held_nano
         return Balance(
             account=account.email,
@@ -93,9 +113,14 @@ class Management:
             monthly_cap=None if account.monthly_cap is None else money.show(account.monthly_cap),
         )
 
-    async def sum_usage(self, account: Account, since: str | None, by: Grouping) -> UsageList:
-        """Return sums of whole hours (of whole days by day) since a unix time, by default of the last 24 hours."""
-        return UsageList(await self._ledger.sum_usage(account.id, self._read_since(since), by))
+    async def sum_usage(
+        self, account: Account, since: str | None, by: Grouping, project: str | None = None
+    ) -> UsageList:
+        """Return sums of whole hours (of whole days by day) since a unix time, by default of the last 24 hours.
+
+        Of everything, or of a project's keys.
+        """
+        return UsageList(await self._ledger.sum_usage(account.id, self._read_since(since), by, project))
 
     async def list_requests(self, account: Account, since: str | None, after: str, limit: int) -> RequestList:
         """Return requests since a unix time, oldest first: at most so many, those after a request."""
@@ -126,6 +151,18 @@ class Management:
         """Create a key and show it, this once."""
         return _reveal(await self._keys.create(NewKey(account.id, **msgspec.structs.asdict(wish))))
 
+    async def change_key(self, account: Account, key_id: str, update: KeyUpdate) -> KeyObject:
+        """Change name and settings of one of the account's keys."""
+        return _show(await self._keys.change(key_id, KeyChange(**msgspec.structs.asdict(update)), account.id))
+
+    async def disable_key(self, account: Account, key_id: str) -> KeyObject:
+        """Refuse one of the account's keys until it is enabled."""
+        return _show(await self._keys.disable(key_id, account.id))
+
+    async def enable_key(self, account: Account, key_id: str) -> KeyObject:
+        """Let one of the account's keys in again."""
+        return _show(await self._keys.enable(key_id, account.id))
+
     async def revoke_key(self, account: Account, key_id: str) -> KeyObject:
         """End one of the account's keys now."""
         return _show(await self._keys.revoke(key_id, account.id))
@@ -134,9 +171,30 @@ class Management:
         """Replace one of the account's keys by a new one of the same settings."""
         return _reveal(await self._keys.rotate(key_id, overlap, account.id))
 
+    async def list_projects(self, account: Account) -> ProjectList:
+        """Return the account's projects, oldest first."""
+        return ProjectList(tuple(map(_show_project, await self._projects.list(account.id))))
+
+    async def show_project(self, account: Account, project_id: str) -> ProjectObject:
+        """Return one of the account's projects; raise ProjectNotFound."""
+        return _show_project(await self._projects.show(project_id, account.id))
+
+    async def create_project(self, account: Account, wish: ProjectWish) -> ProjectObject:
+        """Create a project."""
+        return _show_project(await self._projects.create(NewProject(account.id, wish.name)))
+
+    async def change_project(self, account: Account, project_id: str, update: ProjectUpdate) -> ProjectObject:
+        """Rename one of the account's projects, archive it or take it back."""
+        change = ProjectChange(update.name, update.archived)
+        return _show_project(await self._projects.change(project_id, change, account.id))
+
 
 def _show(shown: KeyShown) -> KeyObject:
     return msgspec.convert(shown, KeyObject, from_attributes=True)
+
+
+def _show_project(shown: ProjectShown) -> ProjectObject:
+    return msgspec.convert(shown, ProjectObject, from_attributes=True)
 
 
 def _reveal(created: CreatedKey) -> CreatedKeyObject:

@@ -47,6 +47,11 @@ _SHOWN = (
     management.KeyObject,
     management.CreatedKeyObject,
     management.KeyWish,
+    management.KeyUpdate,
+    management.ProjectList,
+    management.ProjectObject,
+    management.ProjectWish,
+    management.ProjectUpdate,
     management.Replacement,
     *openapi_operate.SHAPES,
 )
@@ -58,7 +63,7 @@ _ERRORS = {
     400: "The request is malformed, or a parameter is wrong; `param` names it.",
     401: "There is no valid API key.",
     403: "The key may not do this.",
-    404: "There is no such model, key or endpoint.",
+    404: "There is no such model, key, project or endpoint.",
     405: "The endpoint does not know this method; `Allow` names those that it does.",
     408: "The request did not come in time.",
     409: "A request with this Idempotency-Key is being answered, or its answer was too large to be kept.",
@@ -97,7 +102,10 @@ class Reference:
                 {"name": "Chat", "description": "Completions, whole or streamed."},
                 {"name": "Models", "description": "What can be asked for."},
                 {"name": "Limits", "description": "What is left, and who was refused."},
-                {"name": "Management", "description": "Keys, usage and balance of an account, with an admin key."},
+                {
+                    "name": "Management",
+                    "description": "Keys, projects, usage and balance of an account, with an admin key.",
+                },
                 {"name": "Operate", "description": "Accounts, catalog, prices and plans, with an operator key."},
             ],
             "paths": _list_paths(self._model),
@@ -271,12 +279,15 @@ def _list_management() -> dict[str, Any]:
     )
     which = {"name": "key_id", "in": "path", "required": True, "schema": {"type": "string"}}
     by = {"type": "string", "enum": list(Grouping.__args__), "default": "model"}  # type: ignore[attr-defined]  # a Literal's values
+    project = _query("project", "Of the keys of this project (id) alone, or of those of `none`.", {"type": "string"})
     after = _query("after", "Only those after this request.", {"type": "string"})
     limit = _query("limit", "At most so many.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100})
     return {
         "/api/v1/balance": {"get": _manage("retrieveBalance", "Show the account's money", "Balance")},
         "/api/v1/usage": {
-            "get": _manage("listUsage", "Sum usage", "UsageList", [since, _query("by", "What to sum by.", by)])
+            "get": _manage(
+                "listUsage", "Sum usage", "UsageList", [since, _query("by", "What to sum by.", by), project], 404
+            )
         },
         "/api/v1/requests": {
             "get": _manage("listRequests", "List requests, oldest first", "RequestList", [since, after, limit])
@@ -287,10 +298,29 @@ def _list_management() -> dict[str, Any]:
                 "createKey",
                 "Create a key, shown this once",
                 "CreatedKeyObject",
+                [],
+                404,
                 body=("KeyWish", {"name": "production", "expires": "90d"}),
             ),
         },
-        "/api/v1/keys/{key_id}": {"get": _manage("retrieveKey", "Show a key", "KeyObject", [which], 404)},
+        "/api/v1/keys/{key_id}": {
+            "get": _manage("retrieveKey", "Show a key", "KeyObject", [which], 404),
+            "patch": _manage(
+                "updateKey",
+                "Change a key",
+                "KeyObject",
+                [which],
+                404,
+                body=("KeyUpdate", {"rpm": None, "scopes": ["chat"]}),
+                status=200,
+            ),
+        },
+        "/api/v1/keys/{key_id}/disable": {
+            "post": _manage("disableKey", "Refuse a key until it is enabled", "KeyObject", [which], 404)
+        },
+        "/api/v1/keys/{key_id}/enable": {
+            "post": _manage("enableKey", "Let a disabled key in again", "KeyObject", [which], 404)
+        },
         "/api/v1/keys/{key_id}/revoke": {"post": _manage("revokeKey", "End a key now", "KeyObject", [which], 404)},
         "/api/v1/keys/{key_id}/rotate": {
             "post": _manage(
@@ -301,6 +331,31 @@ def _list_management() -> dict[str, Any]:
                 404,
                 body=("Replacement", {"overlap": 3600}),
             )
+        },
+        **_list_projects(),
+    }
+
+
+def _list_projects() -> dict[str, Any]:
+    which = {"name": "project_id", "in": "path", "required": True, "schema": {"type": "string"}}
+    return {
+        "/api/v1/projects": {
+            "get": _manage("listProjects", "List projects, oldest first", "ProjectList"),
+            "post": _manage(
+                "createProject", "Create a project", "ProjectObject", body=("ProjectWish", {"name": "web"})
+            ),
+        },
+        "/api/v1/projects/{project_id}": {
+            "get": _manage("retrieveProject", "Show a project", "ProjectObject", [which], 404),
+            "patch": _manage(
+                "updateProject",
+                "Change a project",
+                "ProjectObject",
+                [which],
+                404,
+                body=("ProjectUpdate", {"archived": True}),
+                status=200,
+            ),
         },
     }
 
@@ -341,6 +396,7 @@ def _manage(
     parameters: list[dict[str, Any]] | None = None,
     *statuses: int,
     body: tuple[str, dict[str, Any]] | None = None,
+    status: int | None = None,
 ) -> dict[str, Any]:
     operation = {
         "tags": ["Management"],
@@ -349,7 +405,7 @@ def _manage(
         "security": [{"adminKey": []}],
         "parameters": parameters or [],
         "responses": {
-            "200" if body is None else "201": _answer(summary + ".", schema),
+            str(status or (200 if body is None else 201)): _answer(summary + ".", schema),
             **_fail(*statuses, *((413, 415) if body else ())),
         },
     }

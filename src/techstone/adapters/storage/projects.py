@@ -1,0 +1,67 @@
+"""Projects in the database; implements `ProjectStore`.
+
+Nothing here raises the store's revision: a gateway knows nothing of projects.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from sqlalchemy import insert, select, text, update
+from sqlalchemy.exc import IntegrityError
+
+from techstone.adapters.storage.schema import PROJECTS
+from techstone.control.ports import StoreError, Taken
+from techstone.control.projects.records import Project
+
+if TYPE_CHECKING:
+    from sqlalchemy import Executable, Row
+
+    from techstone.adapters.storage.database import Database
+
+
+class SqliteProjects:
+    """Beside the keys, on the same file."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add_project(self, project: Project) -> None:
+        """Store it; raise Taken("name")."""
+        await self._write(insert(PROJECTS).values(msgspec.structs.asdict(project)))
+
+    async def find_project(self, project_id: str) -> Project | None:
+        """Return the project of that id."""
+        async with self._database.look() as connection:
+            row = (await connection.execute(select(PROJECTS).where(PROJECTS.c.id == project_id))).one_or_none()
+        return None if row is None else _read(row)
+
+    async def list_projects(self, account: str | None = None) -> tuple[Project, ...]:
+        """Return those of the account, or all; oldest first."""
+        wanted = select(PROJECTS).order_by(PROJECTS.c.created_at, text("rowid"))
+        if account is not None:
+            wanted = wanted.where(PROJECTS.c.account == account)
+        async with self._database.look() as connection:
+            return tuple(map(_read, (await connection.execute(wanted)).all()))
+
+    async def rename_project(self, project_id: str, name: str) -> None:
+        """Give it another name; raise Taken("name")."""
+        await self._write(update(PROJECTS).where(PROJECTS.c.id == project_id).values(name=name))
+
+    async def set_archived(self, project_id: str, at: int | None) -> None:
+        """Archive it, or take it back (None)."""
+        await self._write(update(PROJECTS).where(PROJECTS.c.id == project_id).values(archived_at=at))
+
+    async def _write(self, statement: Executable) -> None:
+        async with self._database.change() as connection:
+            try:
+                await connection.execute(statement)
+            except IntegrityError as error:
+                if "UNIQUE" in str(error.orig):
+                    raise Taken("name") from error
+                raise StoreError(str(error.orig)) from error
+
+
+def _read(row: Row[tuple[object, ...]]) -> Project:
+    return Project(**row._mapping)  # noqa: SLF001 - SQLAlchemy's documented way to columns by name

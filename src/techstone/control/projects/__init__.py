@@ -1,0 +1,1 @@
+"""Projects: an account's keys by what they are for, and what that costs."""
