@@ -20,6 +20,7 @@ from techstone.control.identity.records import Factor
 from techstone.control.identity.throttle import Throttle
 from techstone.control.identity.tokens import digest
 from techstone.core.errors import InvalidRequest, RateLimited
+from techstone.core.sealing import Unsealable
 
 if TYPE_CHECKING:
     from techstone.control.identity.ports import CredentialStore, Vault
@@ -143,7 +144,7 @@ class Factors:
             return False
         try:
             secret = self._vault.open(factor.secret, _name(person.id)).decode()
-        except ValueError as error:
+        except Unsealable as error:
             raise InvalidRequest(
                 "Codes of apps cannot be checked: the secret key of this cloud was replaced. Use a recovery code.",
                 param="code",

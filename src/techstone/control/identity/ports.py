@@ -60,7 +60,7 @@ class Vault(Protocol):
         """Return the value sealed for a context."""
 
     def open(self, sealed: bytes, context: str) -> bytes:
-        """Return what was sealed for this context; raise ValueError for anything else."""
+        """Return what was sealed for this context; raise Unsealable for anything else."""
 
 
 class Journey(msgspec.Struct, frozen=True):

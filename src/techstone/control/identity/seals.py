@@ -6,10 +6,11 @@ So the halves of a log-in need no table, and none of them can be taken for a ses
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
+
+from techstone.core.sealing import Unsealable
 
 if TYPE_CHECKING:
     from techstone.control.identity.ports import Vault
@@ -44,7 +45,7 @@ class Seals:
         try:
             sealed = base64.b64decode(text, b"-_", validate=True)
             whole = msgspec.json.decode(self._vault.open(sealed, use), type=_Sealed)
-        except (ValueError, binascii.Error):
+        except (ValueError, Unsealable):
             return None
         if whole.ends_at <= self._clock():
             return None
