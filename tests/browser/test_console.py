@@ -54,6 +54,59 @@ async def test_key_works_as_it_is_copied_and_is_seen_at_work(page: Page, service
     assert await page.locator("dd").first.inner_text() == "0.00"
 
 
+async def test_key_of_a_project_is_bound_disabled_and_enabled(visitor: Visitor, page: Page, service: Service) -> None:
+    """Project, key in it with bounds, its page; what is wrong stands at its field; disabling asks once; usage by it."""
+    await page.goto("/console/projects")
+    await page.fill("#name", "a project whose name is long: website, Frankfurt and all of its neighbours")
+    await page.click("text=Create project")
+    await page.get_by_role("row", name="a project").wait_for()
+    await page.goto("/console/keys/new")
+    await page.fill("#name", "bound")
+    await page.select_option("#project", index=1)
+    await page.click("summary:has-text('uses and addresses')")
+    await page.get_by_label("Chat").check()
+    await page.fill("#ips", "127.0.0.1, ::1")
+    assert await look(page, "key-bounds") == []
+    await page.click("text=Create key")
+    key = (await page.locator("#key").inner_text()).strip()
+    await page.get_by_text("Waiting for the first request").wait_for()
+    assert service.chat(key=key)[0] == 200
+    await page.get_by_text("The first request arrived").wait_for()
+    assert service.get("/v1/models", key)[0] == 403
+    await page.goto("/console/keys")
+    await page.get_by_role("link", name="bound", exact=True).click()
+    assert await page.get_by_label("Chat").is_checked()
+    assert await page.input_value("#ips") == "127.0.0.1, ::1"
+    assert await look(page, "key-page") == []
+    await page.set_viewport_size({"width": 1280, "height": 900})
+    await page.fill("#ips", "127.0.0.1, nowhere")
+    await page.click("text=Save")
+    await page.get_by_text("`nowhere` is neither").wait_for()
+    assert await page.locator("#ips").get_attribute("aria-invalid") == "true"
+    assert await page.input_value("#ips") == "127.0.0.1, nowhere"
+    visitor.problems = [problem for problem in visitor.problems if "400" not in problem]
+    await page.fill("#ips", "")
+    await page.get_by_label("Models", exact=True).last.check()
+    await page.click("text=Save")
+    await page.get_by_text("See its requests").wait_for()
+    await page.get_by_role("button", name="Disable").click()
+    question = page.get_by_role("dialog")
+    asked = await question.inner_text()
+    await question.get_by_role("button", name="Disable").click()
+    await page.get_by_role("button", name="Enable").wait_for()
+    assert "until it is enabled again" in asked
+    assert await look(page, "key-disabled") == []
+    await page.get_by_role("button", name="Enable").click()
+    await page.get_by_role("button", name="Disable").wait_for()
+    await page.goto("/console/usage?by=project")
+    await page.get_by_role("rowheader", name="a project").wait_for()
+    assert await look(page, "usage-by-project") == []
+    await page.goto("/console/projects")
+    assert await look(page, "projects-some") == []
+    await page.goto("/console/logs")
+    assert await look(page, "logs-projects") == []
+
+
 @pytest.mark.parametrize("path", INSIDE)
 async def test_page_inside_has_no_barriers(visitor: Visitor, page: Page, path: str) -> None:
     """In light and dark, on a desk and a phone; also what is empty, and what is not there."""

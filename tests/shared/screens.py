@@ -18,6 +18,7 @@ INSIDE = [
     "",
     "/keys",
     "/keys/new",
+    "/projects",
     "/usage",
     "/usage?span=7d&by=day",
     "/logs",

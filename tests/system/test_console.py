@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 import time
 from pathlib import Path
@@ -84,6 +85,8 @@ def test_log_in_gives_a_new_session_and_log_out_ends_it(service: Service, owner:
 
 FORMS = [
     "/console/keys/new", "/console/keys/key_x/rotate", "/console/keys/key_x/revoke", "/console/people",
+    "/console/keys/key_x", "/console/keys/key_x/disable", "/console/keys/key_x/enable", "/console/projects",
+    "/console/projects/proj_x/rename", "/console/projects/proj_x/archive", "/console/projects/proj_x/restore",
     "/console/people/per_x/role", "/console/people/per_x/remove", "/console/people/two-factor",
     "/console/me/password", "/console/me/sessions/00/end", "/console/me/sessions/end-others",
     "/console/me/two-factor", "/console/me/two-factor/codes", "/console/me/two-factor/off",
@@ -206,6 +209,74 @@ def test_wrong_field_is_told_and_nothing_is_lost(owner: Browser, fields: dict[st
     assert note in answer.text
 
 
+def test_key_is_changed_disabled_and_enabled_on_its_page(service: Service, owner: Browser) -> None:
+    """In force within a second; what is wrong is told at its field, and nothing that was typed is lost."""
+    made = owner.submit("/console/keys/new", name="paged", rpm="50", scope_chat="true")
+    key, found = re.search(r"ts_live_\w{46}", made.text), re.search(r"/console/keys/(key_\w+)/first", made.text)
+    assert key is not None
+    assert found is not None
+    page = f"/console/keys/{found[1]}"
+    wait_until(lambda: service.chat(key=key[0])[0] == 200)
+    assert service.get("/v1/models", key[0])[0] == 403
+    wait_until(lambda: "Requests this month" in owner.open(page).text and ">never<" not in owner.open(page).text)
+    wrong = owner.submit(page, name="kept", expires="keep", ips="192.0.2.1, there")
+    assert wrong.status == 400
+    assert 'id="ips-note"' in wrong.text
+    assert "`there` is neither" in wrong.text
+    assert 'value="kept"' in wrong.text
+    assert owner.submit(page, name="changed", expires="keep", ips="192.0.2.1").status == 303
+    wait_until(lambda: service.get("/v1/models", key[0])[0] == 403 and "192.0.2.1" in owner.open(page).text, 1.0)
+    assert json.loads(service.get("/v1/models", key[0])[1])["error"]["code"] == "ip_not_authorized"
+    assert owner.submit(page, name="changed", expires="keep").status == 303
+    wait_until(lambda: service.get("/v1/models", key[0])[0] == 200, 1.0)
+    assert owner.submit(f"{page}/disable", page=page).status == 303
+    wait_until(lambda: service.chat(key=key[0])[0] == 403, 1.0)
+    assert "Enable" in owner.open(page).text
+    assert owner.submit(f"{page}/enable", page=page).status == 303
+    wait_until(lambda: service.chat(key=key[0])[0] == 200, 1.0)
+    assert owner.submit(f"{page}/revoke", page=page).status == 303
+    assert "Save" not in owner.open(page).text
+    assert owner.submit(f"{page}/enable", page="/console").status == 400
+
+
+def test_project_sums_what_its_keys_cost(service: Service, owner: Browser) -> None:
+    """On its page, in usage and its CSV, to the last digit of the ledger; logs show its keys' requests alone."""
+    assert owner.submit("/console/projects", name="web <1>").status == 303
+    again = owner.submit("/console/projects", name="web <1>")
+    assert again.status == 400
+    assert "There is a project `web &lt;1&gt;` already" in again.text
+    (project,) = service.ask("project", "list", "--account", "owner@localhost")
+    made = owner.submit("/console/keys/new", name="in it", project=project["id"])
+    key = re.search(r"ts_live_\w{46}", made.text)
+    assert key is not None
+    wait_until(lambda: service.chat(key=key[0])[0] == 200)
+    wait_until(lambda: "by=project" in owner.open("/console/usage").text and _rows(service, project["id"]) == 1)
+    (row,) = service.ask("usage", "--account", "owner@localhost", "--by", "model", "--project", project["id"])
+    sums = {one["group"]: one for one in service.ask("usage", "--account", "owner@localhost", "--by", "project")}
+    assert {**sums[project["id"]], "group": ""} == {**row, "group": ""}
+    text = owner.open("/console/usage/usage.csv?span=24h&by=project").text
+    assert f"web <1>,1,{row['prompt_tokens']},{row['cached_tokens']},{row['completion_tokens']}," in text
+    assert "No project," in text
+    page = owner.open(f"/console/usage?by=model&project={project['id']}").text
+    assert f'<td class="number">{row["requests"]}</td>' in page
+    logs = owner.open(f"/console/logs?project={project['id']}").text
+    assert logs.count('<th scope="row">') == 1
+    assert owner.open("/console/logs?project=proj_none").status == 404
+    path = f"/console/projects/{project['id']}"
+    assert owner.submit(f"{path}/rename", page="/console/projects", name="\x07").status == 400
+    assert owner.submit(f"{path}/rename", page="/console/projects", name="site").status == 303
+    assert owner.submit(f"{path}/archive", page="/console/projects").status == 303
+    assert "site" not in owner.open("/console/keys/new").text
+    assert service.chat(key=key[0])[0] == 200
+    assert owner.submit(f"{path}/restore", page="/console/projects").status == 303
+    assert ">site</option>" in owner.open("/console/keys/new").text
+
+
+def _rows(service: Service, project: str) -> int:
+    asked = ("--account", "owner@localhost", "--project", project)
+    return sum(row["requests"] for row in service.ask("usage", *asked))
+
+
 def test_documentation_has_the_readers_own_key(service: Service, owner: Browser) -> None:
     """Its hint, in what is to be pasted; for strangers the form of one, and in no other place."""
     keys = service.ask("key", "list", "--account", "owner@localhost")
@@ -240,7 +311,18 @@ def test_other_tenant_is_out_of_reach(service: Service, owner: Browser) -> None:
         assert "ann@example.com" not in text
         assert key not in text
     assert bob.open(f"/console/keys/{key}/first").status == 404
-    for path in (f"/console/keys/{key}/revoke", f"/console/keys/{key}/rotate"):
+    project = service.ask("project", "create", "owner's own", "--account", "owner@localhost")["id"]
+    assert "owner&#39;s own" not in bob.open("/console/projects").text
+    assert bob.open(f"/console/keys/{key}").status == 404
+    for page in (f"/console/usage?project={project}", f"/console/logs?project={project}"):
+        assert bob.open(page).status == 404
+    assert bob.submit("/console/keys/new", name="x", project=project).status == 404
+    for path in (
+        *(f"/console/keys/{key}/{verb}" for verb in ("revoke", "rotate", "disable", "enable")),
+        *(f"/console/projects/{project}/{verb}" for verb in ("archive", "restore")),
+        f"/console/keys/{key}",
+        f"/console/projects/{project}/rename",
+    ):
         assert bob.submit(path, page="/console").status == 404
     account = service.ask("account", "show", "owner@localhost")["id"]
     assert bob.submit("/console/look-at", page="/console", account=account).status == 400
@@ -282,7 +364,13 @@ def test_role_bounds_what_a_member_may_do(service: Service, owner: Browser) -> N
     assert viewer.submit(link, password=PASSWORD).status == 303
     assert viewer.open("/console/keys").status == 200
     assert "New key" not in viewer.open("/console/keys").text
+    key = service.ask("key", "list", "--account", "owner@localhost")[0]["id"]
+    assert "Save" not in viewer.open(f"/console/keys/{key}").text
+    assert "New project" not in viewer.open("/console/projects").text
     for path, fields in (
+        (f"/console/keys/{key}", {"name": "x"}),
+        (f"/console/keys/{key}/disable", {}),
+        ("/console/projects", {"name": "x"}),
         ("/console/keys/new", {"name": "x"}),
         ("/console/people", {"email": "x@example.com", "role": "viewer"}),
     ):

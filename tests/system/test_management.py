@@ -39,6 +39,12 @@ def call(service: Service, key: str | None, method: str, path: str, body: object
     return status, json.loads(text)
 
 
+def hear(service: Service) -> None:
+    """Wait until the gateway knows the newest; not by trying a key, which counts as guessing."""
+    revision = service.ask("doctor")["revision"]
+    wait_until(lambda: json.loads(service.get("/readyz")[1])["revision"] >= revision)
+
+
 def test_key_made_here_infers_until_it_is_revoked_here(service: Service, admin: str) -> None:
     """Both are in force within a second; what it took is in the usage and in the balance."""
     status, made = call(service, admin, "POST", "/api/v1/keys", {"name": "app", "rpm": 50, "expires": "1h"})
@@ -75,6 +81,50 @@ def test_key_is_rotated(service: Service, admin: str) -> None:
     assert call(service, admin, "GET", f"/api/v1/keys/{fresh['id']}")[1] == listed[fresh["id"]]
 
 
+def test_key_is_changed_disabled_and_enabled_here(service: Service, admin: str) -> None:
+    """In force within a second; what the body does not name stays, null takes a limit away."""
+    wish = {"name": "bound", "rpm": 50, "scopes": ["chat"], "ips": ["127.0.0.1"]}
+    _, made = call(service, admin, "POST", "/api/v1/keys", wish)
+    path = f"/api/v1/keys/{made['id']}"
+    hear(service)
+    assert service.chat(key=made["key"])[0] == 200
+    assert service.get("/v1/models", made["key"])[0] == 403
+    status, changed = call(service, admin, "PATCH", path, {"rpm": None, "scopes": None})
+    assert (status, changed["rpm"], changed["scopes"], changed["ips"]) == (200, None, None, ["127.0.0.1"])
+    wait_until(lambda: service.get("/v1/models", made["key"])[0] == 200, 1.0)
+    assert call(service, admin, "POST", f"{path}/disable")[1]["state"] == "disabled"
+    wait_until(lambda: service.chat(key=made["key"])[0] == 403, 1.0)
+    assert call(service, admin, "POST", f"{path}/enable")[1]["state"] == "active"
+    wait_until(lambda: service.chat(key=made["key"])[0] == 200, 1.0)
+
+
+def test_projects_are_managed_here(service: Service, admin: str) -> None:
+    """Made, renamed, archived; usage by project and of one; another account's is not there."""
+    status, project = call(service, admin, "POST", "/api/v1/projects", {"name": "web"})
+    assert (status, project["object"], project["keys"]) == (201, "project", 0)
+    _, made = call(service, admin, "POST", "/api/v1/keys", {"project": project["id"]})
+    hear(service)
+    assert service.chat(key=made["key"])[0] == 200
+    wait_until(lambda: call(service, admin, "GET", f"/api/v1/usage?project={project['id']}")[1]["data"] != [])
+    sums = {row["group"]: row for row in call(service, admin, "GET", "/api/v1/usage?by=project")[1]["data"]}
+    (row,) = call(service, admin, "GET", f"/api/v1/usage?by=key&project={project['id']}")[1]["data"]
+    assert {**sums[project["id"]], "group": made["id"]} == row
+    path = f"/api/v1/projects/{project['id']}"
+    status, changed = call(service, admin, "PATCH", path, {"name": "site", "archived": True})
+    assert (status, changed["name"], changed["archived"], changed["keys"]) == (200, "site", True, 1)
+    assert call(service, admin, "GET", path)[1] == changed
+    assert call(service, admin, "GET", "/api/v1/projects")[1]["data"] == [changed]
+    theirs = service.ask("project", "create", "x", "--account", "owner@localhost")["id"]
+    for method, place, body in (
+        ("GET", f"/api/v1/projects/{theirs}", None),
+        ("PATCH", f"/api/v1/projects/{theirs}", {"archived": True}),
+        ("GET", f"/api/v1/usage?project={theirs}", None),
+        ("POST", "/api/v1/keys", {"project": theirs}),
+    ):
+        status, answer = call(service, admin, method, place, body)
+        assert (status, answer["error"]["code"]) == (404, "project_not_found")
+
+
 def test_neither_key_does_the_others_work(service: Service, admin: str) -> None:
     """403, with a code that says which is needed; nothing is served."""
     status, answer, _ = service.chat(key=admin)
@@ -92,6 +142,14 @@ def test_neither_key_does_the_others_work(service: Service, admin: str) -> None:
         ("POST /api/v1/keys", {"models": ["none"]}, 400, "models[0]"),
         ("POST /api/v1/keys", {"rpm": 0}, 400, "rpm"),
         ("POST /api/v1/keys", {"kind": "root"}, 400, "kind"),
+        ("POST /api/v1/keys", {"scopes": ["root"]}, 400, "scopes[0]"),
+        ("POST /api/v1/keys", {"ips": ["127.0.0.1", "::g"]}, 400, "ips[1]"),
+        ("PATCH /api/v1/keys/key_none", {"rpm": 1}, 404, "key"),
+        ("PATCH /api/v1/keys/key_none", None, 400, None),
+        ("POST /api/v1/keys/key_none/disable", None, 404, "key"),
+        ("POST /api/v1/projects", {}, 400, None),
+        ("POST /api/v1/projects", {"name": ""}, 400, "name"),
+        ("PATCH /api/v1/projects/proj_none", {"name": "x"}, 404, "project"),
         ("POST /api/v1/keys", None, 400, None),
         ("POST /api/v1/keys/key_none/revoke", None, 404, "key"),
         ("GET /api/v1/usage?by=colour", None, 400, "by"),

@@ -6,7 +6,15 @@ from typing import Literal, get_args
 
 Role = Literal["owner", "admin", "member", "billing", "viewer"]
 Permission = Literal[
-    "keys.read", "keys.write", "usage.read", "logs.read", "billing.read", "billing.write", "team.write", "audit.read"
+    "keys.read",
+    "keys.write",
+    "projects.write",
+    "usage.read",
+    "logs.read",
+    "billing.read",
+    "billing.write",
+    "team.write",
+    "audit.read",
 ]
 
 _READS: frozenset[Permission] = frozenset(("keys.read", "usage.read"))

@@ -1,4 +1,4 @@
-"""Keys: made in one form, shown once, watched until their first request arrives."""
+"""Keys: made in one form, shown once, watched until their first request arrives; each has a page of its own."""
 
 from __future__ import annotations
 
@@ -8,39 +8,27 @@ import msgspec
 from litestar import Response, Router, get, post
 from litestar.params import FromPath
 
+from techstone.control.console.bounds import KeyForm, change, fill, wish
 from techstone.control.console.pages import Pages, seat_of, visitor_of
 from techstone.control.console.playground import is_over
 from techstone.control.console.session import Nothing, PageRequest, read_form
 from techstone.control.console.shell import go
-from techstone.control.keys.records import NewKey
 from techstone.control.ledger.records import RequestFilter
-from techstone.core.errors import ApiError, InvalidRequest
+from techstone.core import money
+from techstone.core.credit import month_start
+from techstone.core.errors import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from litestar.handlers import HTTPRouteHandler
 
-    from techstone.control.keys.records import CreatedKey
+    from techstone.control.keys.records import CreatedKey, KeyShown
     from techstone.control.ledger.records import HourSums
 
 # For how long an old key stays good beside its successor where nothing else is said.
 _DAY = _OVERLAP = 86_400
 _HOURS = 24
-
-
-class KeyForm(msgspec.Struct, forbid_unknown_fields=True):
-    """What the form of a new key holds. `models` are names, separated by commas or spaces."""
-
-    name: str = ""
-    kind: str = "inference"
-    models: str = ""
-    expires: str = ""
-    rpm: int | None = None
-    tpm: int | None = None
-    concurrent: int | None = None
-    daily_cap: str | None = None
-    monthly_cap: str | None = None
 
 
 class Overlap(msgspec.Struct, forbid_unknown_fields=True):
@@ -51,7 +39,7 @@ class Overlap(msgspec.Struct, forbid_unknown_fields=True):
 
 def route_keys(pages: Pages) -> Router:
     """Return the routes under /console/keys."""
-    return Router("/console/keys", route_handlers=[*_list_shown(pages), *_list_changes(pages)])
+    return Router("/console/keys", route_handlers=[*_list_shown(pages), *_list_made(pages), *_list_changes(pages)])
 
 
 def _list_shown(pages: Pages) -> list[HTTPRouteHandler]:
@@ -70,12 +58,14 @@ def _list_shown(pages: Pages) -> list[HTTPRouteHandler]:
             hidden=len(every) - len(keys),
             used=await services.ledger.last_used(seat.account),
             sparks=draw(await services.ledger.sum_by_hour(seat.account, services.now() - _DAY), services.now()),
+            projects={project.id: project for project in await services.projects.list(seat.account)},
         )
 
-    @get("/new")
-    async def ask(request: PageRequest) -> Response[str]:
-        seat_of(request, "keys.write")
-        return await _show_form(pages, request, KeyForm(), None)
+    @get("/{key_id:str}")
+    async def show(request: PageRequest, key_id: FromPath[str]) -> Response[str]:
+        seat = seat_of(request, "keys.read")
+        key = await services.keys.show(key_id, seat.account)
+        return await show_one(pages, request, key, fill(key))
 
     @get("/{key_id:str}/first")
     async def watch(request: PageRequest, key_id: FromPath[str]) -> Response[str]:
@@ -85,10 +75,10 @@ def _list_shown(pages: Pages) -> list[HTTPRouteHandler]:
         first = page.rows[0] if page.rows else None
         return shell.show(request, "keys/first.html", visitor_of(request), key=key, first=first)
 
-    return [show_all, ask, watch]
+    return [show_all, show, watch]
 
 
-def _list_changes(pages: Pages) -> list[HTTPRouteHandler]:
+def _list_made(pages: Pages) -> list[HTTPRouteHandler]:
     services, shell = pages.services, pages.shell
 
     async def reveal(request: PageRequest, created: CreatedKey) -> Response[str]:
@@ -97,14 +87,32 @@ def _list_changes(pages: Pages) -> list[HTTPRouteHandler]:
             request, "keys/created.html", visitor_of(request), created=created, model=models[0].name, first=None
         )
 
+    async def show_form(request: PageRequest, form: KeyForm, problem: ApiError | None = None) -> Response[str]:
+        return shell.show(
+            request,
+            "keys/new.html",
+            visitor_of(request),
+            form=form,
+            models=await services.catalog.list_models(),
+            projects=await services.projects.list(seat_of(request, "keys.write").account),
+            problem=problem,
+        )
+
+    @get("/new")
+    async def ask(request: PageRequest) -> Response[str]:
+        seat = seat_of(request, "keys.write")
+        offered = {project.id for project in await services.projects.list(seat.account) if not project.archived}
+        wanted = request.query_params.get("project", "")
+        return await show_form(request, KeyForm(project=wanted if wanted in offered else ""))
+
     @post("/new")
     async def create(request: PageRequest) -> Response[str]:
         seat = seat_of(request, "keys.write")
         form = await read_form(request, KeyForm)
         try:
-            created = await services.keys.create(_wish(seat.account, form))
+            created = await services.keys.create(wish(seat.account, form))
         except ApiError as problem:
-            return await _show_form(pages, request, form, problem)
+            return await show_form(request, form, problem)
         return await reveal(request, created)
 
     @post("/{key_id:str}/rotate")
@@ -113,6 +121,37 @@ def _list_changes(pages: Pages) -> list[HTTPRouteHandler]:
         overlap = (await read_form(request, Overlap)).overlap
         return await reveal(request, await services.keys.rotate(key_id, overlap, seat.account))
 
+    return [ask, create, rotate]
+
+
+def _list_changes(pages: Pages) -> list[HTTPRouteHandler]:
+    services = pages.services
+
+    @post("/{key_id:str}")
+    async def alter(request: PageRequest, key_id: FromPath[str]) -> Response[Any]:
+        seat = seat_of(request, "keys.write")
+        form = await read_form(request, KeyForm)
+        key = await services.keys.show(key_id, seat.account)
+        try:
+            await services.keys.change(key_id, change(form), seat.account)
+        except ApiError as problem:
+            return await show_one(pages, request, key, form, problem)
+        return go(f"/console/keys/{key.id}")
+
+    @post("/{key_id:str}/disable")
+    async def disable(request: PageRequest, key_id: FromPath[str]) -> Response[Any]:
+        seat = seat_of(request, "keys.write")
+        await read_form(request, Nothing)
+        key = await services.keys.disable(key_id, seat.account)
+        return go(f"/console/keys/{key.id}")
+
+    @post("/{key_id:str}/enable")
+    async def enable(request: PageRequest, key_id: FromPath[str]) -> Response[Any]:
+        seat = seat_of(request, "keys.write")
+        await read_form(request, Nothing)
+        key = await services.keys.enable(key_id, seat.account)
+        return go(f"/console/keys/{key.id}")
+
     @post("/{key_id:str}/revoke")
     async def revoke(request: PageRequest, key_id: FromPath[str]) -> Response[Any]:
         seat = seat_of(request, "keys.write")
@@ -120,7 +159,32 @@ def _list_changes(pages: Pages) -> list[HTTPRouteHandler]:
         await services.keys.revoke(key_id, seat.account)
         return go("/console/keys")
 
-    return [create, rotate, revoke]
+    return [alter, disable, enable, revoke]
+
+
+async def show_one(
+    pages: Pages, request: PageRequest, key: KeyShown, form: KeyForm, problem: ApiError | None = None
+) -> Response[str]:
+    """Return a key's own page: how it is used, and the form of its settings."""
+    services, now = pages.services, pages.services.now()
+    account = seat_of(request, "keys.read").account
+    hours = await services.ledger.sum_by_hour(account, now - _DAY, (key.id,))
+    months = await services.ledger.sum_by_hour(account, month_start(now), (key.id,))
+    return pages.shell.show(
+        request,
+        "keys/one.html",
+        visitor_of(request),
+        key=key,
+        form=form,
+        problem=problem,
+        models=await services.catalog.list_models(),
+        projects=await services.projects.list(account),
+        used=(await services.ledger.last_used(account)).get(key.id),
+        spark=draw(hours, now).get(key.id),
+        requests=sum(hour.requests for hour in hours),
+        month_requests=sum(hour.requests for hour in months),
+        month_cost=money.show(sum(hour.cost_nano for hour in months)),
+    )
 
 
 def draw(sums: Iterable[HourSums], now: int) -> dict[str, str]:
@@ -135,26 +199,3 @@ def draw(sums: Iterable[HourSums], now: int) -> dict[str, str]:
         key: " ".join(f"{place},{10 - 10 * count / max(counts):.1f}" for place, count in enumerate(counts))
         for key, counts in by_key.items()
     }
-
-
-async def _show_form(pages: Pages, request: PageRequest, form: KeyForm, problem: ApiError | None) -> Response[str]:
-    models = await pages.services.catalog.list_models()
-    return pages.shell.show(request, "keys/new.html", visitor_of(request), form=form, models=models, problem=problem)
-
-
-def _wish(account: str, form: KeyForm) -> NewKey:
-    if form.kind not in {"inference", "admin"}:
-        raise InvalidRequest("kind must be inference or admin.", param="kind")
-    models = tuple(form.models.replace(",", " ").split())
-    return NewKey(
-        account,
-        name=form.name or "default",
-        models=models or None,
-        expires=form.expires or None,
-        rpm=form.rpm,
-        tpm=form.tpm,
-        concurrent=form.concurrent,
-        daily_cap=form.daily_cap,
-        monthly_cap=form.monthly_cap,
-        kind="admin" if form.kind == "admin" else "inference",
-    )

@@ -31,6 +31,7 @@ class Search(msgspec.Struct, forbid_unknown_fields=True):
     status: Outcome = "all"
     model: str = ""
     key: str = ""
+    project: str = ""
     error: str = ""
     slow: Annotated[int, msgspec.Meta(ge=0, le=10**9)] | None = None
     find: str = ""
@@ -54,7 +55,11 @@ def route_logs(pages: Pages) -> Router:
         search = _read(request)
         if search.find.startswith(_REQUEST_ID):
             return go(f"/console/logs/{search.find}")
-        page = await services.ledger.find_requests(seat.account, _filter(search, services.now()), search.before, _ROWS)
+        filters = _filter(search, services.now())
+        if search.project:
+            keys_of = await services.ledger.list_project_keys(seat.account, search.project)
+            filters = msgspec.structs.replace(filters, keys=keys_of)
+        page = await services.ledger.find_requests(seat.account, filters, search.before, _ROWS)
         keys = {key.id: key for key in await services.keys.list(seat.account)}
         models = await services.catalog.list_models()
         return shell.show(
@@ -65,6 +70,7 @@ def route_logs(pages: Pages) -> Router:
             search=search,
             keys=keys,
             models=models,
+            projects=await services.projects.list(seat.account),
             spans=tuple(_HOURS),
         )
 

@@ -21,6 +21,7 @@ from techstone.control.console.overview import route_overview
 from techstone.control.console.palette import route_palette
 from techstone.control.console.people import route_people
 from techstone.control.console.playground import route_playground
+from techstone.control.console.projects import route_projects
 from techstone.control.console.providers import route_providers
 from techstone.control.console.terms import route_terms
 from techstone.control.console.usage import route_usage
@@ -44,6 +45,7 @@ def route_console(
     inner = [
         route_overview(pages),
         route_keys(pages),
+        route_projects(pages),
         route_usage(pages),
         route_logs(pages),
         route_billing(pages),
