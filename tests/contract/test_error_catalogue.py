@@ -114,6 +114,7 @@ CAUSES: dict[str, Callable[[], ApiError]] = {
     "an unknown account (operators only)": lambda: errors.AccountNotFound("a@example.com"),
     "an unknown key (management API)": errors.KeyNotFound,
     "an unknown project (management API)": errors.ProjectNotFound,
+    "an unknown invoice (management API)": lambda: errors.InvoiceNotFound("TS-2026-000009"),
     "a method that the address does not have": lambda: errors.MethodNotAllowed("PUT", ("GET", "POST")),
     "a head that does not come in time": lambda: errors.RequestTimeout("head", BOUNDS.head_seconds),
     "a body that does not come in time": lambda: errors.RequestTimeout("body", BOUNDS.body_seconds),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from techstone.control.billing.ports import BillingStore
     from techstone.control.catalog.ports import CatalogStore
     from techstone.control.identity.ports import CredentialStore, IdentityStore
+    from techstone.control.invoicing.ports import InvoiceStore
     from techstone.control.ledger.records import (
         Bucket,
         HourSums,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         Timing,
         Violation,
     )
+    from techstone.control.payments.ports import PaymentStore
     from techstone.control.projects.ports import ProjectStore
     from techstone.control.switches.ports import SwitchStore
     from techstone.core.snapshot import Plan
@@ -237,6 +239,22 @@ class ProjectHolder(Protocol):
         """Projects."""
 
 
+class InvoiceHolder(Protocol):
+    """A store that has what the invoicing room needs, too."""
+
+    @property
+    def invoices(self) -> InvoiceStore:
+        """Documents, who buys, and what moved on accounts."""
+
+
+class PaymentHolder(Protocol):
+    """A store that has what the payments room needs, too."""
+
+    @property
+    def payments(self) -> PaymentStore:
+        """Top-ups by card."""
+
+
 class AccountStore(Protocol):
     """Accounts by id or email."""
 
@@ -306,6 +324,8 @@ class Store(
     CatalogHolder,
     SwitchHolder,
     ProjectHolder,
+    InvoiceHolder,
+    PaymentHolder,
     Protocol,
 ):
     """The control plane's records."""

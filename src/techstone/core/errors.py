@@ -302,6 +302,16 @@ class ProjectNotFound(NotFound):
         super().__init__("There is no such project. Name it by its id, such as `proj_12f1b27906c6681682bb`.")
 
 
+class InvoiceNotFound(NotFound):
+    """404: the account has no document of this number (management API, Console)."""
+
+    code = "invoice_not_found"
+    param = "number"
+
+    def __init__(self, number: str) -> None:
+        super().__init__(f"There is no invoice `{number}`.")
+
+
 class MethodNotAllowed(ApiError):
     """405: the endpoint exists, but not for this method."""
 

@@ -12,7 +12,9 @@ from techstone.adapters.storage.memory_billing import MemoryBilling
 from techstone.adapters.storage.memory_catalog import MemoryCatalog, MemorySwitches
 from techstone.adapters.storage.memory_credentials import MemoryCredentials
 from techstone.adapters.storage.memory_identity import MemoryIdentity
+from techstone.adapters.storage.memory_invoices import MemoryInvoices
 from techstone.adapters.storage.memory_ledger import MemoryLedger
+from techstone.adapters.storage.memory_payments import MemoryPayments
 from techstone.adapters.storage.memory_projects import MemoryProjects
 from techstone.control.keys.records import Key
 from techstone.control.ports import Records, StoreFacts, Taken
@@ -39,6 +41,8 @@ class MemoryStore:
         self._billing = MemoryBilling(self._accounts, self._keys, self._ledger, self._rise, self.audit.append)
         self.catalog = MemoryCatalog(self._accounts, self._billing, self._rise, self.audit.append)
         self.switches = MemorySwitches(self._rise, self.audit.append)
+        self.invoices = MemoryInvoices(self._accounts, self._ledger, self.audit.append)
+        self.payments = MemoryPayments(self._ledger, self.invoices, self.audit.append)
 
     async def add_account(self, account: Account) -> None:
         """Store it; raise Taken("email")."""

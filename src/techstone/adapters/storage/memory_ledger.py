@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from techstone.control.invoicing.records import Entry
 from techstone.control.ledger.records import (
     NEWEST,
     SEARCHED,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from techstone.control.accounts.records import Account
+    from techstone.control.invoicing.records import EntryKind
     from techstone.control.ledger.records import Line, Rating, Step, StoredGrouping
     from techstone.core.usage import UsageRecord
 
@@ -49,6 +52,9 @@ class MemoryLedger:
         self._transfers: list[Transfer] = []
         self._applied: dict[str, int] = {}
         self._gaps: dict[str, int] = {}
+        # What a statement names: grants and corrections, by account; what each request was charged at first.
+        self.entries: list[tuple[str, Entry]] = []
+        self._charged: dict[str, int] = {}
 
     async def apply(self, journal: str, first: int, records: Sequence[UsageRecord]) -> int:
         """Book what is new of a journal's records from number `first` on; return the number of the last one booked."""
@@ -65,6 +71,7 @@ class MemoryLedger:
         if going is None:
             return
         self._requests[record.id] = record
+        self._charged[record.id] = record.cost
         for transfer in going[1]:
             self._move(transfer)
 
@@ -78,13 +85,14 @@ class MemoryLedger:
                 account, spent_nano=account.spent_nano + spent, held_nano=account.held_nano + held
             )
 
-    async def grant(self, account: str, nano: int, note: str) -> bool:  # noqa: ARG002 - kept by the database only
+    async def grant(self, account: str, nano: int, note: str) -> bool:
         """Add credit; say whether the account can hold so much."""
         found = self._accounts[account]
         if found.granted_nano + nano > money.LARGEST:
             return False
         self._note()
         self._transfers.append(Transfer("grant", account, nano))
+        self.entries.append((account, Entry(int(time.time()), "grant", nano, note)))
         self._put(msgspec.structs.replace(found, granted_nano=found.granted_nano + nano))
         return True
 
@@ -188,6 +196,14 @@ class MemoryLedger:
                 used.setdefault(record.key, record.at // 1000 // _HOUR * _HOUR * 1000)
         return used
 
+    def list_settled(self, account: str) -> list[tuple[UsageRecord, int]]:
+        """Return the account's settled requests, each with what it was charged at first."""
+        return [
+            (record, self._charged[record.id])
+            for record in self._requests.values()
+            if record.account == account and record.state == "settled"
+        ]
+
     async def sum_usage(
         self, account: str | None, since: int, by: StoredGrouping, keys: Collection[str] | None = None
     ) -> tuple[Sums, ...]:
@@ -236,6 +252,10 @@ class MemoryLedger:
             if known.cost == rating.record.cost:
                 self._requests[known.id] = msgspec.structs.replace(known, cost=rating.cost, price=rating.price)
                 account = self._accounts[known.account]
+                difference = rating.cost - known.cost
+                if difference:
+                    kind: EntryKind = "surcharge" if difference > 0 else "refund"
+                    self.entries.append((account.id, Entry(int(time.time()), kind, abs(difference))))
                 corrected = account.granted_nano - (rating.cost - known.cost)
                 self._put(msgspec.structs.replace(account, granted_nano=corrected))
 

@@ -126,6 +126,9 @@ REQUESTS = Table(
     Index("ix_requests_failed", "account", "at", "error_code", "key", sqlite_where=FAILED),
 )
 
+# All but charges and holds: what an account's statement names one by one. Literally so, as above.
+CREDITED = text("transfers.kind IN ('grant', 'refund', 'surcharge')")
+
 TRANSFERS = Table(
     "transfers",
     METADATA,
@@ -137,6 +140,7 @@ TRANSFERS = Table(
     Column("request", String(64), nullable=True),
     Column("note", String(200), nullable=True),
     CheckConstraint("nano > 0", name="ck_transfers_nano"),
+    Index("ix_transfers_credited", "account", "at", sqlite_where=text("kind IN ('grant', 'refund', 'surcharge')")),
 )
 
 
@@ -365,3 +369,58 @@ SWITCHES = Table(
     Column("name", String(32), primary_key=True),
     Column("on", Boolean(create_constraint=False), nullable=False),
 )
+
+PAYMENTS = Table(
+    "payments",
+    METADATA,
+    Column("id", String(40), primary_key=True),
+    Column("account", String(40), ForeignKey("accounts.id"), nullable=False),
+    *_counts("cents", "created_at"),
+    Column("state", String(8), nullable=False),
+    Column("session", String(255), nullable=True, unique=True),
+    Column("intent", String(255), nullable=True),
+    Column("paid_at", BigInteger, nullable=True),
+    Column("note", String(200), nullable=False),
+    Index("ix_payments_account", "account", "created_at"),
+    Index("ix_payments_created_at", "created_at"),
+)
+
+# Without a foreign key: a refund may be told before the payment is.
+REVERSALS = Table(
+    "reversals",
+    METADATA,
+    Column("id", String(255), primary_key=True),
+    Column("kind", String(8), nullable=False),
+    Column("intent", String(255), nullable=False),
+    *_counts("cents"),
+    Column("state", String(32), nullable=False),
+    *_counts("at"),
+    Index("ix_reversals_intent", "intent"),
+)
+
+# Triggers, which are the migration's, refuse every change and deletion.
+INVOICES = Table(
+    "invoices",
+    METADATA,
+    Column("number", String(16), primary_key=True),
+    *_counts("year", "sequence"),
+    Column("kind", String(8), nullable=False),
+    Column("account", String(40), ForeignKey("accounts.id"), nullable=False),
+    Column("subject", String(40), nullable=False),
+    *_counts("nano"),
+    Column("document", Text, nullable=False),
+    UniqueConstraint("year", "sequence", name="uq_invoices_year"),
+    UniqueConstraint("account", "kind", "subject", name="uq_invoices_account"),
+)
+
+BUYERS = Table(
+    "buyers",
+    METADATA,
+    Column("account", String(40), ForeignKey("accounts.id"), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("address", Text, nullable=False),
+    Column("tax_id", String(64), nullable=False),
+)
+
+# The months whose invoices are issued.
+MONTHS = Table("months", METADATA, Column("month", String(7), primary_key=True))

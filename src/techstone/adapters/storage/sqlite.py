@@ -23,7 +23,9 @@ from techstone.adapters.storage.catalog import SqliteCatalog, SqliteSwitches
 from techstone.adapters.storage.credentials import SqliteCredentials
 from techstone.adapters.storage.database import Database, number_of, raise_revision
 from techstone.adapters.storage.identity import SqliteIdentity
+from techstone.adapters.storage.invoices import SqliteInvoices
 from techstone.adapters.storage.ledger import SqliteLedger, note_grant
+from techstone.adapters.storage.payments import SqlitePayments
 from techstone.adapters.storage.projects import SqliteProjects
 from techstone.adapters.storage.schema import ACCOUNTS, KEYS
 from techstone.control.accounts.records import Account, Terms
@@ -76,6 +78,8 @@ class SqliteStore:
         self.catalog = SqliteCatalog(database)
         self.switches = SqliteSwitches(database)
         self.projects = SqliteProjects(database)
+        self.invoices = SqliteInvoices(database)
+        self.payments = SqlitePayments(database)
 
     async def upgrade(self) -> None:
         """Bring the file to the newest schema; raise StoreError."""

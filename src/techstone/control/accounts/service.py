@@ -85,6 +85,10 @@ class Accounts:
         """Return the ids of the accounts that are on one of these plans."""
         return {account.id for account in await self._store.list_accounts() if account.plan in plans}
 
+    async def list_records(self) -> tuple[Account, ...]:
+        """Return all as they are stored, oldest first."""
+        return await self._store.list_accounts()
+
     async def list(self) -> tuple[AccountShown, ...]:
         """Return all, oldest first."""
         return tuple(_show(account) for account in await self._store.list_accounts())

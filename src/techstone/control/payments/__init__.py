@@ -1,0 +1,1 @@
+"""Top-ups by card: asked for here, paid at a processor, credited once."""
