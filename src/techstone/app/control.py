@@ -29,7 +29,6 @@ from techstone.app.rooms import compose_means, open_vault
 from techstone.control.asgi import build_internal, build_public
 from techstone.control.billing.alerts import tell
 from techstone.control.bootstrap import FirstKey, bootstrap
-from techstone.control.catalog.ports import Means
 from techstone.control.catalog.records import Catalog
 from techstone.control.console.pages import Pages
 from techstone.control.console.reader import Reader
@@ -80,11 +79,10 @@ class ControlOptions(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str
     catalog: Catalog
     outbox: Path
-    vault: Vault
     oidc: tuple[OidcEntry, ...] = ()
     mail: MailSection = MailSection()
     switches: dict[str, bool] = {}
-    means: Means = Means()
+    private_providers: bool = False
     owner: str = _OWNER
     plan: str | None = None
     poll: float = 0.2
@@ -103,11 +101,10 @@ def run(place: Place) -> int:
         public_url=os.environ.get(PUBLIC_URL) or server.public_url or f"http://{server.host}:{server.port}",
         catalog=offer.compose(place.config, os.environ, offer.locate_engine(place.config)),
         outbox=place.data / "outbox",
-        vault=open_vault(place),
         oidc=place.config.oidc,
         mail=place.config.mail,
         switches={"sign_up": place.config.console.sign_up},
-        means=compose_means(place),
+        private_providers=place.config.console.private_providers,
         plan=_OWNER_PLAN,
     )
     try:
@@ -125,12 +122,19 @@ def _report(first: FirstKey | None) -> None:
 async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None]) -> None:
     """Serve until SIGTERM or SIGINT; `ready` is called once both sockets answer.
 
-    Raise ConfigError where the sockets are taken, before a first key is made that nobody would see; StoreError.
+    Raise ConfigError where the sockets are taken or TECHSTONE_SECRET_KEY is no key, before a first key is made that
+    nobody would see; StoreError.
     """
+    vault = open_vault(options.database.parent)
     with _bind(options.internal_socket) as internal, _bind(options.public_socket) as public:
         store = await open_store(options.database)
         try:
-            services = Services(store, options.catalog, means=options.means, switches=options.switches)
+            services = Services(
+                store,
+                options.catalog,
+                means=compose_means(vault, private=options.private_providers),
+                switches=options.switches,
+            )
             await services.follow()
             publisher = Publisher(
                 store, services.catalog, poll=options.poll, heartbeat=options.heartbeat, report=_complain
@@ -138,8 +142,8 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
             first = await bootstrap(services, options.owner, options.plan)
             await services.prices.note_configured()
             await publisher.load()
-            seals = Seals(options.vault, services.now)
-            identity = _compose_identity(services, options.vault, seals)
+            seals = Seals(vault, services.now)
+            identity = _compose_identity(services, vault, seals)
             site = await _compose_site(options.public_url, services, identity)
             servers = [
                 _Server(build_internal(services, publisher), internal),

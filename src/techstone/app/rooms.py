@@ -13,18 +13,17 @@ from techstone.control.catalog.ports import Means
 from techstone.core.sealing import Unsealable
 
 if TYPE_CHECKING:
-    from techstone.app.place import Place
+    from pathlib import Path
 
 
-def compose_means(place: Place) -> Means:
-    """Return seals, trials and the price list for an installation."""
-    vault = Vault(place.data, os.environ)
-    return Means(vault, Probe(os.environ, vault), PriceList(), private=place.config.console.private_providers)
+def compose_means(vault: Vault, *, private: bool) -> Means:
+    """Return seals, trials and the price list; `private`: providers of the own network may be typed in."""
+    return Means(vault, Probe(os.environ, vault), PriceList(), private=private)
 
 
-def open_vault(place: Place) -> Vault:
-    """Return the vault of an installation; raise ConfigError for a key in the environment that is none."""
-    vault = Vault(place.data, os.environ)
+def open_vault(folder: Path) -> Vault:
+    """Return the vault of a data folder; raise ConfigError for a key in the environment that is none."""
+    vault = Vault(folder, os.environ)
     if os.environ.get(VARIABLE):
         try:
             vault.seal(b"", "a trial")

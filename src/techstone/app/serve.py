@@ -54,7 +54,7 @@ def run(place: Place, *, insecure_http: bool) -> int:
     if "TECHSTONE_SECRET_KEY" in os.environ:
         from techstone.app.rooms import open_vault  # noqa: PLC0415 - else for the control process alone
 
-        open_vault(place)
+        open_vault(place.data)
     catalog = offer.compose(place.config, os.environ, offer.locate_engine(place.config))
     place.prepare()
     with _only_one(place), gateway.open_socket(server) as sock:

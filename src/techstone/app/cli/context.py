@@ -79,11 +79,12 @@ async def _perform(found: Place, work: Callable[[Operations], Awaitable[_R]]) ->
 
 def compose_services(found: Place, store: Store) -> Services:
     """Return the rooms over a store, as a control process has them; raise ConfigError."""
-    from techstone.app.rooms import compose_means  # noqa: PLC0415 - see above
+    from techstone.app.rooms import compose_means, open_vault  # noqa: PLC0415 - see above
     from techstone.control.services import Services  # noqa: PLC0415
 
     console = found.config.console
-    return Services(store, catalog_of(found), means=compose_means(found), switches={"sign_up": console.sign_up})
+    means = compose_means(open_vault(found.data), private=console.private_providers)
+    return Services(store, catalog_of(found), means=means, switches={"sign_up": console.sign_up})
 
 
 def catalog_of(found: Place) -> Catalog:

@@ -89,7 +89,7 @@ def _examine_key(found: place.Place) -> Iterator[Finding]:
     from techstone.app.rooms import open_vault  # noqa: PLC0415 - OpenSSL's bindings, for this alone
 
     try:
-        open_vault(found)
+        open_vault(found.data)
     except ConfigError as error:
         yield Finding("secret key", "bad", str(error))
     else:
