@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from techstone.control.catalog import rules
+from techstone.core import money
 from techstone.core.snapshot import Timeouts
 
 if TYPE_CHECKING:
@@ -143,6 +144,34 @@ class OidcEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
 
 
+class SellerEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who issues invoices; an address has lines."""
+
+    name: str
+    address: str = ""
+    tax_id: str = ""
+
+
+class BillingSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[billing]: without a seller no invoices are issued."""
+
+    seller: SellerEntry | None = None
+
+
+class PaymentsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[payments]: top-ups by card at Stripe; off without `stripe_key_env`. Amounts are USD in whole cents.
+
+    `stripe_api_base` is for tests, and may only be on this machine.
+    """
+
+    stripe_key_env: str | None = None
+    stripe_webhook_secret_env: str | None = None
+    amounts: tuple[str, ...] = ("10", "25", "100")
+    minimum: str = "5"
+    maximum: str = "1000"
+    stripe_api_base: str | None = None
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file. All of it has a default, so that no file is needed."""
 
@@ -155,6 +184,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mail: MailSection = MailSection()
     console: ConsoleSection = ConsoleSection()
     oidc: tuple[OidcEntry, ...] = ()
+    billing: BillingSection = BillingSection()
+    payments: PaymentsSection = PaymentsSection()
 
 
 def read(path: Path) -> Config:
@@ -227,6 +258,7 @@ def check(config: Config) -> None:
     for place, entry in enumerate(config.oidc):
         _check_oidc(f"oidc[{place}]", entry)
     _check_unique("oidc", [entry.slug for entry in config.oidc])
+    _check_payments(config)
     for name, plan in config.plans.items():
         with _at(f"plans.{name}"):
             rules.check_plan(plan.rpm, plan.tpm, plan.concurrent)
@@ -283,6 +315,43 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+_STRIPE_LEAST, _STRIPE_MOST = 50, 99_999_999
+
+
+def _check_payments(config: Config) -> None:
+    payments = config.payments
+    if config.billing.seller is not None and not config.billing.seller.name.strip():
+        raise ConfigError("billing.seller.name: expected the name that stands on invoices")
+    least, most = (read_cents(f"payments.{name}", getattr(payments, name)) for name in ("minimum", "maximum"))
+    # What Stripe takes of USD: https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
+    if not _STRIPE_LEAST <= least <= most <= _STRIPE_MOST:
+        raise ConfigError(
+            "payments.minimum and payments.maximum: expected 0.50 to 999999.99 USD, the smaller one first"
+        )
+    for place, usd in enumerate(payments.amounts):
+        if not least <= read_cents(f"payments.amounts[{place}]", usd) <= most:
+            raise ConfigError(f"payments.amounts[{place}]: expected {payments.minimum} to {payments.maximum}")
+    if (payments.stripe_key_env is None) != (payments.stripe_webhook_secret_env is None):
+        raise ConfigError("payments.stripe_key_env and payments.stripe_webhook_secret_env: give both or neither")
+    if payments.stripe_key_env is not None and config.billing.seller is None:
+        raise ConfigError("billing.seller: missing; every payment has a receipt, and a receipt needs a seller")
+    if payments.stripe_api_base is not None:
+        _check_url("payments.stripe_api_base", payments.stripe_api_base)
+        if urlsplit(payments.stripe_api_base).hostname not in {"127.0.0.1", "::1"}:
+            raise ConfigError("payments.stripe_api_base: only 127.0.0.1 or ::1, for tests; leave it out for Stripe")
+
+
+def read_cents(path: str, usd: str) -> int:
+    """Return an amount in USD as cents; raise ConfigError."""
+    try:
+        cents, part = divmod(money.parse(usd), money.NANO // 100)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if part:
+        raise ConfigError(f"{path}: expected whole cents, such as 12.50")
+    return cents
 
 
 def _check_provider(path: str, provider: ProviderEntry) -> None:

@@ -21,10 +21,10 @@ from techstone import __version__
 from techstone.adapters.internal import answers
 from techstone.adapters.mail import Outbox, Smtp
 from techstone.adapters.passwords import Argon2Hasher, read_common
+from techstone.adapters.printing import PdfPrinter
 from techstone.adapters.storage.sqlite import open_store
-from techstone.adapters.vault import Vault
 from techstone.app import child, offer
-from techstone.app.config import ConfigError, MailSection, OidcEntry
+from techstone.app.config import ConfigError, MailSection, OidcEntry, PaymentsSection, read_cents
 from techstone.app.rooms import compose_means, open_vault
 from techstone.control.asgi import build_internal, build_public
 from techstone.control.billing.alerts import tell
@@ -43,10 +43,13 @@ from techstone.control.identity.passwords import Passwords
 from techstone.control.identity.ports import Terms
 from techstone.control.identity.seals import Seals
 from techstone.control.identity.service import Identity
+from techstone.control.invoicing.records import Party
 from techstone.control.ledger.audit import Audit
 from techstone.control.pages.documentation import Documentation
 from techstone.control.pages.openapi import Reference
 from techstone.control.pages.site import Site
+from techstone.control.payments.api import route_events
+from techstone.control.payments.records import Offer
 from techstone.control.ports import StoreError
 from techstone.control.publish import Publisher
 from techstone.control.services import Services
@@ -56,9 +59,11 @@ if TYPE_CHECKING:
 
     from litestar import Litestar, Router
 
+    from techstone.adapters.vault import Vault
     from techstone.app.place import Place
     from techstone.control.billing.records import Alert
     from techstone.control.identity.ports import Mailer, Provider
+    from techstone.control.payments.ports import Payments
 
 PUBLIC_URL = "TECHSTONE_PUBLIC_URL"
 # Who a first start belongs to, until there is a Console in which an owner signs up.
@@ -83,6 +88,8 @@ class ControlOptions(msgspec.Struct, frozen=True, kw_only=True):
     mail: MailSection = MailSection()
     switches: dict[str, bool] = {}
     private_providers: bool = False
+    seller: Party | None = None
+    payments: PaymentsSection = PaymentsSection()
     owner: str = _OWNER
     plan: str | None = None
     poll: float = 0.2
@@ -105,6 +112,10 @@ def run(place: Place) -> int:
         mail=place.config.mail,
         switches={"sign_up": place.config.console.sign_up},
         private_providers=place.config.console.private_providers,
+        seller=None
+        if place.config.billing.seller is None
+        else msgspec.convert(place.config.billing.seller, Party, from_attributes=True),
+        payments=place.config.payments,
         plan=_OWNER_PLAN,
     )
     try:
@@ -136,6 +147,11 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
                 switches=options.switches,
             )
             await services.follow()
+            if options.seller is not None:
+                services.invoices.open(options.seller)
+            processor = _choose_processor(options)
+            if processor is not None:
+                services.top_ups.open(processor, _read_offer(options.payments), _complain)
             publisher = Publisher(
                 store, services.catalog, poll=options.poll, heartbeat=options.heartbeat, report=_complain
             )
@@ -159,6 +175,7 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
                     services.alerts.run(_Crier()),
                     Audit(services.ledger, _complain).run(),
                     identity.run(),
+                    services.invoices.run(_complain),
                 ],
                 publisher,
                 lambda: ready(first),
@@ -197,7 +214,9 @@ def _compose_console(options: ControlOptions, services: Services, identity: Iden
     pages = Pages(shell, services, identity)
     providers = Federation(_connect_providers(options.oidc), seals, secrets.token_bytes, options.public_url)
     foreigners = Foreigners(store, services.store.credentials, services.accounts, services.now, secrets.token_bytes)
-    return route_console(pages, store, links, providers, foreigners)
+    console = route_console(pages, store, links, providers, foreigners, PdfPrinter())
+    processor = services.top_ups.processor
+    return console if processor is None else [*console, route_events(services.top_ups, processor)]
 
 
 def _connect_providers(entries: tuple[OidcEntry, ...]) -> list[Provider]:
@@ -213,6 +232,33 @@ def _connect_providers(entries: tuple[OidcEntry, ...]) -> list[Provider]:
         )
         for entry in entries
     ]
+
+
+def _choose_processor(options: ControlOptions) -> Payments | None:
+    """Return what collects money, None where nothing does; raise ConfigError for a secret that is not there."""
+    payments = options.payments
+    if payments.stripe_key_env is None or payments.stripe_webhook_secret_env is None:
+        return None
+    key, secret = map(_read_secret, (payments.stripe_key_env, payments.stripe_webhook_secret_env))
+    # Half a second and 40 MB, which only those pay who take payments.
+    from techstone.adapters.payments import StripePayments  # noqa: PLC0415 - see above
+
+    return StripePayments(key, secret, options.public_url, payments.stripe_api_base)
+
+
+def _read_secret(name: str) -> str:
+    secret = os.environ.get(name, "").strip()
+    if not secret:
+        raise ConfigError(f"payments: the environment variable {name} is not set")
+    return secret
+
+
+def _read_offer(payments: PaymentsSection) -> Offer:
+    return Offer(
+        tuple(read_cents("payments.amounts", usd) for usd in payments.amounts),
+        read_cents("payments.minimum", payments.minimum),
+        read_cents("payments.maximum", payments.maximum),
+    )
 
 
 def _choose_mailer(options: ControlOptions) -> Mailer:

@@ -150,9 +150,9 @@ class _Service:
             probe = _probe(self._engine_options.port)
             programs.append(Program("engine", tuple(words), environment, probe=probe, vital=False))
         programs.append(Program("control", (*base, "control", *where), self._masked(common)))
-        mail = self._place.config.mail.password_env
+        withheld = self._control_secrets()
         keyed = {
-            **{name: value for name, value in common.items() if name != mail},
+            **{name: value for name, value in common.items() if name not in withheld},
             gateway.LISTEN_FD: str(self._sock.fileno()),
         }
         if self._engine_options is not None:
@@ -168,7 +168,14 @@ class _Service:
         for entry in self._place.config.providers:
             found = (entry.api_key_env, *(offer.find_secret(value) for value in entry.headers.values()))
             names |= {name for name in found if name}
-        return names | ({self._place.config.mail.password_env or ""} - {""})
+        return names | self._control_secrets()
+
+    def _control_secrets(self) -> set[str]:
+        """Return the names of what only the control plane may know."""
+        config = self._place.config
+        payments = config.payments
+        names = (config.mail.password_env, payments.stripe_key_env, payments.stripe_webhook_secret_env)
+        return {name for name in names if name}
 
     def _without_secrets(self, environment: Mapping[str, str]) -> dict[str, str]:
         names = self._secret_names()
@@ -176,7 +183,7 @@ class _Service:
 
     def _masked(self, environment: Mapping[str, str]) -> dict[str, str]:
         """Return the environment in which a provider's key is known to be there, but not what it is."""
-        names = self._secret_names() - {self._place.config.mail.password_env}
+        names = self._secret_names() - self._control_secrets()
         return {name: "set" if name in names and value else value for name, value in environment.items()}
 
     async def _welcome(self, children: dict[str, Child]) -> None:

@@ -92,7 +92,8 @@ def _act_as_operator(_: ASGIConnection[Any, Any, Any, Any], __: BaseRouteHandler
 
 def build_public(site: Site, console: list[Router], services: Services, publisher: Publisher) -> Litestar:
     """Return the documentation, the Console and the management API."""
-    changing = [route_management(services.management), *_list_operated(services), *console]
+    management = route_management(services.management, services.invoices, services.statements)
+    changing = [management, *_list_operated(services), *console]
     return _build(
         [route_site(site), Router("/", route_handlers=changing, after_response=_nudge(publisher))], _PAGE_HEADERS
     )

@@ -18,10 +18,13 @@ from techstone.control.catalog.providers import Providers
 from techstone.control.catalog.service import Offers
 from techstone.control.identity.claims import Claims
 from techstone.control.identity.people import People
+from techstone.control.invoicing.service import Invoices
+from techstone.control.invoicing.statements import Statements
 from techstone.control.keys.service import Keys
 from techstone.control.ledger.service import Ledger
 from techstone.control.management.service import Management
 from techstone.control.operations import Facts
+from techstone.control.payments.service import TopUps
 from techstone.control.projects.service import Projects
 from techstone.control.switches.service import Switches
 
@@ -37,7 +40,10 @@ def _now() -> int:
 
 
 class Services:
-    """All rooms over one store. Implements `Operations`; it does not own the store and leaves it open."""
+    """All rooms over one store. Implements `Operations`; it does not own the store and leaves it open.
+
+    `seller` is who issues invoices; None: nobody does.
+    """
 
     def __init__(
         self,
@@ -68,6 +74,9 @@ class Services:
         self.people = People(store.identity, store.credentials)
         self.keys = Keys(store, store.projects, self.accounts, self.catalog, clock, randomness)
         self.projects = Projects(store, self.accounts, clock, randomness)
+        self.invoices = Invoices(store.invoices, self.accounts, self.catalog.postpaid, clock)
+        self.statements = Statements(store.invoices, clock)
+        self.top_ups = TopUps(store.payments, self.accounts, self.invoices, clock, randomness)
         self.management = Management(self.accounts, self.keys, self.projects, self.ledger, self.catalog, clock)
 
     async def follow(self) -> None:

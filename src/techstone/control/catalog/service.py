@@ -72,6 +72,10 @@ class Offers:
         """Return the names of the prepaid plans."""
         return tuple(plan.name for plan in self.catalog.plans if plan.billing == "prepaid")
 
+    def postpaid(self) -> tuple[str, ...]:
+        """Return the names of the postpaid plans."""
+        return tuple(plan.name for plan in self.catalog.plans if plan.billing == "postpaid")
+
     async def list_models(self) -> tuple[ModelShown, ...]:
         """Return every model on offer, those of the configuration first."""
         return self.show_models()

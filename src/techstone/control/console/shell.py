@@ -15,6 +15,7 @@ from litestar.response import Redirect
 from techstone.control.console import devices
 from techstone.control.console.playground import may_play
 from techstone.control.console.session import VISITOR, ForeignForm, LogInFirst, SetUpFirst, identify
+from techstone.control.invoicing.documents import group
 from techstone.control.pages import assets
 from techstone.core.errors import ApiError
 from techstone.core.roles import may
@@ -64,6 +65,7 @@ class Shell:
             "act": _write_act,
             "second": _write_second,
             "thousands": "{:,}".format,
+            "grouped": group,
         }
 
     @property
@@ -79,9 +81,13 @@ class Shell:
         *,
         status: int = 200,
         problem: ApiError | None = None,
+        form_to: str = "",
         **values: object,
     ) -> Response[str]:
-        """Return a page for a visitor; `problem` is what was wrong with their form, and says the status."""
+        """Return a page for a visitor; `problem` is what was wrong with their form, and says the status.
+
+        `form_to` is the one other origin that a form of the page may lead to.
+        """
         page = self._environment.get_template(template).render(
             csrf=identify(request).csrf,
             visitor=visitor,
@@ -90,8 +96,12 @@ class Shell:
             sign_up=self.sign_up,
             **values,
         )
+        headers = _HEADERS
+        if form_to:
+            policy = _POLICY.replace("form-action 'self'", f"form-action 'self' {form_to}")
+            headers = {**_HEADERS, "content-security-policy": policy}
         return Response(
-            page, status_code=problem.status if problem else status, media_type=MediaType.HTML, headers=_HEADERS
+            page, status_code=problem.status if problem else status, media_type=MediaType.HTML, headers=headers
         )
 
     def refuse(self, request: PageRequest, error: Exception) -> Response[Any]:

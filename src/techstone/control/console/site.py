@@ -9,6 +9,7 @@ from litestar import Response, Router
 from techstone.control.console.audit import route_audit
 from techstone.control.console.billing import route_billing
 from techstone.control.console.catalog import route_catalog
+from techstone.control.console.documents import route_documents
 from techstone.control.console.doors import route_doors
 from techstone.control.console.federation import route_federation
 from techstone.control.console.guide import route_guide
@@ -36,10 +37,11 @@ if TYPE_CHECKING:
     from techstone.control.identity.foreigners import Foreigners
     from techstone.control.identity.links import Links
     from techstone.control.identity.ports import IdentityStore
+    from techstone.control.invoicing.ports import Printer
 
 
 def route_console(
-    pages: Pages, store: IdentityStore, links: Links, providers: Federation, foreigners: Foreigners
+    pages: Pages, store: IdentityStore, links: Links, providers: Federation, foreigners: Foreigners, printer: Printer
 ) -> list[Router]:
     """Return the routes under /console."""
     inner = [
@@ -49,6 +51,7 @@ def route_console(
         route_usage(pages),
         route_logs(pages),
         route_billing(pages),
+        route_documents(pages, printer),
         route_operate(pages, links),
         route_providers(pages),
         route_catalog(pages),

@@ -31,16 +31,20 @@ _LONGEST = {"name": 200, "address": 1000, "tax_id": 64}
 
 
 class Invoices:
-    """Issue and show documents. `seller` None: none are issued. `postpaid` are the names of postpaid plans."""
+    """Issue and show documents; without a seller none are issued. `postpaid` gives the names of postpaid plans."""
 
     def __init__(
-        self, store: InvoiceStore, accounts: Accounts, postpaid: Sequence[str], seller: Party | None, clock: Clock
+        self, store: InvoiceStore, accounts: Accounts, postpaid: Callable[[], Sequence[str]], clock: Clock
     ) -> None:
         self._store = store
         self._accounts = accounts
-        self._postpaid = frozenset(postpaid)
-        self._seller = seller
+        self._postpaid = postpaid
+        self._seller: Party | None = None
         self._clock = clock
+
+    def open(self, seller: Party) -> None:
+        """Issue documents from now on, in the name of a seller."""
+        self._seller = seller
 
     @property
     def on(self) -> bool:
@@ -76,7 +80,7 @@ class Invoices:
 
     async def _close(self, month: str, seller: Party) -> None:
         for account in await self._accounts.list_records():
-            if account.plan in self._postpaid:
+            if account.plan in self._postpaid():
                 usage = await self._store.read_month(account.id, month)
                 buyer = await self._store.find_buyer(account.id)
                 draft = documents.draft_invoice(month, usage, account, seller, buyer, self._clock())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from litestar import Request, Router, get, patch, post
 from litestar.params import FromPath, FromQuery, JSONBody
 
+from techstone.control.invoicing.records import InvoiceList, InvoiceShown, Statement
 from techstone.control.ledger.records import Grouping
 from techstone.control.management.records import (
     Balance,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
     from techstone.control.accounts.records import Account
+    from techstone.control.invoicing.service import Invoices
+    from techstone.control.invoicing.statements import Statements
     from techstone.control.management.service import Management
 
 _Request = Request[Any, Any, Any]
@@ -37,7 +40,7 @@ _HOLDER = "holder"
 _HEADERS = {"cache-control": "no-store"}
 
 
-def route_management(management: Management) -> Router:
+def route_management(management: Management, invoices: Invoices, statements: Statements) -> Router:
     """Return the routes under /api/v1."""
 
     async def identify(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
@@ -70,6 +73,7 @@ def route_management(management: Management) -> Router:
         return await management.list_requests(_holder(request), since, after, limit)
 
     handlers = [balance, sum_usage, list_requests, *_list_keys(management), *_list_projects(management)]
+    handlers += _list_documents(invoices, statements)
     return Router("/api/v1", route_handlers=handlers, guards=[identify], response_headers=_HEADERS)
 
 
@@ -136,6 +140,22 @@ def refuse_twice(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
     names = [name for name, _ in connection.query_params.multi_items()]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise InvalidRequest(f"{twice} is given more than once.", param=twice)
+
+
+def _list_documents(invoices: Invoices, statements: Statements) -> list[HTTPRouteHandler]:
+    @get("/invoices")
+    async def list_invoices(request: _Request, limit: FromQuery[str | None] = None) -> InvoiceList:
+        return await invoices.list_shown(_holder(request).id, limit)
+
+    @get("/invoices/{number:str}")
+    async def show_invoice(request: _Request, number: FromPath[str]) -> InvoiceShown:
+        return await invoices.show(number, _holder(request).id)
+
+    @get("/statements")
+    async def show_statement(request: _Request, month: FromQuery[str | None] = None) -> Statement:
+        return await statements.show(_holder(request), month)
+
+    return [list_invoices, show_invoice, show_statement]
 
 
 def _holder(request: _Request) -> Account:

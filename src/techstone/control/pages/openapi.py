@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from techstone.control.invoicing import records as invoicing
 from techstone.control.ledger.records import Grouping
 from techstone.control.management import records as management
 from techstone.control.pages import openapi_operate
@@ -54,6 +55,9 @@ _SHOWN = (
     management.ProjectUpdate,
     management.Replacement,
     *openapi_operate.SHAPES,
+    invoicing.InvoiceList,
+    invoicing.InvoiceShown,
+    invoicing.Statement,
 )
 _DESCRIPTION = (
     "One API for every model, in OpenAI's format. Every path below `/v1` is there without `/v1`, too. Errors have one "
@@ -63,7 +67,7 @@ _ERRORS = {
     400: "The request is malformed, or a parameter is wrong; `param` names it.",
     401: "There is no valid API key.",
     403: "The key may not do this.",
-    404: "There is no such model, key, project or endpoint.",
+    404: "There is no such model, key, project, invoice or endpoint.",
     405: "The endpoint does not know this method; `Allow` names those that it does.",
     408: "The request did not come in time.",
     409: "A request with this Idempotency-Key is being answered, or its answer was too large to be kept.",
@@ -104,7 +108,7 @@ class Reference:
                 {"name": "Limits", "description": "What is left, and who was refused."},
                 {
                     "name": "Management",
-                    "description": "Keys, projects, usage and balance of an account, with an admin key.",
+                    "description": "Keys, projects, usage, balance and invoices of an account, with an admin key.",
                 },
                 {"name": "Operate", "description": "Accounts, catalog, prices and plans, with an operator key."},
             ],
@@ -292,6 +296,7 @@ def _list_management() -> dict[str, Any]:
         "/api/v1/requests": {
             "get": _manage("listRequests", "List requests, oldest first", "RequestList", [since, after, limit])
         },
+        **_list_documents(),
         "/api/v1/keys": {
             "get": _manage("listKeys", "List keys, oldest first", "KeyList"),
             "post": _manage(
@@ -356,6 +361,24 @@ def _list_projects() -> dict[str, Any]:
                 body=("ProjectUpdate", {"archived": True}),
                 status=200,
             ),
+        },
+    }
+
+
+def _list_documents() -> dict[str, Any]:
+    limit = _query("limit", "At most so many.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100})
+    number = {"name": "number", "in": "path", "required": True, "schema": {"type": "string"}}
+    form = {"type": "string", "pattern": "^20[0-9]{2}-(0[1-9]|1[0-2])$", "examples": ["2026-11"]}
+    month = _query("month", "A UTC month; the current one, so far, if not given.", form)
+    return {
+        "/api/v1/invoices": {
+            "get": _manage("listInvoices", "List invoices and receipts, newest first", "InvoiceList", [limit])
+        },
+        "/api/v1/invoices/{number}": {
+            "get": _manage("retrieveInvoice", "Show an invoice or receipt", "InvoiceShown", [number], 404)
+        },
+        "/api/v1/statements": {
+            "get": _manage("retrieveStatement", "Show the statement of a month", "Statement", [month])
         },
     }
 
