@@ -29,6 +29,14 @@ def before_call(_: HookContext, case: Case[Any], __: dict[str, Any]) -> None:
 
 
 @schemathesis.hook
+def map_path_parameters(_: HookContext, path_parameters: Any) -> Any:  # noqa: ANN401 - any JSON object
+    """Ask every second time for an invoice that there is."""
+    if path_parameters and "number" in path_parameters and next(_NUMBERS) % 2:
+        return path_parameters | {"number": os.environ["OWN_INVOICE"]}
+    return path_parameters
+
+
+@schemathesis.hook
 def map_body(_: HookContext, body: Any) -> Any:  # noqa: ANN401 - any JSON value
     """Ask every second time for a model that there is; none that was left empty to see it refused."""
     if isinstance(body, dict) and isinstance(body.get("model"), str) and body["model"] and len(body) % 2:

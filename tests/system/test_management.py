@@ -70,6 +70,24 @@ def test_key_made_here_infers_until_it_is_revoked_here(service: Service, admin: 
     wait_until(lambda: service.chat(key=made["key"])[0] == 401, 1.0)
 
 
+def test_statement_and_invoices_are_the_accounts_own(service: Service, admin: str) -> None:
+    """The statement closes at the ledger's balance; an invoice of nobody is not found; a wrong month is told."""
+    status, text, _ = service.get("/api/v1/statements", admin)
+    shown = service.ask("account", "show", ANN)
+    assert (status, json.loads(text)["closing"]) == (200, shown["credit"])
+    assert json.loads(service.get("/api/v1/invoices", admin)[1]) == {"object": "list", "data": []}
+    status, text, _ = service.get("/api/v1/invoices/TS-2026-000001", admin)
+    assert (status, json.loads(text)["error"]["code"]) == (404, "invoice_not_found")
+    for path, field in (
+        ("statements?month=2026-13", "month"),
+        ("statements?month=", "month"),
+        ("invoices?limit=0", "limit"),
+    ):
+        status, text, _ = service.get(f"/api/v1/{path}", admin)
+        assert (status, json.loads(text)["error"]["param"]) == (400, field)
+    assert service.get("/api/v1/statements", service.key)[0] == 403
+
+
 def test_key_is_rotated(service: Service, admin: str) -> None:
     """The new one is shown once, the old one is good for as long as was asked."""
     _, made = call(service, admin, "POST", "/api/v1/keys", {"name": "old"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -16,6 +17,10 @@ import pytest
 from haste import LONG
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from service import Service, serving
+
+from techstone.adapters.storage.sqlite import open_store
+from techstone.control.acts import acting
+from techstone.control.invoicing.records import Draft, Line, Party
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +52,7 @@ def report(service: Service) -> dict[str, Any]:
     service.run("account", "set-plan", "owner@localhost", "open")
     admin = service.run("key", "create", "--account", "owner@localhost", "--admin").stdout
     own = re.findall(r"key_\w{20}", service.run("key", "list").stdout)
+    number = asyncio.run(_issue(service, service.ask("account", "show", "owner@localhost")["id"]))
     config = service.folder / "schemathesis.toml"
     found = re.search(r"ts_admin_\w+", admin)
     assert found is not None
@@ -65,7 +71,7 @@ def report(service: Service) -> dict[str, Any]:
         ],
         cwd=service.folder,
         env=service.environment
-        | {"SCHEMATHESIS_HOOKS": "cases", "PYTHONPATH": f"{SHARED}", "OWN_KEYS": " ".join(own)},
+        | {"SCHEMATHESIS_HOOKS": "cases", "PYTHONPATH": f"{SHARED}", "OWN_KEYS": " ".join(own), "OWN_INVOICE": number},
         capture_output=True,
         text=True,
         check=False,
@@ -76,9 +82,24 @@ def report(service: Service) -> dict[str, Any]:
     return {**written, "answers": Counter(_name_answer(entry) for entry in entries)}
 
 
+async def _issue(service: Service, account: str) -> str:
+    """Issue a document of an account, and return its number."""
+    store = await open_store(service.folder / "data" / "techstone.db")
+    lines = (Line("a model", 10**9, 1, 2, 3), Line("a correction", -5))
+    draft = Draft(
+        *("invoice", account, "owner@localhost", "2026-10", 1_793_500_000, Party("S"), Party("B"), lines, 10**9 - 5)
+    )
+    try:
+        with acting("invoice.issue", "2026-10", account):
+            return (await store.invoices.issue(draft)).number
+    finally:
+        await store.close()
+
+
 def _name_answer(entry: dict[str, Any]) -> tuple[str, int]:
     path = re.sub(r"^https?://[^/]+|\?.*$", "", entry["request"]["url"])
     path = re.sub(r"(?<=/api/v1/projects/)[^/]+", "{project_id}", path)
+    path = re.sub(r"(?<=/api/v1/invoices/)[^/]+", "{number}", path)
     path = re.sub(r"(?<=/api/v1/keys/)[^/]+", "{key_id}", re.sub(r"(?<=/v1/models/).+", "{model}", path))
     return f"{entry['request']['method']} {path}", entry["response"]["status"]
 

@@ -10,16 +10,19 @@ import pytest
 
 from techstone.app import config, presets
 from techstone.app.config import (
+    BillingSection,
     Config,
     ConfigError,
     DataSection,
     EngineSection,
     ModelEntry,
     OidcEntry,
+    PaymentsSection,
     PlanEntry,
     Price,
     ProviderEntry,
     RouteEntry,
+    SellerEntry,
     ServerSection,
 )
 
@@ -40,9 +43,18 @@ def test_example_shows_every_setting() -> None:
     text = SETTING.sub("", EXAMPLE)
     config.parse(text)
     for table in (ServerSection, DataSection, EngineSection, ProviderEntry, ModelEntry, OidcEntry):
+    for table in (
+        ServerSection,
+        DataSection,
+        EngineSection,
+        ProviderEntry,
+        ModelEntry,
+        BillingSection,
+        PaymentsSection,
+    ):
         for field in msgspec.structs.fields(table):
             assert re.search(rf"^{field.name} = ", text, re.MULTILINE), f"{table.__name__}.{field.name}"
-    for inline in (Price, RouteEntry):
+    for inline in (Price, RouteEntry, SellerEntry):
         for field in msgspec.structs.fields(inline):
             assert re.search(rf"[{{,] ?{field.name} = ", text), f"{inline.__name__}.{field.name}"
 
@@ -50,7 +62,7 @@ def test_example_shows_every_setting() -> None:
 def test_example_tells_the_true_defaults() -> None:
     """What a "#" hides is the default, save where the default is nothing."""
     shown = config.parse(SETTING.sub("", EXAMPLE))
-    for name in ("server", "data", "engine"):
+    for name in ("server", "data", "engine", "payments"):
         default = getattr(Config(), name)
         for field in msgspec.structs.fields(type(default)):
             value = getattr(default, field.name)
@@ -79,6 +91,21 @@ MODEL = '[[models]]\nname="m"\n'
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ('[billing]\nseller = { name = " " }', "billing.seller.name: expected the name that stands on invoices"),
+        (
+            '[payments]\nstripe_key_env = "A"',
+            "payments.stripe_key_env and payments.stripe_webhook_secret_env: give both",
+        ),
+        (
+            '[payments]\nstripe_key_env = "A"\nstripe_webhook_secret_env = "B"',
+            "billing.seller: missing; every payment has a receipt, and a receipt needs a seller",
+        ),
+        ('[payments]\nstripe_api_base = "https://example.com"', "payments.stripe_api_base: only 127.0.0.1 or ::1"),
+        ('[payments]\nstripe_api_base = "http://127.0.0.1.example.com"', "payments.stripe_api_base: only 127.0.0.1"),
+        ('[payments]\nminimum = "0.49"', "payments.minimum and payments.maximum: expected 0.50 to 999999.99 USD"),
+        ('[payments]\nminimum = "20"\nmaximum = "10"', "payments.minimum and payments.maximum: expected"),
+        ('[payments]\namounts = ["1000.01"]', "payments.amounts[0]: expected 5 to 1000"),
+        ('[payments]\namounts = ["9.999"]', "payments.amounts[0]: expected whole cents"),
         ("[server]\nprot = 1", "server.prot: unknown key; techstone.example.toml lists every key"),
         ("color = 1", "color: unknown key"),
         ("[server]\nport = '1'", "server.port: expected `int`, got `str`"),

@@ -40,7 +40,7 @@ class Statements:
 
     async def show(self, account: Account, month: str | None = None) -> Statement:
         """Return the statement of a month (None: this one, so far); raise InvalidRequest for `month`."""
-        chosen = month or months.name(self._clock())
+        chosen = months.name(self._clock()) if month is None else month
         try:
             start, end = months.parse(chosen)
         except ValueError as error:
