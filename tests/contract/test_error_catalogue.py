@@ -49,6 +49,9 @@ class Client:
     def write(self, data: bytes) -> None:
         self.written += data
 
+    def refused(self, exchange: Exchange, error: ApiError) -> None:
+        assert (exchange.sent, error.status >= 400) == (False, True)
+
     def answered(self, exchange: Exchange) -> None:
         assert exchange.sent
 

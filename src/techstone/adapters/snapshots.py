@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 import httptools
+import msgspec
 
 from techstone.core import snapshot as seam
 from techstone.core.snapshot import Delta, Snapshot, SnapshotError, View
@@ -54,6 +55,8 @@ class SnapshotFollower:
         """Called with the view of every whole snapshot of the control plane, before any change to it."""
         self.followed = asyncio.Event()
         """Set once the control plane itself was heard."""
+        self.heard_at = 0.0
+        """When it was heard last, by the event loop's clock."""
 
     def load(self) -> None:
         """Begin with the copy on disk, if there is one that can be read."""
@@ -119,6 +122,7 @@ class SnapshotFollower:
             self.view = following
             self._arrived.set()
         self.problem = None
+        self.heard_at = asyncio.get_running_loop().time()
         self.followed.set()
         return following
 
@@ -128,9 +132,10 @@ class SnapshotFollower:
             await self._arrived.wait()
             self._arrived.clear()
             if self.view is not None:
+                kept = msgspec.structs.replace(self.view.snapshot, view_secret="")
                 # Not told to clients: serving does not depend on it, and the next change writes it again.
                 with contextlib.suppress(OSError):
-                    await asyncio.to_thread(_write, self._copy, seam.encode(self.view.snapshot))
+                    await asyncio.to_thread(_write, self._copy, seam.encode(kept))
             await asyncio.sleep(1.0)
 
 

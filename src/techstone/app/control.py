@@ -152,8 +152,14 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
             processor = _choose_processor(options)
             if processor is not None:
                 services.top_ups.open(processor, _read_offer(options.payments), _complain)
+            view_secret = await services.make_view_secret()
             publisher = Publisher(
-                store, services.catalog, poll=options.poll, heartbeat=options.heartbeat, report=_complain
+                store,
+                services.catalog,
+                poll=options.poll,
+                heartbeat=options.heartbeat,
+                report=_complain,
+                view_secret=view_secret,
             )
             first = await bootstrap(services, options.owner, options.plan)
             await services.prices.note_configured()
@@ -161,10 +167,13 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
             seals = Seals(vault, services.now)
             identity = _compose_identity(services, vault, seals)
             site = await _compose_site(options.public_url, services, identity)
+            audit = Audit(services.ledger, _complain)
+            services.health.checked = lambda: audit.checked
+            console = _compose_console(options, services, identity, seals, view_secret)
             servers = [
                 _Server(build_internal(services, publisher), internal),
                 _Server(
-                    build_public(site, _compose_console(options, services, identity, seals), services, publisher),
+                    build_public(site, console, services, publisher),
                     public,
                 ),
             ]
@@ -173,9 +182,11 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
                 [
                     publisher.run(),
                     services.alerts.run(_Crier()),
-                    Audit(services.ledger, _complain).run(),
+                    audit.run(),
                     identity.run(),
                     services.invoices.run(_complain),
+                    services.reports.run(),
+                    services.health.run(),
                 ],
                 publisher,
                 lambda: ready(first),
@@ -205,13 +216,15 @@ def _compose_identity(services: Services, vault: Vault, seals: Seals) -> Identit
     return Identity(services.store.identity, passwords, factors, seals, services.now, secrets.token_bytes)
 
 
-def _compose_console(options: ControlOptions, services: Services, identity: Identity, seals: Seals) -> list[Router]:
+def _compose_console(
+    options: ControlOptions, services: Services, identity: Identity, seals: Seals, view_secret: bytes
+) -> list[Router]:
     """Return the Console's routes."""
     store = services.store.identity
     letters = Letters(_choose_mailer(options), options.public_url)
     links = Links(store, identity, services.accounts, letters, services.now, secrets.token_bytes)
     shell = Shell(options.public_url, sign_up=lambda: services.switches.is_on("sign_up"))
-    pages = Pages(shell, services, identity)
+    pages = Pages(shell, services, identity, view_secret)
     providers = Federation(_connect_providers(options.oidc), seals, secrets.token_bytes, options.public_url)
     foreigners = Foreigners(store, services.store.credentials, services.accounts, services.now, secrets.token_bytes)
     console = route_console(pages, store, links, providers, foreigners, PdfPrinter())

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
+from techstone import __version__
 from techstone.adapters.journal.segments import JournalDamaged, JournalInUse, Lock, recover
 from techstone.adapters.journal.shipping import Shipping
 from techstone.adapters.journal.writer import JournalWriter
 from techstone.adapters.limits.admissions import Admissions
 from techstone.adapters.limits.memory import MemoryLimits
+from techstone.adapters.reports import Reporter, Watch, measure_memory
 from techstone.adapters.snapshots import SnapshotFollower
 from techstone.adapters.telemetry.log import Log
 from techstone.adapters.telemetry.meter import Telemetry
@@ -30,6 +32,7 @@ from techstone.app.config import ConfigError
 from techstone.app.listener import Listener, bind, load_tls
 from techstone.app.wiring import Gateway, Outside
 from techstone.gateway.connections import Trust
+from techstone.wire.report import GatewayState, LimitState, SnapshotState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,13 +142,17 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
     following = loop.create_task(follower.run())
     gateway.start()
     books.start(gateway.upstreams)
+    looking = Looking(gateway, telemetry, books, follower)
+    reporter = Reporter(gateway.upstreams, place.internal_socket, looking.look, gateway.blotter)
     try:
         await _await_control(follower, stopping)
         await listener.start()
         child.report_ready(child.News())
+        reporter.start()
         await serve(listener, gateway.connections, server.drain, stopping)
     finally:
         gateway.connections.stop()
+        reporter.stop()
         await books.close()
         gateway.close()
         telemetry.close()
@@ -219,6 +226,40 @@ class Books:
             await self._shipping.finish()
         self._admissions.close()
         self._lock.release()
+
+
+class Looking:
+    """Sees the gateway's state as a whole, once a report."""
+
+    def __init__(self, gateway: Gateway, telemetry: Telemetry, books: Books, follower: SnapshotFollower) -> None:
+        self._gateway = gateway
+        self._telemetry = telemetry
+        self._books = books
+        self._follower = follower
+        self._started = time.time()
+        self._watch = Watch()
+
+    def look(self) -> GatewayState:
+        """Return it."""
+        gateway, follower = self._gateway, self._follower
+        now = gateway.dispatch.clock()
+        view = follower.view
+        return GatewayState(
+            self._books.writer.journal,
+            __version__,
+            self._started,
+            gateway.connections.working,
+            len(gateway.connections.fronts),
+            measure_memory(),
+            self._watch.describe(gateway.dispatch.breakers, self._telemetry.sum_first_bytes(), now),
+            self._books.writer.report(time.time()),
+            LimitState("memory"),
+            SnapshotState(
+                -1 if view is None else view.snapshot.revision,
+                now - follower.heard_at if follower.heard_at else now,
+                follower.problem,
+            ),
+        )
 
 
 def _complain(line: str) -> None:

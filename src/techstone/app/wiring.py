@@ -12,6 +12,7 @@ import msgspec
 
 from techstone.adapters.upstreams.http import HttpUpstreams
 from techstone.gateway.admission import Doorkeeper
+from techstone.gateway.blotter import Blotter
 from techstone.gateway.catalog import Catalog
 from techstone.gateway.chat import ChatCompletions, Desk
 from techstone.gateway.connections import Connections, Journalist, Trust
@@ -24,7 +25,7 @@ from techstone.gateway.idempotency import Idempotency
 from techstone.gateway.ports import Answers, Journal, LimitStore, Opener, Snapshots
 from techstone.gateway.quota import Quota
 from techstone.gateway.settlement import Settlement
-from techstone.gateway.survey import Survey
+from techstone.gateway.survey import Guests, Survey
 
 if TYPE_CHECKING:
     import asyncio
@@ -65,7 +66,8 @@ class Gateway:
         chat = ChatCompletions(Desk(doorkeeper, outside.limits, self.dispatch, self.settlement, idempotency, time.time))
         estimates = Estimates(doorkeeper, outside.limits)
         catalog = Catalog(outside.snapshots)
-        survey = Survey(outside.limits)
+        survey = Survey(outside.limits, doorkeeper, quota, Guests(outside.snapshots, time.time))
+        self.blotter = Blotter(outside.snapshots)
         health = Health(outside.snapshots, outside.journal, outside.render_metrics, lambda: self.connections.draining)
         forward = Forward(self.upstreams, outside.control_socket, quota)
         asked = _Asked(
@@ -75,7 +77,7 @@ class Gateway:
             ),
             models=Route(_GET, catalog.list, check=doorkeeper.check, scope="models"),
             model=Route(_GET, catalog.show, check=doorkeeper.check, scope="models"),
-            limits=Route(_GET, survey.show, check=doorkeeper.check, scope="limits"),
+            limits=Route(_GET, survey.show, check=survey.check, scope="limits"),
         )
         directory = _list_endpoints(asked, health, forward)
         self.connections = Connections(
@@ -85,6 +87,7 @@ class Gateway:
             describe_limits=quota.describe,
             seed=os.urandom(8),
             trust=outside.trust,
+            note_refusal=self.blotter.note,
         )
 
     def start(self) -> None:

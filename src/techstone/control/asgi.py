@@ -26,6 +26,8 @@ from techstone.control.management.api import refuse_twice, route_management
 from techstone.control.operations import Facts
 from techstone.control.pages.site import Site, route_site
 from techstone.control.projects.api import route_projects
+from techstone.control.reports.api import route_reports
+from techstone.control.reports.health import list_findings
 from techstone.control.switches.api import route_switches
 from techstone.core.errors import ApiError, InvalidRequest, MethodNotAllowed, ServerError, UrlNotFound
 
@@ -62,7 +64,8 @@ def build_internal(services: Services, publisher: Publisher) -> Litestar:
     @get("/doctor")
     async def doctor() -> Facts:
         facts = await services.doctor()
-        return msgspec.structs.replace(facts, subscribers=publisher.subscribers)
+        findings = list_findings(await services.health.look())
+        return msgspec.structs.replace(facts, subscribers=publisher.subscribers, findings=findings)
 
     rooms = [
         route_accounts(services.accounts),
@@ -81,8 +84,9 @@ def build_internal(services: Services, publisher: Publisher) -> Litestar:
         route_projects(services.projects),
     ]
     commands = Router("/internal", route_handlers=[follow, doctor, *rooms], after_response=_nudge(publisher))
-    ledger = Router("/internal", route_handlers=[route_ledger(services.ledger)])
-    return _build([Router("/", route_handlers=[commands, ledger], guards=[_act_as_operator])])
+    # What gateways send changes nothing that they would have to be told.
+    sent = Router("/internal", route_handlers=[route_ledger(services.ledger), route_reports(services.reports)])
+    return _build([Router("/", route_handlers=[commands, sent], guards=[_act_as_operator])])
 
 
 def _act_as_operator(_: ASGIConnection[Any, Any, Any, Any], __: BaseRouteHandler) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from techstone.control.ports import StoreFacts
+from techstone.control.reports.records import Finding
 
 if TYPE_CHECKING:
     from techstone.control.accounts.records import AccountShown, NewAccount, PlanChange
@@ -46,7 +47,10 @@ if TYPE_CHECKING:
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What `doctor` tells about the control plane. `subscribers` is None where no control plane runs."""
+    """What `doctor` tells about the control plane. `subscribers` is None where no control plane runs.
+
+    `findings` are of a control plane that runs: its gateways, their routes, the checks in the background.
+    """
 
     store: StoreFacts
     revision: int
@@ -55,6 +59,7 @@ class Facts(msgspec.Struct, frozen=True):
     models: int
     providers: int
     subscribers: int | None = None
+    findings: tuple[Finding, ...] = ()
 
 
 class AccountOperations(Protocol):

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
     from techstone.control.payments.ports import PaymentStore
     from techstone.control.projects.ports import ProjectStore
+    from techstone.control.reports.ports import ReportStore
     from techstone.control.switches.ports import SwitchStore
     from techstone.core.snapshot import Plan
     from techstone.core.usage import UsageRecord
@@ -105,6 +106,15 @@ class StoreFacts(msgspec.Struct, frozen=True):
     schema: str
     durable: bool
     size: int  # bytes
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """The last check of the ledger in the background; `whole_at` of the last that asked everything, 0: none yet."""
+
+    at: float
+    whole_at: float
+    violations: int
+    problem: str | None = None
 
 
 class LedgerStore(Protocol):
@@ -255,6 +265,21 @@ class PaymentHolder(Protocol):
         """Top-ups by card."""
 
 
+class ReportHolder(Protocol):
+    """A store that has what the room of reports needs, too."""
+
+    @property
+    def reports(self) -> ReportStore:
+        """Refusals."""
+
+
+class SecretStore(Protocol):
+    """Secrets of the installation's own, by name."""
+
+    async def keep_secret(self, name: str, fresh: bytes) -> bytes:
+        """Return the secret of that name; where there is none yet, `fresh` becomes it."""
+
+
 class AccountStore(Protocol):
     """Accounts by id or email."""
 
@@ -326,6 +351,8 @@ class Store(
     ProjectHolder,
     InvoiceHolder,
     PaymentHolder,
+    ReportHolder,
+    SecretStore,
     Protocol,
 ):
     """The control plane's records."""

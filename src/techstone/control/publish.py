@@ -36,7 +36,14 @@ class Publisher:
     """The newest snapshot and who follows it. `poll` and `heartbeat` are in seconds; `report` takes a line."""
 
     def __init__(
-        self, store: Store, catalog: Offers, *, poll: float, heartbeat: float, report: Callable[[str], None]
+        self,
+        store: Store,
+        catalog: Offers,
+        *,
+        poll: float,
+        heartbeat: float,
+        report: Callable[[str], None],
+        view_secret: bytes = b"",
     ) -> None:
         self._store = store
         self._catalog = catalog
@@ -45,6 +52,7 @@ class Publisher:
         self._poll = poll
         self._heartbeat = heartbeat
         self._report = report
+        self._view_secret = view_secret.hex()
         self._current = seam.Snapshot(0)
         self._changed = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -78,6 +86,7 @@ class Publisher:
             providers=catalog.providers,
             applied=records.spending.applied,
             as_of_day=records.spending.day,
+            view_secret=self._view_secret,
         )
 
     async def _refresh(self) -> seam.Snapshot:

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from techstone.control.accounts.service import Accounts
+from techstone.control.acts import acting
 from techstone.control.audit.service import AuditLog
 from techstone.control.billing.alerts import Alerts
 from techstone.control.billing.codes import Codes
@@ -26,7 +27,10 @@ from techstone.control.management.service import Management
 from techstone.control.operations import Facts
 from techstone.control.payments.service import TopUps
 from techstone.control.projects.service import Projects
+from techstone.control.reports.health import Health
+from techstone.control.reports.service import Reports
 from techstone.control.switches.service import Switches
+from techstone.core import tickets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,6 +81,8 @@ class Services:
         self.invoices = Invoices(store.invoices, self.accounts, self.catalog.postpaid, clock)
         self.statements = Statements(store.invoices, clock)
         self.top_ups = TopUps(store.payments, self.accounts, self.invoices, clock, randomness)
+        self.reports = Reports(store.reports, store, clock)
+        self.health = Health(self.reports, store, self.audit, clock)
         self.management = Management(self.accounts, self.keys, self.projects, self.ledger, self.catalog, clock)
 
     async def follow(self) -> None:
@@ -100,6 +106,11 @@ class Services:
             models=len(offered.models),
             providers=len(offered.providers),
         )
+
+    async def make_view_secret(self) -> bytes:
+        """Return what view tickets are signed with, made by whoever comes first."""
+        with acting("secret.make", "view"):
+            return await self.store.keep_secret("view", secrets.token_bytes(tickets.SECRET_BYTES))
 
     async def close(self) -> None:
         """Nothing to give up."""

@@ -17,12 +17,15 @@ State = Literal["closed", "open", "half-open"]
 class Breaker:
     """The state of one route."""
 
-    __slots__ = ("_failures", "_opened", "_probing")
+    __slots__ = ("_failures", "_opened", "_probing", "error", "failed_at")
 
     def __init__(self) -> None:
         self._failures = 0
         self._opened: float | None = None
         self._probing = False
+        self.error = ""
+        """What went wrong last, in a word or two, and `failed_at` when; for people, also where it does not count."""
+        self.failed_at = 0.0
 
     @property
     def closed(self) -> bool:
@@ -50,6 +53,11 @@ class Breaker:
         if self._probing or self._failures >= FAILURES:
             self._opened = now
         self._probing = False
+
+    def remember(self, error: str, now: float) -> None:
+        """Keep what went wrong."""
+        self.error = error
+        self.failed_at = now
 
     def abandon(self) -> None:
         """Take a call of which nothing is known, because the client hung up: the next one may be the probe."""

@@ -39,7 +39,8 @@ class ApiError(Exception):
     """A failure that is told to the client.
 
     `retry_after` is in seconds (None: no such header); `should_retry` becomes `x-should-retry`, which SDKs obey before
-    their own rule by status. `closes` says that the connection cannot be used for another request.
+    their own rule by status. `closes` says that the connection cannot be used for another request. `model` is what was
+    asked for, `axis` and `scope` the limit that refused, where they are known: for our own notes, not for the client.
     """
 
     status: ClassVar[int] = 500
@@ -49,6 +50,9 @@ class ApiError(Exception):
     retry_after: float | None = None
     should_retry: bool | None = None
     closes: bool = False
+    model: str = ""
+    axis: str = ""
+    scope: str = ""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -179,6 +183,7 @@ class ModelForbidden(Forbidden):
 
     def __init__(self, model: str) -> None:
         super().__init__(f"Your API key does not have permission to use the model `{model}`.")
+        self.model = model
 
 
 class AccountSuspended(Forbidden):
@@ -261,6 +266,7 @@ class ModelNotFound(NotFound):
 
     def __init__(self, model: str) -> None:
         super().__init__(f"The model `{model}` does not exist or you do not have access to it.")
+        self.model = model
 
 
 class UrlNotFound(NotFound):

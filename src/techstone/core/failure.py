@@ -48,6 +48,11 @@ class Failure(msgspec.Struct, frozen=True):
         """Whether the breaker counts it: not what the client caused, and not a 429, which is a healthy no."""
         return self.blame != "client" and self.status != 429
 
+    @property
+    def name(self) -> str:
+        """What it was, in a word or two, for operators."""
+        return f"status {self.status}" if self.status else self.kind
+
 
 class _Detail(msgspec.Struct):
     message: str | None = None

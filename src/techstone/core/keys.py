@@ -10,6 +10,7 @@ A key is stored as the SHA-256 of the whole of it: with 238 random bits a slow h
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from typing import Literal, get_args
 
@@ -92,6 +93,14 @@ def redact(key: str | bytes) -> str:
     if len(text) < _PREFIX + 16 or not text.isascii() or not text.isprintable():
         return "***"
     return f"{text[:_PREFIX]}***{text[-4:]}"
+
+
+_SECRETS = re.compile(r"(?:ts_(?:live|test|admin)_|sk-|(?i:bearer)\s+)[A-Za-z0-9._~+/=-]+")
+
+
+def conceal(text: str) -> str:
+    """Return a text without what looks like a key."""
+    return _SECRETS.sub("[redacted]", text)
 
 
 def hint(key: str) -> str:

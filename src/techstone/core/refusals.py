@@ -22,6 +22,12 @@ _CAPPED = {"monthly_cap": "monthly spending cap", "daily_cap": "daily spending c
 
 def explain(refusal: Refusal) -> ApiError:
     """Return the error for a refusal."""
+    error = _explain(refusal)
+    error.axis, error.scope = refusal.axis, refusal.scope
+    return error
+
+
+def _explain(refusal: Refusal) -> ApiError:
     if refusal.axis == "credit":
         return QuotaExceeded(
             f"Your credit does not cover this request: up to ${money.show(refusal.needed)} must be held for it and "

@@ -3,8 +3,9 @@
 The gateway decides every request from a `View` of the newest `Snapshot`: keys, accounts, plans, models, routes. It
 never asks back. Frames travel as one line of JSON each (NDJSON), at most 64 MiB a line. A frame whose format or
 revision does not follow is refused with `SnapshotError`, and the reader keeps what it has (Envoy's rule for xDS).
-No secret is readable in here: keys by SHA-256 digest, providers by the name of the environment variable that holds
-their key, or with their secret sealed (`core.sealing`).
+No secret of a customer is readable in here: keys by SHA-256 digest, providers by the name of the environment variable
+that holds their key, or with their secret sealed (`core.sealing`). `view_secret`, by which view tickets are known,
+never lies on a gateway's disk.
 """
 
 from __future__ import annotations
@@ -153,6 +154,7 @@ class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
     providers: tuple[Provider, ...] = ()
     applied: dict[str, int] = {}
     as_of_day: int = 0
+    view_secret: str = ""  # hexadecimal; empty: there are no tickets
     format: int = FORMAT
 
 
@@ -266,16 +268,24 @@ class Principal(msgspec.Struct, frozen=True):
     fenced: bool = False
 
 
+class Holder(msgspec.Struct, frozen=True):
+    """An account for who looks at it: `principal` has a key without id, nobody's; `keys` are those of its keys."""
+
+    principal: Principal
+    keys: tuple[Principal, ...]
+
+
 class View:
     """The snapshot, indexed for the hot path: one dict look-up a question, no copy."""
 
-    __slots__ = ("models", "principals", "providers", "snapshot")
+    __slots__ = ("_holders", "models", "principals", "providers", "snapshot")
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.models: dict[str, Model] = {model.name: model for model in snapshot.models}
         self.providers: dict[str, Provider] = {provider.name: provider for provider in snapshot.providers}
         self.principals: dict[bytes, Principal] = {}
+        self._holders: dict[str, Holder] | None = None
         _admit(self.principals, snapshot, snapshot.keys)
 
     def follow(self, delta: Delta) -> View:
@@ -297,6 +307,7 @@ class View:
             view.models = {model.name: model for model in following.models}
         if following.providers is not self.snapshot.providers:
             view.providers = {provider.name: provider for provider in following.providers}
+        view._holders = None  # noqa: SLF001 - its own kind
         view.principals = self.principals.copy()
         for key in self.snapshot.keys:
             if key.id in touched or key.account in accounts:
@@ -304,6 +315,23 @@ class View:
         changed = (key for key in following.keys if key.id in touched or key.account in accounts)
         _admit(view.principals, following, changed)
         return view
+
+    def find_holder(self, account_id: str) -> Holder | None:
+        """Return an account with its keys. The first to ask has all of them indexed: 2 ms at 10,000 keys."""
+        if self._holders is None:
+            keys: dict[str, list[Principal]] = {}
+            for principal in self.principals.values():
+                keys.setdefault(principal.account.id, []).append(principal)
+            plans = {plan.name: plan for plan in self.snapshot.plans}
+            self._holders = {
+                account.id: Holder(
+                    make_principal(Key("", "", account.id, "", ""), account, plans[account.plan]),
+                    tuple(keys.get(account.id, ())),
+                )
+                for account in self.snapshot.accounts
+                if account.plan in plans
+            }
+        return self._holders.get(account_id)
 
 
 def _admit(principals: dict[bytes, Principal], snapshot: Snapshot, keys: Iterable[Key]) -> None:

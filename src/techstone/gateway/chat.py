@@ -87,6 +87,7 @@ class ChatCompletions:
                 await desk.settlement.settle(call.account, bill, call.keep(body, bill) if claimed is not None else None)
                 exchange.send_json(200, body, call.headers(now_in, cost))
         except ApiError as error:
+            error.model = candidate.model.name
             if call is not None:
                 call.account.fail(error.status, error.code or error.type)
             raise

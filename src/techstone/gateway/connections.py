@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from techstone.core.errors import ApiError
     from techstone.gateway.directory import Directory
     from techstone.gateway.exchange import Exchange
     from techstone.gateway.front import Front
@@ -64,6 +65,7 @@ class Connections:
         seed: bytes,
         bounds: Bounds | None = None,
         trust: Trust | None = None,
+        note_refusal: Callable[[Exchange, ApiError], None] | None = None,
     ) -> None:
         self.loop = loop
         self.directory = directory
@@ -77,6 +79,7 @@ class Connections:
         self._journalist = journalist
         self.finished = journalist.answered
         """Hears that an answer is whole, or cut, or that its client hung up; a chat request is settled by then."""
+        self._note_refusal = note_refusal
         self._trust = trust or Trust()
         self.https_only = self._trust.https_only
         self.tls = self._trust.tls
@@ -116,6 +119,11 @@ class Connections:
     def report(self, exchange: Exchange, error: Exception) -> None:
         """Hear of a defect."""
         self._journalist.failed(exchange, error)
+
+    def refused(self, exchange: Exchange, error: ApiError) -> None:
+        """Hear of an error that a client is told."""
+        if self._note_refusal is not None:
+            self._note_refusal(exchange, error)
 
     def note_plain(self, exchange: Exchange) -> None:
         """Hear of a request in clear where TLS is on."""

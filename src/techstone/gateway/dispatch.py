@@ -124,6 +124,7 @@ class Attempt(msgspec.Struct, gc=False):
     def fail(self, now: float) -> None:
         """Hear that the route failed after all."""
         if self.breaker is not None:
+            self.breaker.remember("broke off", now)
             self.breaker.fail(now)
 
 
@@ -251,6 +252,7 @@ class Dispatch:
             if found.blame == "client":
                 breaker.succeed()
                 break
+            breaker.remember(found.name, self.clock())
             if found.trips:
                 breaker.fail(self.clock())
             else:

@@ -69,6 +69,9 @@ class Wire(Protocol):
     def report(self, exchange: Exchange, error: Exception) -> None:
         """Hear of a defect of ours."""
 
+    def refused(self, exchange: Exchange, error: ApiError) -> None:
+        """Hear of an error that the client is told."""
+
     def answered(self, exchange: Exchange) -> None:
         """Hear that the answer is whole, so that the next request may be read."""
 
@@ -159,6 +162,7 @@ class Exchange:
         """Tell the client what went wrong, in the form that is still possible."""
         if self.sent:
             return
+        self.wire.refused(self, error)
         if self.status == 0:
             if error.closes:
                 self.keep_alive = False

@@ -251,6 +251,10 @@ class Front(asyncio.Protocol):
         """Hear of a defect of ours."""
         self._house.report(exchange, error)
 
+    def refused(self, exchange: Exchange, error: ApiError) -> None:
+        """Hear of an error that the client is told."""
+        self._house.refused(exchange, error)
+
     def _refuse_now(self, error: ApiError) -> None:
         """Answer a request that died in the guard, and close."""
         self._state = _BUSY

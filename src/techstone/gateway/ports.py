@@ -10,9 +10,9 @@ from techstone.core.snapshot import Timeouts
 
 if TYPE_CHECKING:
     from techstone.core.limits import Claim, Grant, Refusal, Standing
-    from techstone.core.snapshot import Principal, View
+    from techstone.core.snapshot import Holder, Principal, View
     from techstone.core.usage import UsageRecord
-    from techstone.wire.limits import Limits
+    from techstone.wire.limits import AccountView, Limits
 
 
 ProblemKind = Literal[
@@ -154,6 +154,9 @@ class LimitStore(Protocol):
 
     def survey(self, principal: Principal) -> Limits:
         """Return all that an account and a key have left, and who was refused lately."""
+
+    def oversee(self, holder: Holder) -> AccountView:
+        """Return all that an account and each of its keys have left."""
 
 
 class SettlementFailed(Exception):

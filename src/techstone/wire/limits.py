@@ -86,3 +86,24 @@ class Limits(msgspec.Struct, frozen=True, tag_field="object", tag="limits"):
     credit: str | None
     caps: list[SpendingCap]
     refused: list[RefusedRequest]
+
+
+class KeyView(msgspec.Struct, frozen=True):
+    """A key that has limits or caps of its own, by its id."""
+
+    id: str
+    limits: KeyLimits | None
+    caps: list[SpendingCap]
+
+
+class AccountView(msgspec.Struct, frozen=True, tag_field="object", tag="account_limits"):
+    """Where an account and all its keys stand, as the Console shows it by a view ticket.
+
+    `credit` and all caps are left out of a ticket that is not for money.
+    """
+
+    plan: str
+    account: AccountLimits
+    credit: str | None
+    caps: list[SpendingCap]
+    keys: list[KeyView]

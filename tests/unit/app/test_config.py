@@ -42,13 +42,13 @@ def test_example_shows_every_setting() -> None:
     """Taking every "#" away gives a valid file in which every key of every table occurs."""
     text = SETTING.sub("", EXAMPLE)
     config.parse(text)
-    for table in (ServerSection, DataSection, EngineSection, ProviderEntry, ModelEntry, OidcEntry):
     for table in (
         ServerSection,
         DataSection,
         EngineSection,
         ProviderEntry,
         ModelEntry,
+        OidcEntry,
         BillingSection,
         PaymentsSection,
     ):

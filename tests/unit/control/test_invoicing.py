@@ -30,9 +30,11 @@ class House:
     def __init__(self, seller: Party | None = SELLER) -> None:
         self.now = OCTOBER + GRACE
         self.store = MemoryStore()
-        offers = Offers(Catalog(plans=PLANS, models=(), providers=()))
+        offers = Offers(Catalog(plans=PLANS, models=(), providers=()), self.store.catalog)
         accounts = Accounts(self.store, offers, lambda: self.now, bytes)
-        self.invoices = Invoices(self.store.invoices, accounts, ["pro"], seller, lambda: self.now)
+        self.invoices = Invoices(self.store.invoices, accounts, offers.postpaid, lambda: self.now)
+        if seller is not None:
+            self.invoices.open(seller)
         self.number = 0
 
     async def use(self, account: str, at: int, cost: int) -> None:

@@ -23,6 +23,7 @@ from techstone.core import frames
 from techstone.core.usage import UsageRecord, encode
 from techstone.gateway.ports import SettlementFailed, StoredAnswer
 from techstone.gateway.trampoline import Signal
+from techstone.wire.report import JournalState
 
 if TYPE_CHECKING:
     import asyncio
@@ -322,6 +323,11 @@ class JournalWriter:
         before = min(before, min(self._open.values(), default=before))
         if self._log.has_retired(applied, before):
             await self._loop.run_in_executor(None, self._log.retire, applied, before)
+
+    def report(self, now: float) -> JournalState:
+        """Return what is not booked yet; `now` is in unix seconds."""
+        waiting = sum(batch.last - batch.first + 1 for batch in self.unshipped)
+        return JournalState(waiting, self.lag(now), self.spooled, self._options.spool, self.problem)
 
     def lag(self, now: float) -> float:
         """Return for how long the oldest record that is not applied has been waiting; `now` is in unix seconds."""

@@ -16,13 +16,13 @@ from techstone.core.leases import RENEWAL_SECONDS
 from techstone.core.limits import AccountBooks, Claim, Grant, KeyBooks, Refusal, Standing
 from techstone.core.refused import Refused
 from techstone.core.window import SECONDS
-from techstone.wire.limits import Limits
+from techstone.wire.limits import AccountView, KeyView, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from techstone.adapters.limits.admissions import Admissions
-    from techstone.core.snapshot import Account, Key, Principal, View
+    from techstone.core.snapshot import Account, Holder, Key, Principal, View
     from techstone.core.usage import UsageRecord
 
 _DAY_SECONDS = 86_400
@@ -126,9 +126,13 @@ class MemoryLimits:
     def _key(self, key_id: str, key: Key | None = None) -> KeyBooks:
         books = self._keys.get(key_id)
         if books is None:
-            period = self._now_period()
-            books = self._keys[key_id] = KeyBooks(Spending(period.day), Spending(period.month))
-            self._base_key(books, key)
+            books = self._keys[key_id] = self._open_key(key)
+        return books
+
+    def _open_key(self, key: Key | None) -> KeyBooks:
+        period = self._now_period()
+        books = KeyBooks(Spending(period.day), Spending(period.month))
+        self._base_key(books, key)
         return books
 
     def _now_period(self) -> Period:
@@ -215,6 +219,30 @@ class MemoryLimits:
             caps,
             self._refused.recall(principal.account.id, wall),
         )
+
+    def oversee(self, holder: Holder) -> AccountView:
+        """Return all that an account and each of its keys have left. Opens no books: most keys have none."""
+        principal = holder.principal
+        account = self._account(principal.account.id, principal.account)
+        now, period = self._clock(), self._now_period()
+        nothing = KeyBooks(Spending(period.day), Spending(period.month))
+        credit, caps = survey.list_money(principal, account, nothing, period, known=self._anchored)
+        return AccountView(
+            principal.plan.name,
+            survey.count_account(principal, account, now),
+            credit,
+            caps,
+            [shown for asking in holder.keys if (shown := self._view_key(asking, account, now))],
+        )
+
+    def _view_key(self, principal: Principal, account: AccountBooks, now: float) -> KeyView | None:
+        own = principal.key
+        if not principal.key_limited and own.daily_cap is None and own.monthly_cap is None:
+            return None
+        key = self._keys.get(own.id) or self._open_key(own)
+        _, caps = survey.list_money(principal, account, key, self._now_period(), known=self._anchored)
+        own_caps = [cap for cap in caps if cap.scope == "key"]
+        return KeyView(own.id, survey.count_key(principal, key, now), own_caps)
 
     # Time
 

@@ -16,6 +16,7 @@ from techstone.adapters.storage.memory_invoices import MemoryInvoices
 from techstone.adapters.storage.memory_ledger import MemoryLedger
 from techstone.adapters.storage.memory_payments import MemoryPayments
 from techstone.adapters.storage.memory_projects import MemoryProjects
+from techstone.adapters.storage.memory_reports import MemoryReports
 from techstone.control.keys.records import Key
 from techstone.control.ports import Records, StoreFacts, Taken
 
@@ -34,6 +35,8 @@ class MemoryStore:
         self._keys: dict[str, Key] = {}
         self._changed: dict[str, int] = {}
         self.audit = MemoryAudit()
+        self.reports = MemoryReports()
+        self._secrets: dict[str, bytes] = {}
         self._ledger = MemoryLedger(self._accounts, self._put, self.audit.append)
         self._identity = MemoryIdentity(self._accounts, self._put, self.audit.append)
         self._credentials = MemoryCredentials(self._identity, self.audit.append)
@@ -181,6 +184,13 @@ class MemoryStore:
     async def read_facts(self) -> StoreFacts:
         """Return what `doctor` tells."""
         return StoreFacts(kind="memory", location="this process", schema="-", durable=False, size=0)
+
+    async def keep_secret(self, name: str, fresh: bytes) -> bytes:
+        """Return the secret of that name; where there is none yet, `fresh` becomes it."""
+        if name not in self._secrets:
+            self.audit.append()
+            self._secrets[name] = fresh
+        return self._secrets[name]
 
     async def close(self) -> None:
         """Nothing to give up."""

@@ -424,3 +424,29 @@ BUYERS = Table(
 
 # The months whose invoices are issued.
 MONTHS = Table("months", METADATA, Column("month", String(7), primary_key=True))
+
+REFUSALS = Table(
+    "refusals",
+    METADATA,
+    Column("number", _NUMBER, primary_key=True),
+    Column("request_id", String(64), nullable=False, unique=True),
+    Column("account", String(40), nullable=False),
+    Column("key", String(40), nullable=False),
+    *_counts("at", "status"),
+    Column("code", String(64), nullable=False),
+    Column("axis", String(16), nullable=False),
+    Column("scope", String(16), nullable=False),
+    Column("wait", BigInteger, nullable=True),
+    Column("model", String(200), nullable=False),
+    Column("param", String(200), nullable=False),
+    Column("message", String(200), nullable=False),
+    Index("ix_refusals_account", "account", "number"),
+    Index("ix_refusals_at", "at"),
+)
+
+SECRETS = Table(
+    "secrets",
+    METADATA,
+    Column("name", String(64), primary_key=True),
+    Column("value", LargeBinary(64), nullable=False),
+)

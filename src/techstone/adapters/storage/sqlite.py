@@ -27,7 +27,8 @@ from techstone.adapters.storage.invoices import SqliteInvoices
 from techstone.adapters.storage.ledger import SqliteLedger, note_grant
 from techstone.adapters.storage.payments import SqlitePayments
 from techstone.adapters.storage.projects import SqliteProjects
-from techstone.adapters.storage.schema import ACCOUNTS, KEYS
+from techstone.adapters.storage.reports import SqliteReports
+from techstone.adapters.storage.schema import ACCOUNTS, KEYS, SECRETS
 from techstone.control.accounts.records import Account, Terms
 from techstone.control.keys.records import Key, KeySettings
 from techstone.control.ports import Records, StoreError, StoreFacts, Taken
@@ -80,6 +81,7 @@ class SqliteStore:
         self.projects = SqliteProjects(database)
         self.invoices = SqliteInvoices(database)
         self.payments = SqlitePayments(database)
+        self.reports = SqliteReports(database)
 
     async def upgrade(self) -> None:
         """Bring the file to the newest schema; raise StoreError."""
@@ -235,6 +237,15 @@ class SqliteStore:
         return StoreFacts(
             "sqlite", str(self._database.path), schema or "none", sound and full, self._database.path.stat().st_size
         )
+
+    async def keep_secret(self, name: str, fresh: bytes) -> bytes:
+        """Return the secret of that name; where there is none yet, `fresh` becomes it."""
+        wanted = select(SECRETS.c.value).where(SECRETS.c.name == name)
+        async with self._change() as connection:
+            found = await connection.scalar(wanted)
+            if found is None:
+                await connection.execute(insert(SECRETS).values(name=name, value=fresh))
+            return bytes(found) if found is not None else fresh
 
     async def close(self) -> None:
         """Give everything up."""

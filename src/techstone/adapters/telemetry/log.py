@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import queue
-import re
 import select
 import threading
 import time
@@ -17,6 +16,8 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from techstone.core.keys import conceal
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 _WAITING = 64
 
 _ENCODER = msgspec.json.Encoder()
-_SECRETS = re.compile(r"(?:ts_(?:live|test|admin)_|sk-|(?i:bearer)\s+)[A-Za-z0-9._~+/=-]+")
 
 Level = Literal["info", "warning", "error"]
 
@@ -63,11 +63,6 @@ class EventLine(msgspec.Struct, omit_defaults=True):
     trace: str = ""
 
 
-def redact(text: str) -> str:
-    """Return the text without what looks like a key."""
-    return _SECRETS.sub("[redacted]", text)
-
-
 class Log:
     """Hands lines to a writing thread. `number` is the file descriptor."""
 
@@ -81,7 +76,7 @@ class Log:
     def event(self, level: Level, event: str, message: str, *, request_id: str = "", error: object = None) -> None:
         """Take anything else; `error` is an exception, whose trace is logged."""
         trace = "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else ""
-        self.write([EventLine(time.time(), level, event, redact(message), request_id, redact(trace))])
+        self.write([EventLine(time.time(), level, event, conceal(message), request_id, conceal(trace))])
 
     def write(self, lines: Sequence[AccessLine | EventLine]) -> None:
         """Hand lines to the thread."""

@@ -17,7 +17,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from techstone import __version__
-from techstone.adapters.telemetry.log import AccessLine, Log, redact
+from techstone.adapters.telemetry.log import AccessLine, Log
+from techstone.core.keys import conceal
 
 if TYPE_CHECKING:
     import asyncio
@@ -186,6 +187,10 @@ class Telemetry:
             request_id=exchange.request_id.decode(),
         )
 
+    def sum_first_bytes(self) -> dict[tuple[str, str], tuple[int, float]]:
+        """Return by model and provider how many answers began since the start, and the seconds until they did."""
+        return {names: (sum(one.first_byte.counts), one.first_byte.total) for names, one in self._series.items()}
+
     def render(self) -> bytes:
         """Return all counts in Prometheus' text format."""
         self.flush()
@@ -263,7 +268,7 @@ def _describe_request(exchange: Exchange, status: int, offset: float) -> AccessL
         "request",
         exchange.request_id.decode(),
         exchange.method.decode("latin-1"),
-        redact(exchange.path[:_LONGEST_PATH].decode("latin-1")),
+        conceal(exchange.path[:_LONGEST_PATH].decode("latin-1")),
         status,
         ended - exchange.started,
         principal.account.id if principal else "",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from techstone.control.operations import Facts
+    from techstone.control.reports.records import State
 
 
 @click.group()
@@ -32,6 +33,15 @@ def upgrade(config: str | None, data: str | None) -> None:
     """Bring the database to the newest schema; `serve` and `control` do so by themselves at their start."""
     facts = perform(config, data, lambda operations: operations.doctor())
     click.echo(f"The database is at the newest schema, {facts.store.schema}.")
+
+
+# Of what the control plane says; what it has not looked at yet is nothing to worry about.
+_STATES: dict[State, Literal["ok", "attention", "bad"]] = {
+    "good": "ok",
+    "idle": "ok",
+    "attention": "attention",
+    "danger": "bad",
+}
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -123,3 +133,5 @@ def _examine_control(facts: Facts) -> Iterator[Finding]:
         yield Finding("control", "attention", "not running; start it with `techstone serve`")
     else:
         yield Finding("control", "ok", f"running; {facts.subscribers} gateways follow it")
+        for found in facts.findings:
+            yield Finding(f"{found.group}: {found.what}", _STATES[found.state], found.detail)

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 
 class Pages:
-    """What the pages share."""
+    """What the pages share. `view_secret` signs the tickets by which a page asks the gateway for limits."""
 
-    def __init__(self, shell: Shell, services: Services, identity: Identity) -> None:
+    def __init__(self, shell: Shell, services: Services, identity: Identity, view_secret: bytes) -> None:
         self.shell = shell
         self.services = services
         self.identity = identity
+        self.view_secret = view_secret
 
     async def admit(self, connection: ASGIConnection[Any, Any, Any, Any]) -> None:
         """Let in who is logged in; a guard runs before anything else of the request is read."""

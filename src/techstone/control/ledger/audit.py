@@ -6,9 +6,10 @@ What reads only little is asked every minute, everything once in six hours: that
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
-from techstone.control.ports import StoreError
+from techstone.control.ports import Checked, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,13 +22,14 @@ _WHOLE_EVERY = 360
 
 
 class Audit:
-    """The task; `report` takes a line, `pause` is in seconds."""
+    """The task; `report` takes a line, `pause` is in seconds. `checked` is how the last check went."""
 
     def __init__(self, ledger: Ledger, report: Callable[[str], None], pause: float = _PAUSE) -> None:
         self._ledger = ledger
         self._report = report
         self._pause = pause
         self._told: set[tuple[str, str]] = set()
+        self.checked: Checked | None = None
 
     async def run(self) -> None:
         """Ask until cancelled."""
@@ -35,11 +37,18 @@ class Audit:
         while True:
             await asyncio.sleep(self._pause)
             turn += 1
+            quick = turn % _WHOLE_EVERY != 1
+            before = self.checked.whole_at if self.checked else 0.0
             try:
-                found = await self._ledger.check(quick=turn % _WHOLE_EVERY != 1)
+                found = await self._ledger.check(quick=quick)
             except StoreError as error:
                 self._report(f"the ledger cannot be checked: {error}")
+                self.checked = Checked(time.time(), before, 0, str(error))
                 continue
+            at = time.time()
+            # What only the whole check finds holds until the next whole one says otherwise.
+            lasting = self.checked.violations if quick and self.checked else 0
+            self.checked = Checked(at, before if quick else at, max(len(found), lasting))
             for violation in found:
                 self._tell(violation)
 

@@ -9,7 +9,8 @@ import time
 import pytest
 from haste import within
 
-from techstone.adapters.telemetry.log import AccessLine, Log, redact
+from techstone.adapters.telemetry.log import AccessLine, Log
+from techstone.core.keys import conceal
 
 
 def _line(path: str = "/v1/models") -> AccessLine:
@@ -52,7 +53,7 @@ def test_line_is_one_json_object() -> None:
 )
 def test_what_looks_like_a_key_is_taken_out(text: str) -> None:
     """The net under everything else: no form of a key gets through."""
-    assert redact(f"failed with {text}, sorry") == "failed with [redacted], sorry"
+    assert conceal(f"failed with {text}, sorry") == "failed with [redacted], sorry"
 
 
 def _fail() -> None:

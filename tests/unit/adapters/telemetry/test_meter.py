@@ -28,6 +28,8 @@ from techstone.gateway.head import Head
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from techstone.core.errors import ApiError
+
 
 class _Wire:
     """A connection that is never written to."""
@@ -41,6 +43,9 @@ class _Wire:
 
     def write(self, data: bytes) -> None:
         raise AssertionError(data)
+
+    def refused(self, exchange: Exchange, error: ApiError) -> None:
+        assert (exchange.sent, error.status >= 400) == (False, True)
 
     def answered(self, exchange: Exchange) -> None:
         raise AssertionError(exchange)

@@ -1,0 +1,121 @@
+"""Reports to the control plane once a second: the gateway's state, and the refusals since the last time.
+
+A task of its own beside the requests, and best effort: what cannot be told now is told the next time, as far as there
+is room for it, and nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from techstone.core.snapshot import Timeouts
+from techstone.gateway.ports import Call, Origin, UpstreamProblem
+from techstone.gateway.trampoline import Trampoline
+from techstone.wire.report import Report, RouteState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from techstone.core.breaker import Breaker
+    from techstone.gateway.blotter import Blotter
+    from techstone.gateway.ports import Upstreams
+    from techstone.wire.report import GatewayState
+
+    Times = Mapping[tuple[str, str], tuple[int, float]]
+    """By model and provider: how many requests had a first byte since the start, and seconds until it, summed."""
+
+PACE_SECONDS = 1.0
+_ANSWER_LIMIT = 4096
+_TIMEOUTS = Timeouts(connect=1.0, first_byte=5.0, between_bytes=5.0, total=10.0)
+_ENCODER = msgspec.json.Encoder()
+_HEAD = b"POST /internal/reports HTTP/1.1\r\nhost: control\r\ncontent-type: application/json\r\nx-request-id: report"
+
+
+class Reporter:
+    """Reports for as long as the process lives. `look` returns the state as it is now."""
+
+    def __init__(self, upstreams: Upstreams, socket: str, look: Callable[[], GatewayState], blotter: Blotter) -> None:
+        self._upstreams = upstreams
+        self._origin = Origin("unix", socket, 0)
+        self._look = look
+        self._blotter = blotter
+        self._loop = asyncio.get_running_loop()
+        self._running = Trampoline(self._run(), self._ended)
+        self._again: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._running.advance()
+
+    def stop(self) -> None:
+        """End."""
+        if self._again is not None:
+            self._again.cancel()
+        self._running.cancel()
+
+    def _ended(self, _: Exception | None) -> None:
+        # Whatever it was, the next report may go well; requests do not depend on any.
+        self._running = Trampoline(self._run(), self._ended)
+        self._again = self._loop.call_later(PACE_SECONDS, self._running.advance)
+
+    async def _run(self) -> None:
+        while True:
+            notes, dropped = self._blotter.take()
+            try:
+                await self._send(_ENCODER.encode(Report(self._look(), notes, dropped)))
+            except (UpstreamProblem, OSError):
+                # While control is away its pages are, too; /readyz and the metrics tell of it.
+                self._blotter.put_back(notes, dropped)
+            await asyncio.sleep(PACE_SECONDS)
+
+    async def _send(self, body: bytes) -> None:
+        answer = await self._upstreams.open(Call(self._origin, _HEAD, body, _TIMEOUTS))
+        await answer.read(_ANSWER_LIMIT)
+        if answer.status >= 300:
+            raise UpstreamProblem("status", str(answer.status))
+
+
+class Watch:
+    """Tells of routes: their breakers, and how soon they have answered in the last minute."""
+
+    def __init__(self, reports: int = 60) -> None:
+        self._seen: dict[tuple[str, str], deque[tuple[int, float]]] = {}
+        self._reports = reports
+
+    def describe(
+        self, breakers: Mapping[tuple[str, str, str], Breaker], times: Times, now: float
+    ) -> tuple[RouteState, ...]:
+        """Return the routes that were used since the start; called once a report."""
+        recent = {names: self._follow(names, *summed) for names, summed in times.items()}
+        found = []
+        for (model, provider, upstream_model), breaker in breakers.items():
+            requests, seconds = recent.get((model, provider), (0, 0.0))
+            age = now - breaker.failed_at if breaker.error else 0.0
+            mean = seconds / requests * 1000 if requests else 0.0
+            state = breaker.state(now)
+            found.append(RouteState(model, provider, upstream_model, state, breaker.error, age, requests, mean))
+        return tuple(found)
+
+    def _follow(self, names: tuple[str, str], requests: int, seconds: float) -> tuple[int, float]:
+        """Return what came to the sums in the last minute."""
+        seen = self._seen.get(names)
+        if seen is None:
+            # The first look finds them at what they have become, and the route at nothing.
+            seen = self._seen[names] = deque([(0, 0.0)], maxlen=self._reports)
+        then = seen[0]
+        seen.append((requests, seconds))
+        return requests - then[0], seconds - then[1]
+
+
+def measure_memory() -> int:
+    """Return the resident bytes of this process, 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - once a second, without a path object
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0

@@ -1,0 +1,1 @@
+"""What gateways report: how they do, and whom they refused."""
