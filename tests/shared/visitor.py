@@ -29,6 +29,7 @@ class Visitor:
         scheme: Scheme = "light",
         width: int = 1440,
         permissions: Sequence[str] = (),
+        script: bool = True,
     ) -> Page:
         """Open a page of the service, in a colour scheme and a width, and wait until it is loaded."""
         profile = await self._browser.new_context(
@@ -36,6 +37,7 @@ class Visitor:
             color_scheme=scheme,
             viewport={"width": width, "height": 900},
             permissions=list(permissions),
+            java_script_enabled=script,
         )
         profile.set_default_timeout(_PATIENCE)
         profile.on("console", self._hear)

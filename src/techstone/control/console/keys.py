@@ -9,11 +9,14 @@ from litestar import Response, Router, get, post
 from litestar.params import FromPath
 
 from techstone.control.console.bounds import KeyForm, change, fill, wish
+from techstone.control.console.limits import make_ticket
 from techstone.control.console.pages import Pages, seat_of, visitor_of
 from techstone.control.console.playground import is_over
+from techstone.control.console.remedies import Advice, advise_refusal, advise_request
 from techstone.control.console.session import Nothing, PageRequest, read_form
 from techstone.control.console.shell import go
-from techstone.control.ledger.records import RequestFilter
+from techstone.control.ledger.records import RequestFilter, RequestShown
+from techstone.control.reports.records import Refusal, RefusalFilter
 from techstone.core import money
 from techstone.core.credit import month_start
 from techstone.core.errors import ApiError
@@ -37,6 +40,14 @@ class Overlap(msgspec.Struct, forbid_unknown_fields=True):
     overlap: int = _OVERLAP
 
 
+class First(msgspec.Struct, frozen=True):
+    """A key's first request, as far as it has come: one that was admitted, or one that was refused, with advice."""
+
+    request: RequestShown | None = None
+    refusal: Refusal | None = None
+    advice: Advice | None = None
+
+
 def route_keys(pages: Pages) -> Router:
     """Return the routes under /console/keys."""
     return Router("/console/keys", route_handlers=[*_list_shown(pages), *_list_made(pages), *_list_changes(pages)])
@@ -57,6 +68,7 @@ def _list_shown(pages: Pages) -> list[HTTPRouteHandler]:
             keys=keys[::-1],
             hidden=len(every) - len(keys),
             used=await services.ledger.last_used(seat.account),
+            view=make_ticket(pages, seat),
             sparks=draw(await services.ledger.sum_by_hour(seat.account, services.now() - _DAY), services.now()),
             projects={project.id: project for project in await services.projects.list(seat.account)},
         )
@@ -71,8 +83,7 @@ def _list_shown(pages: Pages) -> list[HTTPRouteHandler]:
     async def watch(request: PageRequest, key_id: FromPath[str]) -> Response[str]:
         seat = seat_of(request, "keys.read")
         key = await services.keys.show(key_id, seat.account)
-        page = await services.ledger.find_requests(seat.account, RequestFilter(key=key.id), limit=1)
-        first = page.rows[0] if page.rows else None
+        first = await _find_first(pages, seat.account, key.id)
         return shell.show(request, "keys/first.html", visitor_of(request), key=key, first=first)
 
     return [show_all, show, watch]
@@ -84,7 +95,7 @@ def _list_made(pages: Pages) -> list[HTTPRouteHandler]:
     async def reveal(request: PageRequest, created: CreatedKey) -> Response[str]:
         models = await services.catalog.list_models()
         return shell.show(
-            request, "keys/created.html", visitor_of(request), created=created, model=models[0].name, first=None
+            request, "keys/created.html", visitor_of(request), created=created, model=models[0].name, first=First()
         )
 
     async def show_form(request: PageRequest, form: KeyForm, problem: ApiError | None = None) -> Response[str]:
@@ -199,3 +210,17 @@ def draw(sums: Iterable[HourSums], now: int) -> dict[str, str]:
         key: " ".join(f"{place},{10 - 10 * count / max(counts):.1f}" for place, count in enumerate(counts))
         for key, counts in by_key.items()
     }
+
+
+async def _find_first(pages: Pages, account: str, key: str) -> First:
+    """Return the newest request of a key that went well, else the newest that did not, admitted or not."""
+    ledger = pages.services.ledger
+    good = await ledger.find_requests(account, RequestFilter(key=key, status="ok"), limit=1)
+    if good.rows:
+        return First(good.rows[0])
+    bad = await ledger.find_requests(account, RequestFilter(key=key, status="failed"), limit=1)
+    refusals = await pages.services.reports.list(account, RefusalFilter(key=key))
+    failed, refusal = next(iter(bad.rows), None), next(iter(refusals), None)
+    if refusal is not None and (failed is None or refusal.at >= failed.at * 1000):
+        return First(refusal=refusal, advice=advise_refusal(refusal))
+    return First(failed, advice=advise_request(failed)) if failed is not None else First()

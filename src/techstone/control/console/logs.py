@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlencode
 
 import msgspec
@@ -11,9 +11,11 @@ from litestar import Response, Router, get
 from litestar.params import FromPath
 
 from techstone.control.console.pages import Pages, seat_of, visitor_of
+from techstone.control.console.remedies import advise_refusal, advise_request
 from techstone.control.console.session import PageRequest, read_query
 from techstone.control.console.shell import go
-from techstone.control.ledger.records import Outcome, RequestFilter
+from techstone.control.ledger.records import RequestFilter, RequestPage, RequestShown
+from techstone.control.reports.records import Refusal, RefusalFilter
 from techstone.core.errors import InvalidRequest, NotFound
 
 if TYPE_CHECKING:
@@ -23,12 +25,24 @@ _ROWS = 50
 _HOURS: dict[str, int] = {"1h": 1, "24h": 24, "7d": 7 * 24, "30d": 30 * 24, "90d": 90 * 24}
 _REQUEST_ID = "req_"
 
+Wanted = Literal["all", "ok", "failed", "refused"]
+"""As `Outcome`, and those that were refused before they were admitted, which are failed ones, too."""
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A row: a request that was admitted, or one that was refused. `at` is in unix milliseconds."""
+
+    id: str
+    at: int
+    request: RequestShown | None = None
+    refusal: Refusal | None = None
+
 
 class Search(msgspec.Struct, forbid_unknown_fields=True):
     """What is looked for. `find` is a request's id; `slow` the least duration in ms; `before` where a page begins."""
 
     span: str = "24h"
-    status: Outcome = "all"
+    status: Wanted = "all"
     model: str = ""
     key: str = ""
     project: str = ""
@@ -44,6 +58,11 @@ class Search(msgspec.Struct, forbid_unknown_fields=True):
         query = urlencode({name: value for name, value in values.items() if value != usual[name] and value is not None})
         return "/console/logs" + (f"?{query}" if query else "")
 
+    @property
+    def tail(self) -> str:
+        """The URL of the newest rows of this search."""
+        return self.address().replace("/console/logs", "/console/logs/tail", 1)
+
 
 def route_logs(pages: Pages) -> Router:
     """Return the routes under /console/logs."""
@@ -55,11 +74,7 @@ def route_logs(pages: Pages) -> Router:
         search = _read(request)
         if search.find.startswith(_REQUEST_ID):
             return go(f"/console/logs/{search.find}")
-        filters = _filter(search, services.now())
-        if search.project:
-            keys_of = await services.ledger.list_project_keys(seat.account, search.project)
-            filters = msgspec.structs.replace(filters, keys=keys_of)
-        page = await services.ledger.find_requests(seat.account, filters, search.before, _ROWS)
+        page, lines = await _find(pages, seat.account, search)
         keys = {key.id: key for key in await services.keys.list(seat.account)}
         models = await services.catalog.list_models()
         return shell.show(
@@ -67,6 +82,7 @@ def route_logs(pages: Pages) -> Router:
             "logs/list.html",
             visitor_of(request),
             page=page,
+            lines=lines,
             search=search,
             keys=keys,
             models=models,
@@ -74,24 +90,72 @@ def route_logs(pages: Pages) -> Router:
             spans=tuple(_HOURS),
         )
 
+    @get("/tail")
+    async def follow(request: PageRequest) -> Response[str]:
+        seat = seat_of(request, "logs.read")
+        search = msgspec.structs.replace(_read(request), before="")
+        _, lines = await _find(pages, seat.account, search)
+        keys = {key.id: key for key in await services.keys.list(seat.account)}
+        return shell.show(request, "logs/tail.html", visitor_of(request), lines=lines, keys=keys)
+
     @get("/{request_id:str}")
     async def show_one(request: PageRequest, request_id: FromPath[str]) -> Response[str]:
         seat = seat_of(request, "logs.read")
         found = await services.ledger.find_request(seat.account, request_id)
-        if found is None:
+        refusal = await services.reports.find(seat.account, request_id) if found is None else None
+        keys = {key.id: key for key in await services.keys.list(seat.account)}
+        if found is not None:
+            failed = found.state != "open" and (found.error_code or found.status >= 400)
+            advice = advise_request(found) if failed else None
+            key = keys.get(found.key)
+            return shell.show(
+                request,
+                "logs/one.html",
+                visitor_of(request),
+                found=found,
+                key=key,
+                advice=advice,
+                curl=write_curl(shell.public_url, found),
+                on_offer=services.catalog.has_model(found.model),
+            )
+        if refusal is None:
             raise RequestNotFound
-        key = next((key for key in await services.keys.list(seat.account) if key.id == found.key), None)
         return shell.show(
             request,
-            "logs/one.html",
+            "logs/refusal.html",
             visitor_of(request),
-            found=found,
-            key=key,
-            curl=write_curl(shell.public_url, found),
-            on_offer=services.catalog.has_model(found.model),
+            found=refusal,
+            key=keys.get(refusal.key),
+            advice=advise_refusal(refusal),
         )
 
-    return Router("/console/logs", route_handlers=[show, show_one])
+    return Router("/console/logs", route_handlers=[show, follow, show_one])
+
+
+async def _find(pages: Pages, account: str, search: Search) -> tuple[RequestPage[RequestShown], list[Line]]:
+    """Return a page of requests, and its rows with the refusals of the same time among them, newest first."""
+    services = pages.services
+    page: RequestPage[RequestShown] = RequestPage(())
+    wanted = _filter(search, services.now())
+    if search.project:
+        own = await services.ledger.list_project_keys(account, search.project)
+        wanted = msgspec.structs.replace(wanted, keys=own)
+    if search.status != "refused":
+        page = await services.ledger.find_requests(account, wanted, search.before, _ROWS)
+    lines = [Line(row.request_id, round(row.at * 1000), row) for row in page.rows]
+    if search.status == "ok" or search.slow is not None:
+        return page, lines
+    oldest, newest = wanted.since, None
+    if page.more:
+        oldest = page.reached if page.partial else lines[-1].at
+    if search.before and (before := await services.ledger.find_request(account, search.before)) is not None:
+        newest = round(before.at * 1000)
+    among = RefusalFilter(oldest, newest, model=wanted.model, key=wanted.key, code=wanted.error_code)
+    refusals = await services.reports.list(account, among)
+    lines += [
+        Line(one.request_id, one.at, refusal=one) for one in refusals if wanted.keys is None or one.key in wanted.keys
+    ]
+    return page, sorted(lines, key=lambda line: line.at, reverse=True)
 
 
 def write_curl(public_url: str, found: RequestDetail) -> str:
@@ -126,7 +190,7 @@ def _read(request: PageRequest) -> Search:
 def _filter(search: Search, now: int) -> RequestFilter:
     return RequestFilter(
         since=(now - _HOURS[search.span] * 3600) * 1000,
-        status=search.status,
+        status="all" if search.status == "refused" else search.status,
         model=search.model or None,
         key=search.key or None,
         error_code=search.error or None,

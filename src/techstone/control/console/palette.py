@@ -38,15 +38,33 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
 _PAGES: tuple[tuple[str, str, Permission | None], ...] = (
     ("Overview", "/console", None),
     ("Keys", "/console/keys", "keys.read"),
+    ("Projects", "/console/projects", "usage.read"),
     ("Usage", "/console/usage", "usage.read"),
+    ("Limits", "/console/limits", "usage.read"),
     ("Logs", "/console/logs", "logs.read"),
     ("Playground", PLAYGROUND, None),
     ("Models", "/console/models", "usage.read"),
     ("Billing", "/console/billing", "billing.read"),
+    ("Statements", "/console/billing/statements", "billing.read"),
     ("People", "/console/people", "usage.read"),
-    ("Password and sessions", "/console/me", None),
+    ("Audit log", "/console/audit", "audit.read"),
+    ("Log-in and sessions", "/console/me", None),
 )
-_OPERATOR = (("Accounts", "/console/operate/accounts"), ("Top-up codes", "/console/operate/codes"))
+_OPERATOR = (
+    ("Accounts", "/console/operate/accounts"),
+    ("Payments", "/console/operate/payments"),
+    ("Invoices", "/console/operate/invoices"),
+    ("Top-up codes", "/console/operate/codes"),
+    ("Providers", "/console/operate/providers"),
+    ("Models on offer", "/console/operate/models"),
+    ("Prices", "/console/operate/prices"),
+    ("Plans", "/console/operate/plans"),
+    ("Switches", "/console/operate/switches"),
+    ("Operator keys", "/console/operate/keys"),
+    ("Health", "/console/operate/health"),
+    ("Audit of all", "/console/operate/audit"),
+    ("Parts", "/console/parts"),
+)
 _ACTIONS: tuple[tuple[Entry, Permission | None], ...] = (
     (Entry("Actions", "Create a key", href="/console/keys/new"), "keys.write"),
     (Entry("Actions", "Redeem a code", href="/console/billing#code"), "billing.write"),

@@ -13,7 +13,9 @@ from techstone.control.console.documents import route_documents
 from techstone.control.console.doors import route_doors
 from techstone.control.console.federation import route_federation
 from techstone.control.console.guide import route_guide
+from techstone.control.console.health import route_health
 from techstone.control.console.keys import route_keys
+from techstone.control.console.limits import route_limits
 from techstone.control.console.logs import route_logs
 from techstone.control.console.me import route_me
 from techstone.control.console.operate import route_operate
@@ -49,6 +51,7 @@ def route_console(
         route_keys(pages),
         route_projects(pages),
         route_usage(pages),
+        route_limits(pages),
         route_logs(pages),
         route_billing(pages),
         route_documents(pages, printer),
@@ -57,6 +60,7 @@ def route_console(
         route_catalog(pages),
         route_terms(pages),
         route_operator_keys(pages),
+        route_health(pages),
         route_people(pages, store, links),
         route_audit(pages),
         route_playground(pages),

@@ -127,8 +127,14 @@ const follow = async () => {
     const answer = await fetch(part.dataset.from ?? location.href, { headers: { accept: "text/html" } });
     if (answer.redirected) { location.assign(answer.url); return; }
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(part.id);
-    if (fresh && fresh.innerHTML !== part.innerHTML) part.replaceWith(fresh);
+    if (fresh && fresh.innerHTML !== part.innerHTML) {
+      // Its inside alone: a region that is read aloud has to stay.
+      part.replaceChildren(...fresh.childNodes);
+      part.querySelectorAll(".scroll").forEach((frame) => stops.observe(frame));
+      if (!fresh.dataset.follow) delete part.dataset.follow;
+    }
   } catch { /* the next one may work */ }
-  setTimeout(follow, 1000 * (Number(waits()?.dataset.follow) || 2));
+  again();
 };
-if (waits()) setTimeout(follow, 1500);
+const again = () => { const part = waits(); if (part) setTimeout(follow, 1000 * (Number(part.dataset.follow) || 2)); };
+again();
