@@ -164,6 +164,21 @@ def test_playground_key_is_good_for_an_hour(service: Service, owner: Browser) ->
     assert any(act["action"] == "key.create" and "Playground (ann@example.com)" in str(act["detail"]) for act in acts)
 
 
+def test_switches_close_what_they_name(owner: Browser) -> None:
+    """The playground is gone from the rail, the palette and its address; credit is not sold; both are back at once."""
+    page = "/console/operate/switches"
+    for name in ("playground", "checkout"):
+        assert owner.submit(page, name=name, on="false").status == 303
+    assert owner.open("/console/playground").status == 404
+    assert owner.submit("/console/playground/key", page="/console").status == 404
+    assert "/console/playground" not in owner.open("/console").text
+    assert '"Playground"' not in owner.open("/console/palette?find=playg").text
+    assert owner.submit("/console/billing/checkout", page="/console", usd="10", order="x").status == 403
+    for name in ("playground", "checkout"):
+        assert owner.submit(page, name=name).status == 303
+    assert owner.open("/console/playground").status == 200
+
+
 def test_ended_playground_keys_are_left_out_of_the_list(service: Service, owner: Browser) -> None:
     """Nobody looks for them there; a link shows them."""
     made = service.ask(
@@ -261,7 +276,7 @@ def test_project_sums_what_its_keys_cost(service: Service, owner: Browser) -> No
     page = owner.open(f"/console/usage?by=model&project={project['id']}").text
     assert f'<td class="number">{row["requests"]}</td>' in page
     logs = owner.open(f"/console/logs?project={project['id']}").text
-    assert logs.count('<th scope="row">') == 1
+    assert logs.count('<tr data-id=') == 1
     assert owner.open("/console/logs?project=proj_none").status == 404
     path = f"/console/projects/{project['id']}"
     assert owner.submit(f"{path}/rename", page="/console/projects", name="\x07").status == 400

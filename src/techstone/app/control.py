@@ -223,7 +223,7 @@ def _compose_console(
     store = services.store.identity
     letters = Letters(_choose_mailer(options), options.public_url)
     links = Links(store, identity, services.accounts, letters, services.now, secrets.token_bytes)
-    shell = Shell(options.public_url, sign_up=lambda: services.switches.is_on("sign_up"))
+    shell = Shell(options.public_url, services.switches.is_on)
     pages = Pages(shell, services, identity, view_secret)
     providers = Federation(_connect_providers(options.oidc), seals, secrets.token_bytes, options.public_url)
     foreigners = Foreigners(store, services.store.credentials, services.accounts, services.now, secrets.token_bytes)

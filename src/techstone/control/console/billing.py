@@ -16,7 +16,7 @@ from techstone.control.invoicing.records import Party
 from techstone.control.ledger.records import MEASURED
 from techstone.control.payments.records import CENT, Payment
 from techstone.core import money
-from techstone.core.errors import ApiError
+from techstone.core.errors import ApiError, Forbidden
 
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
@@ -111,6 +111,8 @@ def _list_account(pages: Pages) -> list[HTTPRouteHandler]:
     async def check_out(request: PageRequest) -> Response[Any]:
         seat = seat_of(request, "billing.write")
         form = await read_form(request, CardForm)
+        if not pages.is_on("checkout"):
+            raise Forbidden("Credit cannot be bought here now. Ask who runs this cloud.")
         account = await services.accounts.find(seat.account)
         try:
             checkout = await top_ups.begin(account, form.order, form.usd, visitor_of(request).person.email)
@@ -158,7 +160,7 @@ async def _show(
     week = await services.ledger.sum_usage(account.id, services.now() - _WEEK * _DAY, "day")
     # The day of so long ago is a whole one more.
     days = sorted(week, key=lambda day: int(day.group))[-_WEEK:]
-    processor = top_ups.processor
+    processor = top_ups.processor if pages.is_on("checkout") else None
     return pages.shell.show(
         request,
         "billing/account.html",

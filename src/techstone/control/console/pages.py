@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from techstone.control.acts import Actor, act_as
-from techstone.control.console.session import VISITOR, LogInFirst, PageRequest, SetUpFirst, recognise
-from techstone.control.console.shell import SET_UP
+from techstone.control.console.session import SET_UP, VISITOR, LogInFirst, PageRequest, SetUpFirst, recognise
 from techstone.core.errors import Forbidden
 from techstone.core.roles import Permission, may
 

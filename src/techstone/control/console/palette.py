@@ -8,13 +8,14 @@ import msgspec
 from litestar import Response, Router, get
 
 from techstone.control.console.pages import Pages, visitor_of
-from techstone.control.console.playground import PLAYGROUND, may_play
+from techstone.control.console.playground import PLAYGROUND
 from techstone.control.console.session import PageRequest
 from techstone.core.roles import may
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from techstone.control.console.shell import Shell
     from techstone.control.identity.records import Visitor
     from techstone.core.roles import Permission
 
@@ -83,7 +84,7 @@ def route_palette(pages: Pages) -> Router:
     async def find(request: PageRequest, find: str = "") -> Response[list[Entry]]:
         visitor = visitor_of(request)
         words = find.strip()[:_LONGEST]
-        found = [*_find_request(visitor, words), *_match(words, _list_pages(visitor))]
+        found = [*_find_request(visitor, words), *_match(words, _list_pages(pages.shell, visitor))]
         if words:
             found += await _find_things(pages, visitor, words)
         found += _match(words, (entry for entry, needs in _ACTIONS if _holds(visitor, needs)))
@@ -92,9 +93,9 @@ def route_palette(pages: Pages) -> Router:
     return Router("/", route_handlers=[find])
 
 
-def _list_pages(visitor: Visitor) -> Iterable[Entry]:
+def _list_pages(shell: Shell, visitor: Visitor) -> Iterable[Entry]:
     for label, href, needs in _PAGES:
-        if may_play(visitor) if href == PLAYGROUND else _holds(visitor, needs):
+        if shell.may_play(visitor) if href == PLAYGROUND else _holds(visitor, needs):
             yield Entry("Pages", label, href=href)
     if visitor.person.operator:
         yield from (Entry("Operate", label, href=href) for label, href in _OPERATOR)

@@ -37,14 +37,9 @@ class PlaygroundClosed(NotFound):
         super().__init__("There is no playground on this cloud.")
 
 
-def is_open() -> bool:
-    """Say whether this cloud has a playground at all: the one place to ask."""
-    return True
-
-
 def may_play(visitor: Visitor) -> bool:
-    """Say whether a visitor finds the playground: who may make keys, while it is open."""
-    return is_open() and visitor.seat is not None and may(visitor.seat.role, "keys.write")
+    """Say whether the playground is for a visitor, while it is open: who may make keys."""
+    return visitor.seat is not None and may(visitor.seat.role, "keys.write")
 
 
 def is_passing(key: KeyShown) -> bool:
@@ -64,7 +59,7 @@ def route_playground(pages: Pages) -> Router:
 
     @get("/")
     async def show(request: PageRequest) -> Response[str]:
-        seat = _enter(request)
+        seat = _enter(pages, request)
         models = await services.catalog.list_models()
         names = [model.name for model in models]
         wanted = [request.query_params.get(field) for field in ("model", "beside")]
@@ -80,7 +75,7 @@ def route_playground(pages: Pages) -> Router:
 
     @post("/key")
     async def make_key(request: PageRequest) -> Response[PlaygroundKey]:
-        seat = _enter(request)
+        seat = _enter(pages, request)
         await read_form(request, Nothing)
         name = f"{_NAME}{visitor_of(request).person.email[: _LONGEST_NAME - len(_NAME) - 1]})"
         made = await services.keys.create(NewKey(seat.account, name=name, expires=f"{_LASTS}s"))
@@ -90,7 +85,7 @@ def route_playground(pages: Pages) -> Router:
     return Router(PLAYGROUND, route_handlers=[show, make_key])
 
 
-def _enter(request: PageRequest) -> Seat:
-    if not is_open():
+def _enter(pages: Pages, request: PageRequest) -> Seat:
+    if not pages.is_on("playground"):
         raise PlaygroundClosed
     return seat_of(request, "keys.write")

@@ -27,6 +27,8 @@ _S = TypeVar("_S", bound=msgspec.Struct)
 
 _LONGEST_TOKEN = 64
 Use = Literal["step", "journey"]
+# Where a second factor is set up; who must have one finds nothing else.
+SET_UP = "/console/me/two-factor"
 # In a request's state: who asks, once they are let in.
 VISITOR = "visitor"
 

@@ -14,7 +14,7 @@ from litestar.response import Redirect
 
 from techstone.control.console import devices
 from techstone.control.console.playground import may_play
-from techstone.control.console.session import VISITOR, ForeignForm, LogInFirst, SetUpFirst, identify
+from techstone.control.console.session import SET_UP, VISITOR, ForeignForm, LogInFirst, SetUpFirst, identify
 from techstone.control.invoicing.documents import group
 from techstone.control.pages import assets
 from techstone.core.errors import ApiError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from techstone.control.console.session import PageRequest
     from techstone.control.identity.records import Visitor
+    from techstone.control.switches.records import SwitchName
 
 # Everything comes from here, and nothing stands in the page itself (row W-2).
 _POLICY = (
@@ -39,15 +40,14 @@ _HEADERS = {
 }
 _LOG = logging.getLogger("techstone.control")
 LOG_IN = "/console/log-in"
-SET_UP = "/console/me/two-factor"
 
 
 class Shell:
-    """Renders templates. `public_url` is without a path; `sign_up` says whether strangers may open an account now."""
+    """Renders templates. `public_url` is without a path; `is_on` says whether a feature is on now."""
 
-    def __init__(self, public_url: str, *, sign_up: Callable[[], bool]) -> None:
+    def __init__(self, public_url: str, is_on: Callable[[SwitchName], bool]) -> None:
         self.public_url = public_url
-        self._sign_up = sign_up
+        self.is_on = is_on
         self._environment = Environment(
             loader=FileSystemLoader([Path(__file__).parent / "templates", assets.FOLDER]),
             autoescape=True,
@@ -55,7 +55,7 @@ class Shell:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.globals |= {"asset": assets.locate, "may": may, "may_play": may_play}
+        self._environment.globals |= {"asset": assets.locate, "may": may, "may_play": self.may_play}
         self._environment.globals |= {"public_url": public_url}
         self._environment.filters |= {
             "day": _write_day,
@@ -71,7 +71,11 @@ class Shell:
     @property
     def sign_up(self) -> bool:
         """Whether strangers may open an account now."""
-        return self._sign_up()
+        return self.is_on("sign_up")
+
+    def may_play(self, visitor: Visitor) -> bool:
+        """Say whether a visitor finds the playground."""
+        return self.is_on("playground") and may_play(visitor)
 
     def show(
         self,
