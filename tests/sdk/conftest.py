@@ -91,7 +91,7 @@ def recorder() -> Iterator[Recorder]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_POST = do_GET  # noqa: N815 - the name that http.server calls
+        do_PATCH = do_POST = do_GET  # noqa: N815 - the names that http.server calls
 
         def log_message(self, *_: object) -> None:
             """Be quiet."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from service import Service, serving, wait_until
 
+from techstone.app.cli.context import perform
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -41,7 +43,8 @@ def call(service: Service, key: str | None, method: str, path: str, body: object
 
 def hear(service: Service) -> None:
     """Wait until the gateway knows the newest; not by trying a key, which counts as guessing."""
-    revision = service.ask("doctor")["revision"]
+    place = (str(service.folder / "techstone.toml"), str(service.folder / "data"))
+    revision = perform(*place, lambda operations: operations.doctor()).revision
     wait_until(lambda: json.loads(service.get("/readyz")[1])["revision"] >= revision)
 
 
