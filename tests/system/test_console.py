@@ -276,7 +276,7 @@ def test_project_sums_what_its_keys_cost(service: Service, owner: Browser) -> No
     page = owner.open(f"/console/usage?by=model&project={project['id']}").text
     assert f'<td class="number">{row["requests"]}</td>' in page
     logs = owner.open(f"/console/logs?project={project['id']}").text
-    assert logs.count('<tr data-id=') == 1
+    assert logs.count("<tr data-id=") == 1
     assert owner.open("/console/logs?project=proj_none").status == 404
     path = f"/console/projects/{project['id']}"
     assert owner.submit(f"{path}/rename", page="/console/projects", name="\x07").status == 400
