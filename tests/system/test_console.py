@@ -87,6 +87,7 @@ FORMS = [
     "/console/keys/new", "/console/keys/key_x/rotate", "/console/keys/key_x/revoke", "/console/people",
     "/console/keys/key_x", "/console/keys/key_x/disable", "/console/keys/key_x/enable", "/console/projects",
     "/console/projects/proj_x/rename", "/console/projects/proj_x/archive", "/console/projects/proj_x/restore",
+    "/console/projects/proj_x/keep", "/console/projects/proj_x/erase",
     "/console/people/per_x/role", "/console/people/per_x/remove", "/console/people/two-factor",
     "/console/me/password", "/console/me/sessions/00/end", "/console/me/sessions/end-others",
     "/console/me/two-factor", "/console/me/two-factor/codes", "/console/me/two-factor/off",

@@ -16,6 +16,8 @@ export interface Project {
   spent_this_month: string;
   created_at: number;
   archived_at: number | null;
+  /** For how many days prompts and answers of its keys are kept; null: they are not. */
+  kept_days: number | null;
 }
 
 export interface ProjectCreateParams {
@@ -25,6 +27,8 @@ export interface ProjectCreateParams {
 export interface ProjectUpdateParams {
   name?: string;
   archived?: boolean;
+  /** Keep prompts and answers of its keys for so many days, at most 365; null for none. */
+  kept_days?: number | null;
 }
 
 export class Projects extends APIResource {

@@ -186,6 +186,7 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
                     identity.run(),
                     services.invoices.run(_complain),
                     services.reports.run(),
+                    services.transcripts.run(),
                     services.health.run(),
                 ],
                 publisher,

@@ -26,6 +26,7 @@ from techstone.adapters.reports import Reporter, Watch, measure_memory
 from techstone.adapters.snapshots import SnapshotFollower
 from techstone.adapters.telemetry.log import Log
 from techstone.adapters.telemetry.meter import Telemetry
+from techstone.adapters.transcripts import Shipper
 from techstone.adapters.vault import Vault
 from techstone.app import child
 from techstone.app.config import ConfigError
@@ -144,15 +145,18 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
     books.start(gateway.upstreams)
     looking = Looking(gateway, telemetry, books, follower)
     reporter = Reporter(gateway.upstreams, place.internal_socket, looking.look, gateway.blotter)
+    shipper = Shipper(gateway.upstreams, place.internal_socket, gateway.transcripts)
     try:
         await _await_control(follower, stopping)
         await listener.start()
         child.report_ready(child.News())
         reporter.start()
+        shipper.start()
         await serve(listener, gateway.connections, server.drain, stopping)
     finally:
         gateway.connections.stop()
         reporter.stop()
+        shipper.stop()
         await books.close()
         gateway.close()
         telemetry.close()

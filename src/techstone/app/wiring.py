@@ -26,6 +26,7 @@ from techstone.gateway.ports import Answers, Journal, LimitStore, Opener, Snapsh
 from techstone.gateway.quota import Quota
 from techstone.gateway.settlement import Settlement
 from techstone.gateway.survey import Guests, Survey
+from techstone.gateway.transcripts import Transcripts
 
 if TYPE_CHECKING:
     import asyncio
@@ -63,7 +64,11 @@ class Gateway:
         doorkeeper = Doorkeeper(outside.snapshots, outside.limits, quota, time.time)
         self.settlement = Settlement(loop.time, outside.limits, outside.journal)
         idempotency = Idempotency(outside.answers)
-        chat = ChatCompletions(Desk(doorkeeper, outside.limits, self.dispatch, self.settlement, idempotency, time.time))
+        self.transcripts = Transcripts()
+        desk = Desk(
+            doorkeeper, outside.limits, self.dispatch, self.settlement, idempotency, self.transcripts, time.time
+        )
+        chat = ChatCompletions(desk)
         estimates = Estimates(doorkeeper, outside.limits)
         catalog = Catalog(outside.snapshots)
         survey = Survey(outside.limits, doorkeeper, quota, Guests(outside.snapshots, time.time))

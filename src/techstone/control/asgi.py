@@ -29,6 +29,7 @@ from techstone.control.projects.api import route_projects
 from techstone.control.reports.api import route_reports
 from techstone.control.reports.health import list_findings
 from techstone.control.switches.api import route_switches
+from techstone.control.transcripts.api import route_transcripts
 from techstone.core.errors import ApiError, InvalidRequest, MethodNotAllowed, ServerError, UrlNotFound
 
 if TYPE_CHECKING:
@@ -85,7 +86,12 @@ def build_internal(services: Services, publisher: Publisher) -> Litestar:
     ]
     commands = Router("/internal", route_handlers=[follow, doctor, *rooms], after_response=_nudge(publisher))
     # What gateways send changes nothing that they would have to be told.
-    sent = Router("/internal", route_handlers=[route_ledger(services.ledger), route_reports(services.reports)])
+    sent_rooms = [
+        route_ledger(services.ledger),
+        route_reports(services.reports),
+        route_transcripts(services.transcripts),
+    ]
+    sent = Router("/internal", route_handlers=[*sent_rooms])
     return _build([Router("/", route_handlers=[commands, sent], guards=[_act_as_operator])])
 
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from techstone.control.projects.ports import ProjectStore
     from techstone.control.reports.ports import ReportStore
     from techstone.control.switches.ports import SwitchStore
+    from techstone.control.transcripts.ports import TranscriptStore
     from techstone.core.snapshot import Plan
     from techstone.core.usage import UsageRecord
 
@@ -90,12 +91,13 @@ class Taken(Exception):
 
 
 class Records(msgspec.Struct, frozen=True):
-    """Records at one revision, read in one transaction."""
+    """Records at one revision, read in one transaction. `keeping` are the projects that keep transcripts."""
 
     revision: int
     accounts: tuple[Account, ...] = ()
     keys: tuple[Key, ...] = ()
     spending: Spending = Spending(0, {}, {}, {}, {})
+    keeping: frozenset[str] = frozenset()
 
 
 class StoreFacts(msgspec.Struct, frozen=True):
@@ -265,6 +267,14 @@ class PaymentHolder(Protocol):
         """Top-ups by card."""
 
 
+class TranscriptHolder(Protocol):
+    """A store that has what the room of transcripts needs, too."""
+
+    @property
+    def transcripts(self) -> TranscriptStore:
+        """Prompts and answers."""
+
+
 class ReportHolder(Protocol):
     """A store that has what the room of reports needs, too."""
 
@@ -352,6 +362,7 @@ class Store(
     InvoiceHolder,
     PaymentHolder,
     ReportHolder,
+    TranscriptHolder,
     SecretStore,
     Protocol,
 ):

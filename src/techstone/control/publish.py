@@ -80,7 +80,7 @@ class Publisher:
             records.revision,
             plans=catalog.plans,
             accounts=tuple(_tell_account(account, records.spending) for account in records.accounts),
-            keys=tuple(_tell_key(key, records.spending) for key in records.keys),
+            keys=tuple(_tell_key(key, records) for key in records.keys),
             # After the records: what is newer than these is told again by the change that it belongs to.
             models=await self._book.read(),
             providers=catalog.providers,
@@ -204,7 +204,7 @@ def _tell_changes(base: int, records: Records) -> seam.Delta:
         base,
         records.revision,
         accounts=tuple(_tell_account(account, records.spending) for account in records.accounts),
-        keys=tuple(_tell_key(key, records.spending) for key in records.keys if key.revoked_at is None),
+        keys=tuple(_tell_key(key, records) for key in records.keys if key.revoked_at is None),
         gone_keys=tuple(key.id for key in records.keys if key.revoked_at is not None),
     )
 
@@ -225,7 +225,8 @@ def _tell_account(account: Account, spending: Spending) -> seam.Account:
     )
 
 
-def _tell_key(key: Key, spending: Spending) -> seam.Key:
+def _tell_key(key: Key, records: Records) -> seam.Key:
+    spending = records.spending
     settings = key.settings
     return seam.Key(
         id=key.id,
@@ -245,4 +246,5 @@ def _tell_key(key: Key, spending: Spending) -> seam.Key:
         disabled=key.disabled_at is not None,
         scopes=settings.scopes,
         ips=settings.ips,
+        keeps=settings.project in records.keeping,
     )

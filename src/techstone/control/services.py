@@ -30,6 +30,7 @@ from techstone.control.projects.service import Projects
 from techstone.control.reports.health import Health
 from techstone.control.reports.service import Reports
 from techstone.control.switches.service import Switches
+from techstone.control.transcripts.service import Transcripts
 from techstone.core import tickets
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Services:
         self.people = People(store.identity, store.credentials)
         self.keys = Keys(store, store.projects, self.accounts, self.catalog, clock, randomness)
         self.projects = Projects(store, self.accounts, clock, randomness)
+        self.transcripts = Transcripts(store.transcripts, store.projects, means.sealer, clock)
         self.invoices = Invoices(store.invoices, self.accounts, self.catalog.postpaid, clock)
         self.statements = Statements(store.invoices, clock)
         self.top_ups = TopUps(store.payments, self.accounts, self.invoices, clock, randomness)

@@ -91,6 +91,7 @@ class Key(msgspec.Struct, frozen=True, omit_defaults=True):
     disabled: bool = False
     scopes: tuple[str, ...] | None = None
     ips: tuple[str, ...] | None = None
+    keeps: bool = False
 
 
 class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -21,6 +21,7 @@ from techstone.gateway.idempotency import Claimed, Idempotency, replay
 from techstone.gateway.ports import LimitStore, StoredAnswer
 from techstone.gateway.relay import StreamRelay
 from techstone.gateway.settlement import Account, Settlement
+from techstone.gateway.transcripts import Transcripts
 from techstone.gateway.translation import Restored
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Desk(msgspec.Struct, frozen=True):
     dispatch: Dispatch
     settlement: Settlement
     idempotency: Idempotency
+    transcripts: Transcripts
     wall_clock: Callable[[], float]
 
 
@@ -68,6 +70,7 @@ class ChatCompletions:
                 replay(exchange, found)
                 return
             claimed = found
+        said = exchange.body if candidate.principal.key.keeps else b""
         exchange.body = b""
         call: _ChatCall | None = None
         try:
@@ -75,6 +78,7 @@ class ChatCompletions:
             grant = await desk.doorkeeper.admit(exchange, candidate)  # 429
             call = _ChatCall(exchange, request, candidate, grant, desk)
             call.claimed = claimed
+            call.keeps = bool(said)
             if request.stream:
                 await self._stream(call, candidate)
             else:
@@ -83,7 +87,7 @@ class ChatCompletions:
                 now_in = call.account.first_byte = exchange.wire.loop.time()
                 bill = desk.settlement.price(call.account)
                 cost = money.show(bill.cost)
-                body = completion.put_usage(whole, bill.usage, cost)
+                body = call.told = completion.put_usage(whole, bill.usage, cost)
                 await desk.settlement.settle(call.account, bill, call.keep(body, bill) if claimed is not None else None)
                 exchange.send_json(200, body, call.headers(now_in, cost))
         except ApiError as error:
@@ -100,6 +104,10 @@ class ChatCompletions:
                 desk.settlement.close(call.account)
             if claimed is not None:
                 desk.idempotency.release(claimed)
+            if call is not None and said:
+                desk.transcripts.take(
+                    call.exchange.request_id, candidate.principal.key, call.account.at, said, call.told
+                )
 
     async def _stream(self, call: _ChatCall, candidate: Candidate) -> None:
         """Relay a stream; its end is held back until it is settled."""
@@ -120,7 +128,8 @@ class ChatCompletions:
         settlement.end(account)
         bill = settlement.price(account)
         last = stream.last(bill.shown)
-        await settlement.settle(account, bill, call.keep(stream.kept + last, bill))
+        call.told = stream.kept + last
+        await settlement.settle(account, bill, call.keep(call.told, bill))
         exchange = call.exchange
         exchange.finish(last)
 
@@ -128,7 +137,18 @@ class ChatCompletions:
 class _ChatCall:
     """One chat request on its way: what dispatch sends to an upstream, and makes of its answer."""
 
-    __slots__ = ("_adapted", "_desk", "_reservation", "account", "claimed", "exchange", "relay", "request")
+    __slots__ = (
+        "_adapted",
+        "_desk",
+        "_reservation",
+        "account",
+        "claimed",
+        "exchange",
+        "keeps",
+        "relay",
+        "request",
+        "told",
+    )
 
     def __init__(
         self, exchange: Exchange, request: ChatRequest, candidate: Candidate, grant: Grant, desk: Desk
@@ -147,6 +167,8 @@ class _ChatCall:
         )
         self.relay: StreamRelay | None = None
         self.claimed: Claimed | None = None
+        self.keeps = False  # what is said and told is kept for the project
+        self.told = b""
         self._reservation = candidate.reservation
         self._adapted: engine.Request | None = None
         self._desk = desk
@@ -178,11 +200,13 @@ class _ChatCall:
         options = Options(request.model, request.include_usage, *self._name_answer())
         self.relay = current = StreamRelay(exchange, options, self.account.tally, self._begin)
         current.ration(self._room(), self._stretch)
-        if self.claimed is not None:
+        if self.claimed is not None or self.keeps:
             current.keep()
         try:
             await current.prepare(self._translate(answer))
         finally:
+            if self.keeps:
+                self.told = current.kept  # so far; the end comes to a stream that has one
             if not current.stream.done:
                 answer.close()
         return b""

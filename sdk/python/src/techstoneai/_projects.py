@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
         name: str
         archived: bool
+        kept_days: int | None
 
 
 class Project(Record):
     """A project: `keys` that have not ended, US dollars in this UTC month by all of its keys.
 
-    Times are unix seconds.
+    Times are unix seconds. `kept_days`: for how long prompts and answers of its keys are kept; None: they are not.
     """
 
     object: Literal["project"]
@@ -38,6 +39,7 @@ class Project(Record):
     spent_this_month: Decimal
     created_at: int
     archived_at: int | None = None
+    kept_days: int | None = None
 
 
 class Projects:

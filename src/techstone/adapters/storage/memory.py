@@ -17,6 +17,7 @@ from techstone.adapters.storage.memory_ledger import MemoryLedger
 from techstone.adapters.storage.memory_payments import MemoryPayments
 from techstone.adapters.storage.memory_projects import MemoryProjects
 from techstone.adapters.storage.memory_reports import MemoryReports
+from techstone.adapters.storage.memory_transcripts import MemoryTranscripts
 from techstone.control.keys.records import Key
 from techstone.control.ports import Records, StoreFacts, Taken
 
@@ -40,7 +41,8 @@ class MemoryStore:
         self._ledger = MemoryLedger(self._accounts, self._put, self.audit.append)
         self._identity = MemoryIdentity(self._accounts, self._put, self.audit.append)
         self._credentials = MemoryCredentials(self._identity, self.audit.append)
-        self.projects = MemoryProjects(self.audit.append)
+        self.projects = MemoryProjects(self._keys, self.audit.append, self._touch)
+        self.transcripts = MemoryTranscripts(self.audit.append)
         self._billing = MemoryBilling(self._accounts, self._keys, self._ledger, self._rise, self.audit.append)
         self.catalog = MemoryCatalog(self._accounts, self._billing, self._rise, self.audit.append)
         self.switches = MemorySwitches(self._rise, self.audit.append)
@@ -170,6 +172,7 @@ class MemoryStore:
             tuple(self._accounts.values()),
             tuple(key for key in self._keys.values() if key.revoked_at is None and key.kind == "inference"),
             self._ledger.read_spending(int(time.time())),
+            self.projects.keeping,
         )
 
     async def read_changes(self, since: int) -> Records:
@@ -179,6 +182,7 @@ class MemoryStore:
             tuple(account for account in self._accounts.values() if self._changed[account.id] > since),
             tuple(key for key in self._keys.values() if self._changed[key.id] > since and key.kind == "inference"),
             self._ledger.read_spending(int(time.time())),
+            self.projects.keeping,
         )
 
     async def read_facts(self) -> StoreFacts:
@@ -194,6 +198,9 @@ class MemoryStore:
 
     async def close(self) -> None:
         """Nothing to give up."""
+
+    def _touch(self, project: str) -> None:
+        self._put(*(key for key in self._keys.values() if key.settings.project == project))
 
     def _rise(self) -> int:
         self._revision += 1

@@ -9,16 +9,19 @@ import msgspec
 from techstone.control.ports import Taken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping
 
+    from techstone.control.keys.records import Key
     from techstone.control.projects.records import Project
 
 
 class MemoryProjects:
-    """A dict by id; `note` notes the act."""
+    """A dict by id; `note` notes the act, `touch` stamps a project's keys with a new revision."""
 
-    def __init__(self, note: Callable[[], None]) -> None:
+    def __init__(self, keys: Mapping[str, Key], note: Callable[[], None], touch: Callable[[str], None]) -> None:
+        self._keys = keys
         self._note = note
+        self._touch = touch
         self._projects: dict[str, Project] = {}
 
     async def add_project(self, project: Project) -> None:
@@ -44,6 +47,22 @@ class MemoryProjects:
     async def set_archived(self, project_id: str, at: int | None) -> None:
         """Archive it, or take it back (None)."""
         self._put(self._projects[project_id], archived_at=at)
+
+    async def set_retention(self, project_id: str, days: int | None) -> None:
+        """Keep prompts and answers of its keys for so many days, or none (None); gateways are told by its keys."""
+        self._put(self._projects[project_id], kept_days=days)
+        self._touch(project_id)
+
+    async def find_retention(self, keys: Collection[str]) -> dict[str, tuple[str, int]]:
+        """Return the project of each of these keys whose project keeps transcripts, and for how many days, by key."""
+        keeping = {one.id: one.kept_days for one in self._projects.values() if one.kept_days is not None}
+        of = {key: self._keys[key].settings.project for key in keys if key in self._keys}
+        return {key: (project, keeping[project]) for key, project in of.items() if project in keeping}
+
+    @property
+    def keeping(self) -> frozenset[str]:
+        """The ids of those that keep transcripts."""
+        return frozenset(one.id for one in self._projects.values() if one.kept_days is not None)
 
     def _put(self, project: Project, **changes: object) -> None:
         self._note()

@@ -1,6 +1,6 @@
 """Projects in the database; implements `ProjectStore`.
 
-Nothing here raises the store's revision: a gateway knows nothing of projects.
+A gateway knows nothing of projects but whether a key's keeps transcripts; nothing else raises the store's revision.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ import msgspec
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from techstone.adapters.storage.schema import PROJECTS
+from techstone.adapters.storage.database import raise_revision
+from techstone.adapters.storage.schema import KEYS, PROJECTS
 from techstone.control.ports import StoreError, Taken
 from techstone.control.projects.records import Project
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sqlalchemy import Executable, Row
 
     from techstone.adapters.storage.database import Database
@@ -52,6 +55,23 @@ class SqliteProjects:
     async def set_archived(self, project_id: str, at: int | None) -> None:
         """Archive it, or take it back (None)."""
         await self._write(update(PROJECTS).where(PROJECTS.c.id == project_id).values(archived_at=at))
+
+    async def set_retention(self, project_id: str, days: int | None) -> None:
+        """Keep prompts and answers of its keys for so many days, or none (None); gateways are told by its keys."""
+        async with self._database.change() as connection:
+            changed = await raise_revision(connection)
+            await connection.execute(update(PROJECTS).where(PROJECTS.c.id == project_id).values(kept_days=days))
+            await connection.execute(update(KEYS).where(KEYS.c.project == project_id).values(changed=changed))
+
+    async def find_retention(self, keys: Collection[str]) -> dict[str, tuple[str, int]]:
+        """Return the project of each of these keys whose project keeps transcripts, and for how many days, by key."""
+        wanted = (
+            select(KEYS.c.id, KEYS.c.project, PROJECTS.c.kept_days)
+            .join(PROJECTS, PROJECTS.c.id == KEYS.c.project)
+            .where(KEYS.c.id.in_(keys), PROJECTS.c.kept_days.is_not(None))
+        )
+        async with self._database.look() as connection:
+            return {row.id: (row.project, row.kept_days) for row in (await connection.execute(wanted)).all()}
 
     async def _write(self, statement: Executable) -> None:
         async with self._database.change() as connection:

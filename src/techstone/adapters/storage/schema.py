@@ -90,6 +90,7 @@ PROJECTS = Table(
     Column("name", String(100), nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("archived_at", BigInteger, nullable=True),
+    Column("kept_days", BigInteger, nullable=True),
     UniqueConstraint("account", "name", name="uq_projects_account"),
 )
 
@@ -449,4 +450,16 @@ SECRETS = Table(
     METADATA,
     Column("name", String(64), primary_key=True),
     Column("value", LargeBinary(64), nullable=False),
+)
+
+TRANSCRIPTS = Table(
+    "transcripts",
+    METADATA,
+    Column("request_id", String(64), primary_key=True),
+    Column("account", String(40), nullable=False),
+    Column("project", String(40), nullable=False),
+    *_counts("at", "expires_at"),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("ix_transcripts_expires_at", "expires_at"),
+    Index("ix_transcripts_project", "project", "expires_at"),
 )

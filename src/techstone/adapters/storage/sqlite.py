@@ -28,7 +28,8 @@ from techstone.adapters.storage.ledger import SqliteLedger, note_grant
 from techstone.adapters.storage.payments import SqlitePayments
 from techstone.adapters.storage.projects import SqliteProjects
 from techstone.adapters.storage.reports import SqliteReports
-from techstone.adapters.storage.schema import ACCOUNTS, KEYS, SECRETS
+from techstone.adapters.storage.schema import ACCOUNTS, KEYS, PROJECTS, SECRETS
+from techstone.adapters.storage.transcripts import SqliteTranscripts
 from techstone.control.accounts.records import Account, Terms
 from techstone.control.keys.records import Key, KeySettings
 from techstone.control.ports import Records, StoreError, StoreFacts, Taken
@@ -79,6 +80,7 @@ class SqliteStore:
         self.catalog = SqliteCatalog(database)
         self.switches = SqliteSwitches(database)
         self.projects = SqliteProjects(database)
+        self.transcripts = SqliteTranscripts(database)
         self.invoices = SqliteInvoices(database)
         self.payments = SqlitePayments(database)
         self.reports = SqliteReports(database)
@@ -216,7 +218,10 @@ class SqliteStore:
             accounts = (await connection.execute(select(ACCOUNTS))).all()
             keys = (await connection.execute(wanted)).all()
             spending = await self.ledger.read_spending(connection, int(time.time()))
-        return Records(number, tuple(map(_read_account, accounts)), tuple(map(_read_key, keys)), spending)
+            keeping = await connection.scalars(select(PROJECTS.c.id).where(PROJECTS.c.kept_days.is_not(None)))
+        return Records(
+            number, tuple(map(_read_account, accounts)), tuple(map(_read_key, keys)), spending, frozenset(keeping)
+        )
 
     async def read_changes(self, since: int) -> Records:
         """Return what changed after the revision, revoked keys for inference included."""
@@ -226,7 +231,10 @@ class SqliteStore:
             accounts = (await connection.execute(select(ACCOUNTS).where(ACCOUNTS.c.changed > since))).all()
             keys = (await connection.execute(wanted)).all()
             spending = await self.ledger.read_spending(connection, int(time.time()))
-        return Records(number, tuple(map(_read_account, accounts)), tuple(map(_read_key, keys)), spending)
+            keeping = await connection.scalars(select(PROJECTS.c.id).where(PROJECTS.c.kept_days.is_not(None)))
+        return Records(
+            number, tuple(map(_read_account, accounts)), tuple(map(_read_key, keys)), spending, frozenset(keeping)
+        )
 
     async def read_facts(self) -> StoreFacts:
         """Return what `doctor` tells."""

@@ -7,12 +7,12 @@ import click
 from techstone.app.cli.context import located, perform, printed, show, show_one
 from techstone.control.projects.records import NewProject, ProjectChange
 
-_COLUMNS = ("id", "account", "name", "archived", "keys", "spent_this_month", "created_at")
+_COLUMNS = ("id", "account", "name", "archived", "keys", "spent_this_month", "kept_days", "created_at")
 
 
 @click.group()
 def project() -> None:
-    """Create, list, rename and archive projects."""
+    """Create, list, rename and archive projects; keep prompts and answers of their keys."""
 
 
 @project.command()
@@ -63,4 +63,17 @@ def archive(project: str, config: str | None, data: str | None, *, as_json: bool
 def restore(project: str, config: str | None, data: str | None, *, as_json: bool) -> None:
     """Take an archived project back."""
     change = ProjectChange(archived=False)
+    show_one(perform(config, data, lambda operations: operations.projects.change(project, change)), as_json=as_json)
+
+
+@project.command()
+@click.argument("project")
+@click.argument("days")
+@located
+@printed
+def keep(project: str, days: str, config: str | None, data: str | None, *, as_json: bool) -> None:
+    """Keep prompts and answers of a project's keys for so many DAYS, sealed; `off` for none from now on."""
+    if days != "off" and not (days.isascii() and days.isdigit()):
+        raise click.BadParameter("expected a number of days, or off", param_hint="DAYS")
+    change = ProjectChange(kept_days=None if days == "off" else int(days))
     show_one(perform(config, data, lambda operations: operations.projects.change(project, change)), as_json=as_json)

@@ -20,6 +20,7 @@ from techstone.core.errors import InvalidRequest, NotFound
 
 if TYPE_CHECKING:
     from techstone.control.ledger.records import RequestDetail
+    from techstone.control.transcripts.records import TranscriptShown
 
 _ROWS = 50
 _HOURS: dict[str, int] = {"1h": 1, "24h": 24, "7d": 7 * 24, "30d": 30 * 24, "90d": 90 * 24}
@@ -108,6 +109,7 @@ def route_logs(pages: Pages) -> Router:
             failed = found.state != "open" and (found.error_code or found.status >= 400)
             advice = advise_request(found) if failed else None
             key = keys.get(found.key)
+            transcript = await services.transcripts.find(seat.account, request_id)
             return shell.show(
                 request,
                 "logs/one.html",
@@ -115,7 +117,8 @@ def route_logs(pages: Pages) -> Router:
                 found=found,
                 key=key,
                 advice=advice,
-                curl=write_curl(shell.public_url, found),
+                curl=write_curl(shell.public_url, found, transcript),
+                transcript=transcript,
                 on_offer=services.catalog.has_model(found.model),
             )
         if refusal is None:
@@ -158,13 +161,14 @@ async def _find(pages: Pages, account: str, search: Search) -> tuple[RequestPage
     return page, sorted(lines, key=lambda line: line.at, reverse=True)
 
 
-def write_curl(public_url: str, found: RequestDetail) -> str:
-    """Return a command that asks as a request did, as far as that is known: its model, and whether it streamed."""
+def write_curl(public_url: str, found: RequestDetail, transcript: TranscriptShown | None = None) -> str:
+    """Return a command that asks as a request did: with its own body, else with its model and whether it streamed."""
     body: dict[str, object] = {"model": found.model, "messages": [{"role": "user", "content": "Hello!"}]}
     if found.stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     # A name of a model comes from the configuration and may hold what a shell reads.
-    quoted = shlex.quote(msgspec.json.encode(body).decode())
+    whole = transcript.body if transcript is not None and not transcript.cut else msgspec.json.encode(body).decode()
+    quoted = shlex.quote(whole)
     return (
         f"curl {'-N ' if found.stream else ''}{public_url}/v1/chat/completions \\\n"
         '  -H "Authorization: Bearer $TECHSTONE_API_KEY" \\\n'

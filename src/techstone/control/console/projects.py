@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
 
 _HERE = "/console/projects"
+# Days that prompts and answers can be kept for.
+_SPANS = (1, 7, 30, 90, 365)
 
 
 class ProjectForm(msgspec.Struct, forbid_unknown_fields=True):
@@ -26,9 +28,15 @@ class ProjectForm(msgspec.Struct, forbid_unknown_fields=True):
     name: str = ""
 
 
+class KeepForm(msgspec.Struct, forbid_unknown_fields=True):
+    """For how many days prompts and answers are kept; left empty: they are not."""
+
+    days: int | None = None
+
+
 def route_projects(pages: Pages) -> Router:
     """Return the routes under /console/projects."""
-    return Router(_HERE, route_handlers=[*_list_named(pages), *_list_ends(pages)])
+    return Router(_HERE, route_handlers=[*_list_named(pages), *_list_ends(pages), *_list_kept(pages)])
 
 
 def _list_named(pages: Pages) -> list[HTTPRouteHandler]:
@@ -39,11 +47,14 @@ def _list_named(pages: Pages) -> list[HTTPRouteHandler]:
     ) -> Response[str]:
         """Show the list; `renamed` is the project whose new name the form holds, None where it is a new one's."""
         seat = seat_of(request, "usage.read")
+        projects = await services.projects.list(seat.account)
         return pages.shell.show(
             request,
             "projects.html",
             visitor_of(request),
-            projects=await services.projects.list(seat.account),
+            projects=projects,
+            kept={one.id: await services.transcripts.count(one.id) for one in projects},
+            spans=_SPANS,
             form=form,
             problem=problem,
             renamed=renamed,
@@ -93,3 +104,24 @@ def _list_ends(pages: Pages) -> list[HTTPRouteHandler]:
         return await change(request, project_id, archived=False)
 
     return [archive, restore]
+
+
+def _list_kept(pages: Pages) -> list[HTTPRouteHandler]:
+    services = pages.services
+
+    @post("/{project_id:str}/keep")
+    async def keep(request: PageRequest, project_id: FromPath[str]) -> Response[Any]:
+        seat = seat_of(request, "projects.write")
+        days = (await read_form(request, KeepForm)).days
+        await services.projects.change(project_id, ProjectChange(kept_days=days), seat.account)
+        return go(_HERE)
+
+    @post("/{project_id:str}/erase")
+    async def erase(request: PageRequest, project_id: FromPath[str]) -> Response[Any]:
+        seat = seat_of(request, "projects.write")
+        await read_form(request, Nothing)
+        project = await services.projects.show(project_id, seat.account)
+        await services.transcripts.erase(project.id, seat.account)
+        return go(_HERE)
+
+    return [keep, erase]

@@ -11,6 +11,7 @@ from techstone.control.keys.records import KeyKind, KeyState
 from techstone.control.keys.service import LONGEST_OVERLAP
 from techstone.control.keys.settings import LARGEST_LIMIT
 from techstone.control.ledger.records import UsageShown
+from techstone.control.projects.service import LONGEST_KEPT
 from techstone.core.keys import SCOPES, Scope
 from techstone.core.snapshot import Billing
 
@@ -22,6 +23,7 @@ _KeyName = Annotated[str, Meta(extra_json_schema={"pattern": "^[!-~]([ -~]{0,98}
 _Scopes = Annotated[tuple[str, ...], Meta(extra_json_schema={"items": {"type": "string", "enum": list(SCOPES)}})]
 _Networks = Annotated[tuple[str, ...], Meta(extra_json_schema={"examples": [["192.0.2.0/24", "2001:db8::/32"]]})]
 _ProjectId = Annotated[str, Meta(extra_json_schema={"pattern": "^proj_[0-9a-f]{20}$"})]
+_Days = Annotated[int, Meta(extra_json_schema={"minimum": 1, "maximum": LONGEST_KEPT})]
 _Overlap = Annotated[int, Meta(extra_json_schema={"minimum": 0, "maximum": LONGEST_OVERLAP})]
 
 
@@ -177,7 +179,10 @@ class Replacement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ProjectObject(msgspec.Struct, frozen=True, tag_field="object", tag="project"):
-    """A project: `keys` that have not ended, USD in this UTC month by all keys that belong to it now."""
+    """A project: `keys` that have not ended, USD in this UTC month by all keys that belong to it now.
+
+    `kept_days`: for how long prompts and answers of its keys are kept; null: they are not.
+    """
 
     id: str
     name: str
@@ -186,6 +191,7 @@ class ProjectObject(msgspec.Struct, frozen=True, tag_field="object", tag="projec
     spent_this_month: str
     created_at: int
     archived_at: int | None
+    kept_days: int | None
 
 
 class ProjectList(msgspec.Struct, frozen=True, tag_field="object", tag="list"):
@@ -205,3 +211,4 @@ class ProjectUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 
     name: _KeyName | UnsetType = UNSET
     archived: bool | UnsetType = UNSET
+    kept_days: _Days | UnsetType | None = UNSET

@@ -185,7 +185,7 @@ class Management:
 
     async def change_project(self, account: Account, project_id: str, update: ProjectUpdate) -> ProjectObject:
         """Rename one of the account's projects, archive it or take it back."""
-        change = ProjectChange(update.name, update.archived)
+        change = ProjectChange(update.name, update.archived, update.kept_days)
         return _show_project(await self._projects.change(project_id, change, account.id))
 
 

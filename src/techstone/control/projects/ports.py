@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from techstone.control.projects.records import Project
 
 
@@ -25,3 +27,9 @@ class ProjectStore(Protocol):
 
     async def set_archived(self, project_id: str, at: int | None) -> None:
         """Archive it, or take it back (None)."""
+
+    async def set_retention(self, project_id: str, days: int | None) -> None:
+        """Keep prompts and answers of its keys for so many days, or none (None); gateways are told by its keys."""
+
+    async def find_retention(self, keys: Collection[str]) -> dict[str, tuple[str, int]]:
+        """Return the project of each of these keys whose project keeps transcripts, and for how many days, by key."""

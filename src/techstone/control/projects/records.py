@@ -7,13 +7,17 @@ from msgspec import UNSET, UnsetType
 
 
 class Project(msgspec.Struct, frozen=True):
-    """What some of an account's keys are for; its name is the account's once."""
+    """What some of an account's keys are for; its name is the account's once.
+
+    `kept_days`: for how long prompts and answers of its keys are kept; None: they are not.
+    """
 
     id: str
     account: str
     name: str
     created_at: int = 0
     archived_at: int | None = None
+    kept_days: int | None = None
 
 
 class NewProject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,6 +32,7 @@ class ProjectChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 
     name: str | UnsetType = UNSET
     archived: bool | UnsetType = UNSET
+    kept_days: int | UnsetType | None = UNSET
 
 
 class ProjectShown(msgspec.Struct, frozen=True):
@@ -41,3 +46,4 @@ class ProjectShown(msgspec.Struct, frozen=True):
     spent_this_month: str
     created_at: int
     archived_at: int | None
+    kept_days: int | None = None

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from techstone.control.projects.ports import ProjectStore
 
 _LONGEST_NAME = 100
+# Prompts are somebody's words: a year is the longest that anyone is to have them lying about.
+LONGEST_KEPT = 365
 
 
 class Projects:
@@ -59,7 +61,7 @@ class Projects:
         return (await self._show((project,), project.account))[0]
 
     async def change(self, project_id: str, change: ProjectChange, owner: str | None = None) -> ProjectShown:
-        """Rename a project, archive it or take it back; raise ProjectNotFound, InvalidRequest for `name`."""
+        """Rename a project, archive it or take it back, keep transcripts; raise ProjectNotFound or InvalidRequest."""
         project = await self._find(project_id, owner)
         if change.name is not UNSET:
             name = _check_name(change.name)
@@ -72,6 +74,10 @@ class Projects:
             verb = "archive" if change.archived else "restore"
             with acting(f"project.{verb}", project.id, project.account, name=project.name):
                 await self._store.set_archived(project.id, self._clock() if change.archived else None)
+        if change.kept_days is not UNSET and change.kept_days != project.kept_days:
+            days = _check_days(change.kept_days)
+            with acting("project.keep_transcripts", project.id, project.account, name=project.name, days=days or "off"):
+                await self._store.set_retention(project.id, days)
         return await self.show(project.id)
 
     async def _find(self, project_id: str, owner: str | None) -> Project:
@@ -103,9 +109,16 @@ class Projects:
                 spent_this_month=money.show(costs[project.id]),
                 created_at=project.created_at,
                 archived_at=project.archived_at,
+                kept_days=project.kept_days,
             )
             for project in projects
         )
+
+
+def _check_days(days: int | None) -> int | None:
+    if days is not None and not 1 <= days <= LONGEST_KEPT:
+        raise InvalidRequest(f"kept_days must be 1 to {LONGEST_KEPT}, or null for none.", param="kept_days")
+    return days
 
 
 def _check_name(name: str) -> str:
