@@ -6,78 +6,44 @@ is room for it, and nobody waits for it.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections import deque
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from techstone.core.snapshot import Timeouts
-from techstone.gateway.ports import Call, Origin, UpstreamProblem
-from techstone.gateway.trampoline import Trampoline
+from techstone.adapters.errand import Errand
+from techstone.gateway.ports import UpstreamProblem
 from techstone.wire.report import Report, RouteState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from techstone.adapters.errand import Line
     from techstone.core.breaker import Breaker
     from techstone.gateway.blotter import Blotter
-    from techstone.gateway.ports import Upstreams
     from techstone.wire.report import GatewayState
 
     Times = Mapping[tuple[str, str], tuple[int, float]]
     """By model and provider: how many requests had a first byte since the start, and seconds until it, summed."""
 
 PACE_SECONDS = 1.0
-_ANSWER_LIMIT = 4096
-_TIMEOUTS = Timeouts(connect=1.0, first_byte=5.0, between_bytes=5.0, total=10.0)
 _ENCODER = msgspec.json.Encoder()
-_HEAD = b"POST /internal/reports HTTP/1.1\r\nhost: control\r\ncontent-type: application/json\r\nx-request-id: report"
 
 
-class Reporter:
-    """Reports for as long as the process lives. `look` returns the state as it is now."""
+def report(line: Line, look: Callable[[], GatewayState], blotter: Blotter) -> Errand:
+    """Return the errand that reports; `look` returns the state as it is now."""
 
-    def __init__(self, upstreams: Upstreams, socket: str, look: Callable[[], GatewayState], blotter: Blotter) -> None:
-        self._upstreams = upstreams
-        self._origin = Origin("unix", socket, 0)
-        self._look = look
-        self._blotter = blotter
-        self._loop = asyncio.get_running_loop()
-        self._running = Trampoline(self._run(), self._ended)
-        self._again: asyncio.TimerHandle | None = None
+    async def attempt() -> bool:
+        notes, dropped = blotter.take()
+        try:
+            await line.post("reports", "application/json", _ENCODER.encode(Report(look(), notes, dropped)))
+        except (UpstreamProblem, OSError):
+            # While control is away its pages are, too; /readyz and the metrics tell of it.
+            blotter.put_back(notes, dropped)
+        return False
 
-    def start(self) -> None:
-        """Begin."""
-        self._running.advance()
-
-    def stop(self) -> None:
-        """End."""
-        if self._again is not None:
-            self._again.cancel()
-        self._running.cancel()
-
-    def _ended(self, _: Exception | None) -> None:
-        # Whatever it was, the next report may go well; requests do not depend on any.
-        self._running = Trampoline(self._run(), self._ended)
-        self._again = self._loop.call_later(PACE_SECONDS, self._running.advance)
-
-    async def _run(self) -> None:
-        while True:
-            notes, dropped = self._blotter.take()
-            try:
-                await self._send(_ENCODER.encode(Report(self._look(), notes, dropped)))
-            except (UpstreamProblem, OSError):
-                # While control is away its pages are, too; /readyz and the metrics tell of it.
-                self._blotter.put_back(notes, dropped)
-            await asyncio.sleep(PACE_SECONDS)
-
-    async def _send(self, body: bytes) -> None:
-        answer = await self._upstreams.open(Call(self._origin, _HEAD, body, _TIMEOUTS))
-        await answer.read(_ANSWER_LIMIT)
-        if answer.status >= 300:
-            raise UpstreamProblem("status", str(answer.status))
+    return Errand(attempt, PACE_SECONDS)
 
 
 class Watch:

@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from techstone import __version__
+from techstone.adapters.errand import Line
 from techstone.adapters.journal.segments import JournalDamaged, JournalInUse, Lock, recover
 from techstone.adapters.journal.shipping import Shipping
 from techstone.adapters.journal.writer import JournalWriter
 from techstone.adapters.limits.admissions import Admissions
 from techstone.adapters.limits.memory import MemoryLimits
-from techstone.adapters.reports import Reporter, Watch, measure_memory
+from techstone.adapters.reports import Watch, measure_memory, report
 from techstone.adapters.snapshots import SnapshotFollower
 from techstone.adapters.telemetry.log import Log
 from techstone.adapters.telemetry.meter import Telemetry
-from techstone.adapters.transcripts import Shipper
+from techstone.adapters.transcripts import ship
 from techstone.adapters.vault import Vault
 from techstone.app import child
 from techstone.app.config import ConfigError
@@ -144,19 +145,19 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
     gateway.start()
     books.start(gateway.upstreams)
     looking = Looking(gateway, telemetry, books, follower)
-    reporter = Reporter(gateway.upstreams, place.internal_socket, looking.look, gateway.blotter)
-    shipper = Shipper(gateway.upstreams, place.internal_socket, gateway.transcripts)
+    line = Line(gateway.upstreams, place.internal_socket)
+    errands = (report(line, looking.look, gateway.blotter), ship(line, gateway.transcripts))
     try:
         await _await_control(follower, stopping)
         await listener.start()
         child.report_ready(child.News())
-        reporter.start()
-        shipper.start()
+        for errand in errands:
+            errand.start()
         await serve(listener, gateway.connections, server.drain, stopping)
     finally:
         gateway.connections.stop()
-        reporter.stop()
-        shipper.stop()
+        for errand in errands:
+            errand.stop()
         await books.close()
         gateway.close()
         telemetry.close()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from techstone.adapters.reports import Reporter, Watch, measure_memory
+from techstone.adapters.errand import Line
+from techstone.adapters.reports import Watch, measure_memory, report
 from techstone.core.breaker import FAILURES, Breaker
 from techstone.gateway.ports import UpstreamProblem
 from techstone.wire.report import GatewayState, JournalState, LimitState, RefusalNote, Report, SnapshotState
@@ -78,13 +79,13 @@ async def test_refusals_wait_for_a_control_plane_that_is_away(monkeypatch: pytes
     """Each report is of the state as it is then."""
     monkeypatch.setattr("techstone.adapters.reports.PACE_SECONDS", 0.001)
     control = _Control()
-    reporter = Reporter(cast("Upstreams", control), "/s", lambda: STATE, cast("Blotter", _Blotter()))
+    reporter = report(Line(cast("Upstreams", control), "/s"), lambda: STATE, cast("Blotter", _Blotter()))
     reporter.start()
     while len(control.bodies) < 3:  # noqa: ASYNC110 - the reporter keeps no event for it
         await asyncio.sleep(0.001)
     reporter.stop()
     sent = [msgspec.json.decode(body, type=Report) for body in control.bodies[:3]]
-    assert [report.refusals for report in sent] == [(NOTE,), (NOTE,), ()]
+    assert [one.refusals for one in sent] == [(NOTE,), (NOTE,), ()]
     assert sent[0].gateway == STATE
 
 
