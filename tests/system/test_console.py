@@ -406,6 +406,20 @@ def test_role_bounds_what_a_member_may_do(service: Service, owner: Browser) -> N
     assert "You belong to no account" in viewer.open("/console").text
 
 
+def test_member_makes_no_admin_key(service: Service, owner: Browser) -> None:
+    """It would do what an admin of the account may: see money, and who belongs to it (row T-3)."""
+    before = len(letters(service))
+    owner.submit("/console/people", email="mel@example.com", role="member")
+    member = Browser(service)
+    assert member.submit(newest_link(service, before + 1), password=PASSWORD).status == 303
+    assert "Management:" not in member.open("/console/keys/new").text
+    assert member.submit("/console/keys/new", name="x", kind="admin").status == 403
+    key = service.ask("key", "create", "--account", "owner@localhost", "--admin", "--name", "ops")["id"]
+    assert member.submit(f"/console/keys/{key}/rotate", page="/console").status == 403
+    assert member.submit(f"/console/keys/{key}", page="/console", name="y", expires="keep").status == 403
+    assert owner.submit("/console/keys/new", name="x", kind="admin").status == 200
+
+
 def test_operator_opens_an_account_and_pays_it_a_code(service: Service, owner: Browser) -> None:
     """With terms, credit and suspension; a code is redeemed once. Whoever is no operator sees none of these pages."""
     opened = owner.submit("/console/operate/accounts", email="eve@example.com", plan="pay-as-you-go", credit="1.5")

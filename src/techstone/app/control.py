@@ -39,6 +39,7 @@ from techstone.control.identity.federation import Federation
 from techstone.control.identity.foreigners import Foreigners
 from techstone.control.identity.letters import Letters
 from techstone.control.identity.links import Links
+from techstone.control.identity.members import Members
 from techstone.control.identity.passwords import Passwords
 from techstone.control.identity.ports import Terms
 from techstone.control.identity.seals import Seals
@@ -169,11 +170,15 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
             site = await _compose_site(options.public_url, services, identity)
             audit = Audit(services.ledger, _complain)
             services.health.checked = lambda: audit.checked
-            console = _compose_console(options, services, identity, seals, view_secret)
+            letters = Letters(_choose_mailer(options), options.public_url)
+            links = Links(store.identity, identity, services.accounts, letters, services.now, secrets.token_bytes)
+            members = Members(store.identity, links, services.now)
+            pages = Pages(Shell(options.public_url, services.switches.is_on), services, identity, view_secret)
+            console = _compose_console(options, pages, members, links, seals)
             servers = [
                 _Server(build_internal(services, publisher), internal),
                 _Server(
-                    build_public(site, console, services, publisher),
+                    build_public(site, console, services, members, publisher),
                     public,
                 ),
             ]
@@ -218,17 +223,13 @@ def _compose_identity(services: Services, vault: Vault, seals: Seals) -> Identit
 
 
 def _compose_console(
-    options: ControlOptions, services: Services, identity: Identity, seals: Seals, view_secret: bytes
+    options: ControlOptions, pages: Pages, members: Members, links: Links, seals: Seals
 ) -> list[Router]:
     """Return the Console's routes."""
-    store = services.store.identity
-    letters = Letters(_choose_mailer(options), options.public_url)
-    links = Links(store, identity, services.accounts, letters, services.now, secrets.token_bytes)
-    shell = Shell(options.public_url, services.switches.is_on)
-    pages = Pages(shell, services, identity, view_secret)
+    services, store = pages.services, pages.services.store.identity
     providers = Federation(_connect_providers(options.oidc), seals, secrets.token_bytes, options.public_url)
     foreigners = Foreigners(store, services.store.credentials, services.accounts, services.now, secrets.token_bytes)
-    console = route_console(pages, store, links, providers, foreigners, PdfPrinter())
+    console = route_console(pages, members, links, providers, foreigners, PdfPrinter())
     processor = services.top_ups.processor
     return console if processor is None else [*console, route_events(services.top_ups, processor)]
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from litestar.handlers import BaseRouteHandler
     from litestar.types import ControllerRouterHandler, Message, Scope
 
+    from techstone.control.identity.members import Members
     from techstone.control.publish import Publisher
     from techstone.control.services import Services
 
@@ -100,10 +101,11 @@ def _act_as_operator(_: ASGIConnection[Any, Any, Any, Any], __: BaseRouteHandler
     act_as(Actor("command line"))
 
 
-def build_public(site: Site, console: list[Router], services: Services, publisher: Publisher) -> Litestar:
+def build_public(
+    site: Site, console: list[Router], services: Services, members: Members, publisher: Publisher
+) -> Litestar:
     """Return the documentation, the Console and the management API."""
-    management = route_management(services.management, services.invoices, services.statements)
-    changing = [management, *_list_operated(services), *console]
+    changing = [route_management(services, members), *_list_operated(services), *console]
     return _build(
         [route_site(site), Router("/", route_handlers=changing, after_response=_nudge(publisher))], _PAGE_HEADERS
     )

@@ -318,6 +318,26 @@ class InvoiceNotFound(NotFound):
         super().__init__(f"There is no invoice `{number}`.")
 
 
+class MemberNotFound(NotFound):
+    """404: nobody of this id belongs to the account."""
+
+    code = "member_not_found"
+    param = "person"
+
+    def __init__(self) -> None:
+        super().__init__("There is no such member. Name them by their id, such as `per_12f1b27906c6681682bb`.")
+
+
+class RequestNotFound(NotFound):
+    """404: the account has no request of this id."""
+
+    code = "request_not_found"
+    param = "request_id"
+
+    def __init__(self) -> None:
+        super().__init__("There is no request of this id in this account. A request shows once it has ended.")
+
+
 class MethodNotAllowed(ApiError):
     """405: the endpoint exists, but not for this method."""
 

@@ -8,6 +8,7 @@ Role = Literal["owner", "admin", "member", "billing", "viewer"]
 Permission = Literal[
     "keys.read",
     "keys.write",
+    "admin_keys.write",
     "projects.write",
     "usage.read",
     "logs.read",

@@ -9,7 +9,11 @@ from techstone.control.console.remedies import Trouble, advise, knows
 from techstone.wire.limits import Axis, Scope
 
 # Of the management API, which no request for a model meets; and a provider's own, which have one for all.
-ELSEWHERE = {"account_not_found", "key_not_found", "admin_key_required", "{code}"}
+ELSEWHERE = {
+    *(f"{thing}_not_found" for thing in ("account", "key", "project", "member", "request", "invoice")),
+    "admin_key_required",
+    "{code}",
+}
 ERRORS = [one for one in read_failures().errors if one.error.code not in ELSEWHERE]
 
 

@@ -26,6 +26,8 @@ TREE = [
     (errors.AccountNotFound("a"), 404, "invalid_request_error", "account_not_found"),
     (errors.KeyNotFound(), 404, "invalid_request_error", "key_not_found"),
     (errors.ProjectNotFound(), 404, "invalid_request_error", "project_not_found"),
+    (errors.MemberNotFound(), 404, "invalid_request_error", "member_not_found"),
+    (errors.RequestNotFound(), 404, "invalid_request_error", "request_not_found"),
     (errors.InvoiceNotFound("TS-2026-000001"), 404, "invalid_request_error", "invoice_not_found"),
     (errors.IdempotencyKeyInvalid(5), 400, "invalid_request_error", "idempotency_key_invalid"),
     (errors.IdempotencyMismatch(), 400, "invalid_request_error", "idempotency_key_reused"),

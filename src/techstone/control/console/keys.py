@@ -120,6 +120,8 @@ def _list_made(pages: Pages) -> list[HTTPRouteHandler]:
     async def create(request: PageRequest) -> Response[str]:
         seat = seat_of(request, "keys.write")
         form = await read_form(request, KeyForm)
+        if form.kind != "inference":
+            seat_of(request, "admin_keys.write")
         try:
             created = await services.keys.create(wish(seat.account, form))
         except ApiError as problem:
@@ -130,6 +132,7 @@ def _list_made(pages: Pages) -> list[HTTPRouteHandler]:
     async def rotate(request: PageRequest, key_id: FromPath[str]) -> Response[str]:
         seat = seat_of(request, "keys.write")
         overlap = (await read_form(request, Overlap)).overlap
+        await _admit(pages, request, key_id)
         return await reveal(request, await services.keys.rotate(key_id, overlap, seat.account))
 
     return [ask, create, rotate]
@@ -142,6 +145,7 @@ def _list_changes(pages: Pages) -> list[HTTPRouteHandler]:
     async def alter(request: PageRequest, key_id: FromPath[str]) -> Response[Any]:
         seat = seat_of(request, "keys.write")
         form = await read_form(request, KeyForm)
+        await _admit(pages, request, key_id)
         key = await services.keys.show(key_id, seat.account)
         try:
             await services.keys.change(key_id, change(form), seat.account)
@@ -171,6 +175,13 @@ def _list_changes(pages: Pages) -> list[HTTPRouteHandler]:
         return go("/console/keys")
 
     return [alter, disable, enable, revoke]
+
+
+async def _admit(pages: Pages, request: PageRequest, key_id: str) -> None:
+    """Raise Forbidden where an admin key is not the role's to change: it does what an admin of the account may."""
+    key = await pages.services.keys.show(key_id, seat_of(request, "keys.write").account)
+    if key.kind != "inference":
+        seat_of(request, "admin_keys.write")
 
 
 async def show_one(

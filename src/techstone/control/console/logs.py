@@ -16,7 +16,7 @@ from techstone.control.console.session import PageRequest, read_query
 from techstone.control.console.shell import go
 from techstone.control.ledger.records import RequestFilter, RequestPage, RequestShown
 from techstone.control.reports.records import Refusal, RefusalFilter
-from techstone.core.errors import InvalidRequest, NotFound
+from techstone.core.errors import InvalidRequest, RequestNotFound
 
 if TYPE_CHECKING:
     from techstone.control.ledger.records import RequestDetail
@@ -175,13 +175,6 @@ def write_curl(public_url: str, found: RequestDetail, transcript: TranscriptShow
         '  -H "Content-Type: application/json" \\\n'
         f"  -d {quoted}"
     )
-
-
-class RequestNotFound(NotFound):
-    """404: the account has no such request."""
-
-    def __init__(self) -> None:
-        super().__init__("There is no request of this id in this account. A request shows once it has ended.")
 
 
 def _read(request: PageRequest) -> Search:

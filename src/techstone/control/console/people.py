@@ -12,15 +12,14 @@ from techstone.control.acts import acting
 from techstone.control.console.pages import Pages, seat_of, visitor_of
 from techstone.control.console.session import Nothing, PageRequest, read_form
 from techstone.control.console.shell import go
-from techstone.control.identity.records import Membership
+from techstone.control.identity.members import Inviter
 from techstone.core.errors import ApiError, InvalidRequest
 from techstone.core.roles import Role
 
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
 
-    from techstone.control.identity.links import Links
-    from techstone.control.identity.ports import IdentityStore
+    from techstone.control.identity.members import Members
     from techstone.control.identity.records import Seat
 
 
@@ -43,12 +42,12 @@ class TwoFactorForm(msgspec.Struct, forbid_unknown_fields=True):
     required: bool = False
 
 
-def route_people(pages: Pages, store: IdentityStore, links: Links) -> Router:
+def route_people(pages: Pages, members: Members) -> Router:
     """Return the routes of members."""
-    return Router("/console/people", route_handlers=_list_members(pages, store, links))
+    return Router("/console/people", route_handlers=_list_members(pages, members))
 
 
-def _list_members(pages: Pages, store: IdentityStore, links: Links) -> list[HTTPRouteHandler]:
+def _list_members(pages: Pages, members: Members) -> list[HTTPRouteHandler]:
     async def show(
         request: PageRequest, form: Invitation, problem: ApiError | None = None, sent: str | None = None
     ) -> Response[str]:
@@ -58,7 +57,7 @@ def _list_members(pages: Pages, store: IdentityStore, links: Links) -> list[HTTP
             request,
             "people/list.html",
             visitor,
-            members=await store.list_members(seat.account),
+            members=await members.list(seat.account),
             form=form,
             problem=problem,
             sent=sent,
@@ -73,8 +72,7 @@ def _list_members(pages: Pages, store: IdentityStore, links: Links) -> list[HTTP
         seat = seat_of(request, "team.write")
         form = await read_form(request, Invitation)
         try:
-            _check_role(seat, form.role)
-            await links.invite(seat.account, form.email, form.role, visitor_of(request).person.email)
+            await members.invite(_name(request, seat), form.email, form.role)
         except ApiError as problem:
             return await show(request, form, problem)
         return await show(request, Invitation(), sent=form.email)
@@ -83,18 +81,14 @@ def _list_members(pages: Pages, store: IdentityStore, links: Links) -> list[HTTP
     async def set_role(request: PageRequest, person: FromPath[str]) -> Response[Any]:
         seat = seat_of(request, "team.write")
         role = (await read_form(request, RoleForm)).role
-        _check_role(seat, role)
-        account = await _find_other(store, seat, person)
-        with acting("person.set_role", person, account, role=role):
-            await store.set_role(Membership(account, person, role, pages.services.now()))
+        await members.set_role(_name(request, seat), person, role)
         return go("/console/people")
 
     @post("/{person:str}/remove")
     async def remove(request: PageRequest, person: FromPath[str]) -> Response[Any]:
         seat = seat_of(request, "team.write")
         await read_form(request, Nothing)
-        with acting("person.remove", person, seat.account):
-            await store.remove_member(await _find_other(store, seat, person), person)
+        await members.remove(_name(request, seat), person)
         return go("/console/people")
 
     @post("/two-factor")
@@ -113,19 +107,5 @@ def _list_members(pages: Pages, store: IdentityStore, links: Links) -> list[HTTP
     return [list_all, invite, set_role, remove, require]
 
 
-async def _find_other(store: IdentityStore, seat: Seat, person: str) -> str:
-    """Return the account of a member that may be changed; raise InvalidRequest."""
-    members = await store.list_members(seat.account)
-    found = next((member for member in members if member.person == person), None)
-    if found is None:
-        raise InvalidRequest("There is no such member.")
-    if found.role == "owner" and seat.role != "owner":
-        raise InvalidRequest("Only an owner may change an owner.")
-    if found.role == "owner" and sum(member.role == "owner" for member in members) == 1:
-        raise InvalidRequest("An account needs an owner: make someone else one first.")
-    return seat.account
-
-
-def _check_role(seat: Seat, role: Role) -> None:
-    if role == "owner" and seat.role != "owner":
-        raise InvalidRequest("Only an owner may make an owner.", param="role")
+def _name(request: PageRequest, seat: Seat) -> Inviter:
+    return Inviter(seat.account, seat.role, visitor_of(request).person.email)

@@ -102,6 +102,15 @@ _ADVICE: dict[str, Advice] = {
         "Use a key that may, or make one for this model. A suspended account is resumed by who runs this cloud.",
         *_KEYS,
     ),
+    "key_disabled": Advice("The key is disabled.", "Enable it on its page, or use another.", *_KEYS),
+    "missing_scope": Advice(
+        "The key is not for this use.", "Use a key whose scopes hold it, or add it on the key's page.", *_KEYS
+    ),
+    "ip_not_authorized": Advice(
+        "The request came from an address that the key is not for.",
+        "Add the address on the key's page. Behind a proxy, who runs this cloud must trust that proxy.",
+        *_KEYS,
+    ),
     "inference_key_required": Advice(
         "An admin key was sent where models are asked.", "Use a key for asking models, ts_live_….", *_KEYS
     ),

@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from techstone.control.identity.federation import Federation
     from techstone.control.identity.foreigners import Foreigners
     from techstone.control.identity.links import Links
-    from techstone.control.identity.ports import IdentityStore
+    from techstone.control.identity.members import Members
     from techstone.control.invoicing.ports import Printer
 
 
 def route_console(
-    pages: Pages, store: IdentityStore, links: Links, providers: Federation, foreigners: Foreigners, printer: Printer
+    pages: Pages, members: Members, links: Links, providers: Federation, foreigners: Foreigners, printer: Printer
 ) -> list[Router]:
     """Return the routes under /console."""
     inner = [
@@ -61,7 +61,7 @@ def route_console(
         route_terms(pages),
         route_operator_keys(pages),
         route_health(pages),
-        route_people(pages, store, links),
+        route_people(pages, members),
         route_audit(pages),
         route_playground(pages),
         route_palette(pages),

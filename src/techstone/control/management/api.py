@@ -9,6 +9,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from techstone.control.invoicing.records import InvoiceList, InvoiceShown, Statement
 from techstone.control.ledger.records import Grouping
+from techstone.control.management.account import list_account_routes
 from techstone.control.management.records import (
     Balance,
     CreatedKeyObject,
@@ -31,17 +32,20 @@ if TYPE_CHECKING:
     from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
     from techstone.control.accounts.records import Account
+    from techstone.control.identity.members import Members
     from techstone.control.invoicing.service import Invoices
     from techstone.control.invoicing.statements import Statements
     from techstone.control.management.service import Management
+    from techstone.control.services import Services
 
 _Request = Request[Any, Any, Any]
 _HOLDER = "holder"
 _HEADERS = {"cache-control": "no-store"}
 
 
-def route_management(management: Management, invoices: Invoices, statements: Statements) -> Router:
+def route_management(services: Services, members: Members) -> Router:
     """Return the routes under /api/v1."""
+    management = services.management
 
     async def identify(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         # A guard runs before anything else of the request is read: a stranger learns nothing of what it should hold.
@@ -73,7 +77,8 @@ def route_management(management: Management, invoices: Invoices, statements: Sta
         return await management.list_requests(_holder(request), since, after, limit)
 
     handlers = [balance, sum_usage, list_requests, *_list_keys(management), *_list_projects(management)]
-    handlers += _list_documents(invoices, statements)
+    handlers += _list_documents(services.invoices, services.statements)
+    handlers += list_account_routes(services, members, _holder)
     return Router("/api/v1", route_handlers=handlers, guards=[identify], response_headers=_HEADERS)
 
 

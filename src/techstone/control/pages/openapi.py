@@ -13,7 +13,7 @@ import msgspec
 from techstone.control.invoicing import records as invoicing
 from techstone.control.ledger.records import Grouping
 from techstone.control.management import records as management
-from techstone.control.pages import openapi_operate
+from techstone.control.pages import openapi_account, openapi_operate
 from techstone.wire.chat import ChatBody
 from techstone.wire.completion import ChatCompletion, ChatCompletionChunk
 from techstone.wire.error import ErrorBody
@@ -58,6 +58,7 @@ _SHOWN = (
     invoicing.InvoiceList,
     invoicing.InvoiceShown,
     invoicing.Statement,
+    *openapi_account.SHAPES,
 )
 _DESCRIPTION = (
     "One API for every model, in OpenAI's format. Every path below `/v1` is there without `/v1`, too. Errors have one "
@@ -67,7 +68,7 @@ _ERRORS = {
     400: "The request is malformed, or a parameter is wrong; `param` names it.",
     401: "There is no valid API key.",
     403: "The key may not do this.",
-    404: "There is no such model, key, project, invoice or endpoint.",
+    404: "There is no such model, key, project, invoice, member, request or endpoint.",
     405: "The endpoint does not know this method; `Allow` names those that it does.",
     408: "The request did not come in time.",
     409: "A request with this Idempotency-Key is being answered, or its answer was too large to be kept.",
@@ -287,7 +288,16 @@ def _list_management() -> dict[str, Any]:
     after = _query("after", "Only those after this request.", {"type": "string"})
     limit = _query("limit", "At most so many.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100})
     return {
-        "/api/v1/balance": {"get": _manage("retrieveBalance", "Show the account's money", "Balance")},
+        "/api/v1/balance": {
+            "get": _manage("retrieveBalance", "Show the account's money", "Balance"),
+            "patch": _manage(
+                "updateBalance",
+                "Set or lift the cap of a month",
+                "Balance",
+                body=("CapUpdate", {"monthly_cap": "25.00"}),
+                status=200,
+            ),
+        },
         "/api/v1/usage": {
             "get": _manage(
                 "listUsage", "Sum usage", "UsageList", [since, _query("by", "What to sum by.", by), project], 404
@@ -297,6 +307,7 @@ def _list_management() -> dict[str, Any]:
             "get": _manage("listRequests", "List requests, oldest first", "RequestList", [since, after, limit])
         },
         **_list_documents(),
+        **openapi_account.list_paths(_manage),
         "/api/v1/keys": {
             "get": _manage("listKeys", "List keys, oldest first", "KeyList"),
             "post": _manage(
