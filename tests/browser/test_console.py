@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
-from screens import INSIDE, come_in, look
+from screens import INSIDE, answer, come_in, look
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
@@ -90,9 +90,7 @@ async def test_key_of_a_project_is_bound_disabled_and_enabled(visitor: Visitor, 
     await page.click("text=Save")
     await page.get_by_text("See its requests").wait_for()
     await page.get_by_role("button", name="Disable").click()
-    question = page.get_by_role("dialog")
-    asked = await question.inner_text()
-    await question.get_by_role("button", name="Disable").click()
+    asked = await answer(page, "Disable")
     await page.get_by_role("button", name="Enable").wait_for()
     assert "until it is enabled again" in asked
     assert await look(page, "key-disabled") == []

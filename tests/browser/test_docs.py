@@ -306,7 +306,7 @@ async def test_operation_of_the_reference_has_no_barriers(visitor: Visitor) -> N
     page = await visitor.open(REFERENCE)
     operation = await _open_operation(page)
     await operation.get_by_role("button", name="Try it out").click()
-    await page.locator(".models").get_by_role("button", name="ErrorBody").click()
+    await page.locator(".models").get_by_role("button", name="ChatBody").click()
     assert await find_barriers(page) == []
     await page.set_viewport_size({"width": 360, "height": 844})
     await page.emulate_media(color_scheme="dark")

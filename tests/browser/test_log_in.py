@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from forms import PASSWORD, join
 from issuer import SECRET, Issuer, issuing
-from screens import look
+from screens import answer, look
 from service import Service, free_port, serving
 from visitor import Visitor
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     import playwright.async_api
-    from playwright.async_api import Dialog, Page, Route
+    from playwright.async_api import Page, Route
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -65,14 +65,6 @@ async def set_up(page: Page) -> pyotp.TOTP:
     await page.get_by_role("button", name="Switch two-factor on").click()
     await page.get_by_text("Two-factor is on").wait_for()
     return app
-
-
-async def accept(dialog: Dialog) -> None:
-    await dialog.accept()
-
-
-async def dismiss(dialog: Dialog) -> None:
-    await dialog.dismiss()
 
 
 async def test_two_factor_is_set_up_and_asked_for(visitor: Visitor, service: Service) -> None:
@@ -123,8 +115,8 @@ async def test_switching_off_asks_once_and_wants_a_proof(visitor: Visitor, servi
     for yes in (False, True):
         await page.get_by_text("New recovery codes, or switch it off").click()
         await page.fill("#proof", PASSWORD)
-        page.once("dialog", accept if yes else dismiss)
         await page.get_by_role("button", name="Switch two-factor off").click()
+        await answer(page, "Switch two-factor off" if yes else None)
         if not yes:
             await page.reload()
             await page.get_by_text("10 recovery codes left").wait_for()
@@ -139,8 +131,8 @@ async def test_member_is_led_to_the_set_up(visitor: Visitor, service: Service) -
     await page.goto("/console/me/two-factor")
     await set_up(page)
     await page.goto("/console/people")
-    page.once("dialog", accept)
     await page.get_by_role("button", name="Require two-factor").click()
+    await answer(page, "Require two-factor")
     await page.get_by_text("All members must have two-factor").wait_for()
     assert await look(page, "people-two-factor") == []
     service.ask("account", "reset-two-factor", "cid@example.com")

@@ -21,6 +21,7 @@ from usage import make_record
 
 from techstone.adapters.storage.sqlite import open_store
 from techstone.control.accounts.records import Account
+from techstone.control.acts import acting
 from techstone.control.billing.records import Code
 from techstone.control.ledger.records import Rating
 
@@ -154,7 +155,8 @@ async def _do(folder: Path, work: Work) -> None:
         if number % _SITTING == 0:
             await store.close()
             store = await open_store(folder / DATABASE)
-        await step.do(store)
+        with acting("test.run", "the ledger"):
+            await step.do(store)
         os.write(acknowledged, b"%d\n" % number)
     os._exit(0)
 

@@ -72,3 +72,12 @@ async def look(page: Page, name: str) -> list[str]:
         if (scheme, width) in {_LOOKS[0], _LOOKS[3]}:  # axe takes long
             found += await find_barriers(page)
     return found
+
+
+async def answer(page: Page, yes: str | None) -> str:
+    """Answer the page's own question, by the button of that name or by Cancel; return what was asked."""
+    question = page.get_by_role("dialog")
+    asked = await question.inner_text()
+    await question.get_by_role("button", name=yes or "Cancel").click()
+    await question.wait_for(state="detached")
+    return asked

@@ -67,9 +67,9 @@ const watch = (root) => {
         if (!answer.ok) throw new Error(String(answer.status));
         show(root, await answer.json());
         last = new Date().toLocaleTimeString();
-        tell(root, "good", "Live", "Renewed every 2 s, by the counts that decide on the next request.");
+        tell(root, "good", "Live", "Renewed every 2 s");
       } catch {
-        tell(root, "warn", "Not live", last ? `These are the numbers of ${last}. Trying again.` : "The gateway does not answer. Trying again.");
+        tell(root, "warn", "Not live", last ? `Numbers of ${last}. Trying again` : "The gateway does not answer. Trying again");
       }
     }
     setTimeout(look, PACE);
