@@ -203,6 +203,7 @@ async def test_admin_keys_are_kept_and_no_gateway_hears_of_them(store: Store) ->
     await store.add_key(admin)
     assert await store.find_key_by_digest(admin.digest) == admin
     assert set(await store.list_keys()) == {PLAIN, admin}
+    assert await store.list_keys(kind="admin") == (admin,)
     assert (await store.read_all()).keys == (await store.read_changes(0)).keys == (PLAIN,)
     await store.revoke_key(admin.id, 150)
     assert (await store.read_changes(0)).keys == (PLAIN,)
@@ -301,3 +302,10 @@ def test_lifetime_of_an_older_key_is_what_it_was_made_with(tmp_path: Path) -> No
         rows = connection.exec_driver_sql("SELECT id, lifetime, disabled_at FROM keys ORDER BY id").all()
         assert [tuple(row) for row in rows] == [("k1", 60, None), ("k2", None, None)]
     engine.dispose()
+
+
+async def test_accounts_are_counted_by_plan(store: Store) -> None:
+    """Those that nobody is on are left out."""
+    for number, plan in enumerate(("pro", "free", "pro")):
+        await store.add_account(Account(f"acct_{number}", f"{number}@example.com", plan))
+    assert await store.count_plans() == {"pro": 2, "free": 1}

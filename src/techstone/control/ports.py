@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from techstone.control.catalog.ports import CatalogStore
     from techstone.control.identity.ports import CredentialStore, IdentityStore
     from techstone.control.invoicing.ports import InvoiceStore
+    from techstone.control.keys.records import KeyKind
     from techstone.control.ledger.records import (
         Bucket,
         HourSums,
@@ -71,8 +72,8 @@ class Holders(Protocol):
     async def emails(self, ids: Collection[str] | None = None) -> dict[str, str]:
         """Return the email of each of these accounts, or of every one, by its id."""
 
-    async def plans(self) -> Sequence[str]:
-        """Return the name of every account's plan, an account each."""
+    async def count_plans(self) -> dict[str, int]:
+        """Return how many accounts are on each plan that any is on."""
 
     async def on_plans(self, plans: Collection[str]) -> set[str]:
         """Return the ids of the accounts that are on one of these plans."""
@@ -308,6 +309,9 @@ class AccountStore(Protocol):
         Those before an account of that id ("": the newest); none where there is no such account.
         """
 
+    async def count_plans(self) -> dict[str, int]:
+        """Return how many accounts are on each plan that any is on."""
+
     async def list_emails(self, ids: Collection[str] | None = None) -> dict[str, str]:
         """Return the email of each of these accounts that there is, or of every one, by its id."""
 
@@ -337,8 +341,8 @@ class KeyStore(Protocol):
     async def find_key_by_digest(self, digest: bytes) -> Key | None:
         """Return the key of that digest."""
 
-    async def list_keys(self, account_id: str | None = None) -> tuple[Key, ...]:
-        """Return those of the account, or all; oldest first."""
+    async def list_keys(self, account_id: str | None = None, kind: KeyKind | None = None) -> tuple[Key, ...]:
+        """Return those of the account, or all, of a kind or of any; oldest first."""
 
     async def revoke_key(self, key_id: str, at: int) -> None:
         """Revoke it; a revoked key keeps its first time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from techstone.control.accounts.records import Account, Terms
+    from techstone.control.keys.records import KeyKind
 
 
 class MemoryStore:
@@ -75,6 +77,10 @@ class MemoryStore:
             if (text in account.email or text in account.id) and (last is None or _order(account) < last)
         ]
         return tuple(found[:limit])
+
+    async def count_plans(self) -> dict[str, int]:
+        """Return how many accounts are on each plan that any is on."""
+        return dict(Counter(account.plan for account in self._accounts.values()))
 
     async def list_emails(self, ids: Collection[str] | None = None) -> dict[str, str]:
         """Return the email of each of these accounts that there is, or of every one, by its id."""
@@ -132,9 +138,11 @@ class MemoryStore:
         """Return the key of that digest."""
         return next((key for key in self._keys.values() if key.digest == digest), None)
 
-    async def list_keys(self, account_id: str | None = None) -> tuple[Key, ...]:
-        """Return those of the account, or all; oldest first."""
-        return tuple(key for key in self._keys.values() if account_id in (None, key.account))
+    async def list_keys(self, account_id: str | None = None, kind: KeyKind | None = None) -> tuple[Key, ...]:
+        """Return those of the account, or all, of a kind or of any; oldest first."""
+        return tuple(
+            key for key in self._keys.values() if account_id in (None, key.account) and kind in (None, key.kind)
+        )
 
     async def revoke_key(self, key_id: str, at: int) -> None:
         """Revoke it; a revoked key keeps its first time."""

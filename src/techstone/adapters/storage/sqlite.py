@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from techstone.control.keys.records import KeyKind
+
 _MOST_VALUES = 1000
 # Columns that hold a list of words, as JSON.
 _LISTS = ("models", "scopes", "ips")
@@ -120,6 +122,12 @@ class SqliteStore:
             wanted = wanted.where(tuple_(ACCOUNTS.c.created_at, ACCOUNTS.c.id) < here)
         return await self._accounts(wanted)
 
+    async def count_plans(self) -> dict[str, int]:
+        """Return how many accounts are on each plan that any is on."""
+        wanted = select(ACCOUNTS.c.plan, func.count()).group_by(ACCOUNTS.c.plan)
+        async with self._look() as connection:
+            return {row[0]: row[1] for row in (await connection.execute(wanted)).all()}
+
     async def list_emails(self, ids: Collection[str] | None = None) -> dict[str, str]:
         """Return the email of each of these accounts that there is, or of every one, by its id."""
         wanted = select(ACCOUNTS.c.id, ACCOUNTS.c.email)
@@ -171,9 +179,11 @@ class SqliteStore:
         found = await self._keys(select(KEYS).where(KEYS.c.digest == digest))
         return found[0] if found else None
 
-    async def list_keys(self, account_id: str | None = None) -> tuple[Key, ...]:
-        """Return those of the account, or all; oldest first."""
+    async def list_keys(self, account_id: str | None = None, kind: KeyKind | None = None) -> tuple[Key, ...]:
+        """Return those of the account, or all, of a kind or of any; oldest first."""
         wanted = select(KEYS).order_by(KEYS.c.created_at, text("rowid"))
+        if kind is not None:
+            wanted = wanted.where(KEYS.c.kind == kind)
         return await self._keys(wanted if account_id is None else wanted.where(KEYS.c.account == account_id))
 
     async def revoke_key(self, key_id: str, at: int) -> None:

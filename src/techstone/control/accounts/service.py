@@ -14,7 +14,7 @@ from techstone.core import money
 from techstone.core.errors import AccountNotFound, InvalidRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
     from techstone.control.ports import AccountStore, Clock, Offer, Randomness
 
@@ -77,9 +77,9 @@ class Accounts:
         """Return the email of each of these accounts, or of every one, by its id."""
         return await self._store.list_emails(ids)
 
-    async def plans(self) -> Sequence[str]:
-        """Return the name of every account's plan, an account each."""
-        return [account.plan for account in await self._store.list_accounts()]
+    async def count_plans(self) -> dict[str, int]:
+        """Return how many accounts are on each plan that any is on."""
+        return await self._store.count_plans()
 
     async def on_plans(self, plans: Collection[str]) -> set[str]:
         """Return the ids of the accounts that are on one of these plans."""

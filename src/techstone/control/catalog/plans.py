@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -33,13 +32,13 @@ class Plans:
     async def list(self) -> tuple[PlanShown, ...]:
         """Return all, those of the configuration first."""
         await self._offers.refresh()
-        counts = Counter(await self._holders.plans())
+        counts = await self._holders.count_plans()
         configured = {plan.name for plan in self._offers.configured.plans}
         return tuple(
             PlanShown(
                 **msgspec.structs.asdict(plan),
                 origin="configuration file" if plan.name in configured else "console",
-                accounts=counts[plan.name],
+                accounts=counts.get(plan.name, 0),
             )
             for plan in self._offers.catalog.plans
         )

@@ -40,7 +40,7 @@ def _list_keys(pages: Pages) -> list[HTTPRouteHandler]:
     async def show(
         request: PageRequest, form: KeyForm, problem: ApiError | None = None, made: CreatedKey | None = None
     ) -> Response[str]:
-        found = [key for key in await keys.list() if key.kind == "operator"]
+        found = await keys.list(kind="operator")
         return pages.shell.show(
             request,
             "operate/keys.html",

@@ -61,14 +61,14 @@ class Keys:
             await self._store.add_key(record)
         return _reveal(record, key, account.email)
 
-    async def list(self, account: str | None = None) -> tuple[KeyShown, ...]:
-        """Return those of the account (email or id), or all; oldest first."""
+    async def list(self, account: str | None = None, kind: KeyKind | None = None) -> tuple[KeyShown, ...]:
+        """Return those of the account (email or id), or all, of a kind or of any; oldest first."""
         if account is not None:
             holder = await self._holders.find(account)
-            return tuple(self._show(key, holder.email) for key in await self._store.list_keys(holder.id))
+            return tuple(self._show(key, holder.email) for key in await self._store.list_keys(holder.id, kind))
         # Keys first: the account of a key that is there is there too, one that comes in between may be new.
-        found = await self._store.list_keys()
-        emails = await self._holders.emails()
+        found = await self._store.list_keys(kind=kind)
+        emails = await self._holders.emails({key.account for key in found})
         return tuple(self._show(key, emails[key.account]) for key in found)
 
     async def show(self, which: str, owner: str | None = None) -> KeyShown:

@@ -132,8 +132,9 @@ class TopUps:
 
     async def list(self, account: str | None = None, limit: int = PAGE) -> tuple[PaymentShown, ...]:
         """Return the newest payments of an account (id), or of all; newest first."""
-        emails = await self._accounts.emails()
-        return tuple(_present(record, emails) for record in await self._store.list_payments(account, limit))
+        found = await self._store.list_payments(account, limit)
+        emails = await self._accounts.emails({record.payment.account for record in found})
+        return tuple(_present(record, emails) for record in found)
 
 
 def _show(reversal: Reversal) -> str:

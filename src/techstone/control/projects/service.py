@@ -88,7 +88,7 @@ class Projects:
 
     async def _show(self, projects: tuple[Project, ...], account: str | None) -> tuple[ProjectShown, ...]:
         """Return projects of an account, or of any, with their keys and what those cost."""
-        emails = await self._holders.emails()
+        emails = await self._holders.emails({project.account for project in projects})
         keys = await self._keys.list_keys(account)
         now = self._clock()
         sums = await self._ledger.sum_usage(account, month_start(now), "key")
