@@ -79,6 +79,9 @@ class _Snapshots:
     def __init__(self, view: View) -> None:
         self.view: View | None = view
 
+    async def reach(self, revision: int) -> None:
+        assert revision == 0, "there is no other"
+
 
 class Books:
     """Keeps what the gateway reports."""

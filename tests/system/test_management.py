@@ -73,6 +73,16 @@ def test_key_made_here_infers_until_it_is_revoked_here(service: Service, admin: 
     wait_until(lambda: service.chat(key=made["key"])[0] == 401, 1.0)
 
 
+def test_key_is_good_when_it_is_shown_and_no_more_once_it_is_revoked(service: Service, admin: str) -> None:
+    """Programs use a key at once: nothing is waited for between the answer and the next call."""
+    for _ in range(50):
+        _, made = call(service, admin, "POST", "/api/v1/keys", {})
+        assert service.get("/v1/models", made["key"])[0] == 200
+        call(service, admin, "POST", f"/api/v1/keys/{made['id']}/revoke")
+    # Once: refusals are counted as guesses.
+    assert service.get("/v1/models", made["key"])[0] == 401
+
+
 def test_statement_and_invoices_are_the_accounts_own(service: Service, admin: str) -> None:
     """The statement closes at the ledger's balance; an invoice of nobody is not found; a wrong month is told."""
     status, text, _ = service.get("/api/v1/statements", admin)

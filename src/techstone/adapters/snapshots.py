@@ -41,6 +41,9 @@ class StaticSnapshots:
     def __init__(self, snapshot: Snapshot) -> None:
         self.view: View | None = View(snapshot)
 
+    async def reach(self, revision: int) -> None:
+        """Implement `Snapshots.reach`: there is no other revision to wait for."""
+
 
 class SnapshotFollower:
     """The newest view of the control plane at a Unix socket; `copy` is the file of the last good snapshot."""
@@ -51,6 +54,7 @@ class SnapshotFollower:
         self._socket = socket
         self._copy = copy
         self._arrived = asyncio.Event()
+        self._moved = asyncio.Event()
         self.heard: Callable[[View], None] | None = None
         """Called with the view of every whole snapshot of the control plane, before any change to it."""
         self.followed = asyncio.Event()
@@ -90,6 +94,11 @@ class SnapshotFollower:
         finally:
             keeping.cancel()
 
+    async def reach(self, revision: int) -> None:
+        """Implement `Snapshots.reach`."""
+        while self.view is None or self.view.snapshot.revision < revision:
+            await self._moved.wait()
+
     async def _follow(self) -> None:
         """Read one stream to its end."""
         async with asyncio.timeout(_CONNECT_SECONDS):
@@ -121,6 +130,8 @@ class SnapshotFollower:
                 self.heard(following)
             self.view = following
             self._arrived.set()
+            self._moved.set()
+            self._moved = asyncio.Event()
         self.problem = None
         self.heard_at = asyncio.get_running_loop().time()
         self.followed.set()

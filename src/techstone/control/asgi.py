@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from litestar import Litestar, Request, Response, Router, get
+from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
 from litestar.response import Stream
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from litestar.connection import ASGIConnection
     from litestar.handlers import BaseRouteHandler
-    from litestar.types import ControllerRouterHandler, Message, Scope
+    from litestar.types import ASGIApp, ControllerRouterHandler, Message, Middleware, Receive, Scope, Send
 
     from techstone.control.identity.members import Members
     from techstone.control.publish import Publisher
@@ -85,7 +86,7 @@ def build_internal(services: Services, publisher: Publisher) -> Litestar:
         route_audit(services.audit),
         route_projects(services.projects),
     ]
-    commands = Router("/internal", route_handlers=[follow, doctor, *rooms], after_response=_nudge(publisher))
+    commands = Router("/internal", route_handlers=[follow, doctor, *rooms], middleware=[_publish(publisher)])
     # What gateways send changes nothing that they would have to be told.
     sent_rooms = [
         route_ledger(services.ledger),
@@ -107,7 +108,7 @@ def build_public(
     """Return the documentation, the Console and the management API."""
     changing = [route_management(services, members), *_list_operated(services), *console]
     return _build(
-        [route_site(site), Router("/", route_handlers=changing, after_response=_nudge(publisher))], _PAGE_HEADERS
+        [route_site(site), Router("/", route_handlers=changing, middleware=[_publish(publisher)])], _PAGE_HEADERS
     )
 
 
@@ -136,14 +137,23 @@ def _list_operated(services: Services) -> list[Router]:
     ]
 
 
-def _nudge(publisher: Publisher) -> Callable[[Request[Any, Any, Any]], Awaitable[None]]:
-    """Return what has the gateways told at once of what a request changed."""
+def _publish(publisher: Publisher) -> Middleware:
+    """Return what tells the gateways of a change before whoever made it is answered: a key is good when it is shown."""
 
-    async def nudge(request: Request[Any, Any, Any]) -> None:
-        if request.method != "GET":
-            publisher.nudge()
+    def wrap(app: ASGIApp) -> ASGIApp:
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            async def send_after(message: Message) -> None:
+                if message["type"] == "http.response.start" and message["status"] < 400:
+                    revision = await publisher.publish()
+                    message["headers"] = [*message["headers"], (b"x-techstone-revision", b"%d" % revision)]
+                await send(message)
 
-    return nudge
+            changing = scope["type"] == ScopeType.HTTP and scope["method"] != "GET"
+            await app(scope, receive, send_after if changing else send)
+
+        return serve
+
+    return wrap
 
 
 def _build(handlers: list[ControllerRouterHandler], headers: dict[str, str] | None = None) -> Litestar:

@@ -54,7 +54,6 @@ class Publisher:
         self._report = report
         self._view_secret = view_secret.hex()
         self._current = seam.Snapshot(0)
-        self._changed = asyncio.Event()
         self._turn = asyncio.Lock()
         self._followers: set[asyncio.Queue[bytes | None]] = set()
 
@@ -63,9 +62,14 @@ class Publisher:
         """How many gateways follow."""
         return len(self._followers)
 
-    def nudge(self) -> None:
-        """Look at the store now: this process has changed it."""
-        self._changed.set()
+    async def publish(self) -> int:
+        """Tell the gateways what this process has changed; return the revision that they then have.
+
+        A store that fails is told by `run`.
+        """
+        with contextlib.suppress(StoreError):
+            await self._advance()
+        return self._current.revision
 
     async def load(self) -> None:
         """Read the whole; must be done before `run` and `subscribe`."""
@@ -98,13 +102,10 @@ class Publisher:
                 return fresh
 
     async def run(self) -> None:
-        """Publish what changes, until cancelled."""
+        """Publish what other processes change, until cancelled."""
         told = False
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._poll):
-                    await self._changed.wait()
-            self._changed.clear()
+            await asyncio.sleep(self._poll)
             try:
                 await self._advance()
                 told = False

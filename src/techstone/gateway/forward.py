@@ -3,19 +3,21 @@
 The same relay that serves the upstreams, over the control plane's Unix socket: one parser and one guard for everything,
 and the Console's framework is never exposed bare. Hop-by-hop headers stay here (RFC 9110 section 7.6.1); the client's
 address and scheme are told by us, never by the client.
+
+What changed something is answered once this gateway knows of the change too: a key is good when it is shown.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from techstone.core.errors import ServiceUnavailable
 from techstone.core.snapshot import Timeouts
-from techstone.gateway.ports import Answer, Call, Origin, UpstreamProblem, Upstreams
+from techstone.gateway.ports import Answer, Call, Origin, Snapshots, UpstreamProblem, Upstreams
 
 if TYPE_CHECKING:
-    import asyncio
-
     from techstone.gateway.exchange import Exchange, Field
     from techstone.gateway.quota import Quota
 
@@ -34,15 +36,20 @@ _HOP = frozenset(
     )
 )
 _OURS = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id", b"forwarded"))
-_DROPPED_OUT = _HOP | {b"date", b"server", b"x-request-id"}
+# Which revision of the snapshot a change has made; between the planes only.
+_REVISION = b"x-techstone-revision"
+_DROPPED_OUT = _HOP | {b"date", b"server", b"x-request-id", _REVISION}
+# The stream is milliseconds behind; one that hangs holds nobody's page up for long.
+_CATCH_UP_SECONDS = 1.0
 _TIMEOUTS = Timeouts(connect=2.0, first_byte=30.0, between_bytes=60.0, total=3600.0)
 
 
 class Forward:
     """The endpoint of all other paths. `socket` is the control plane's Unix socket."""
 
-    def __init__(self, upstreams: Upstreams, socket: str, quota: Quota) -> None:
+    def __init__(self, upstreams: Upstreams, socket: str, quota: Quota, snapshots: Snapshots) -> None:
         self._quota = quota
+        self._snapshots = snapshots
         self._upstreams = upstreams
         self._origin = Origin("unix", socket, 0)
 
@@ -60,11 +67,19 @@ class Forward:
             if refusal is not None:
                 answer.close()
                 raise refusal
-        relay = _Relay(exchange, answer)
         try:
-            await relay.run()
+            revision = answer.header(_REVISION)
+            if revision is not None:
+                # A task of its own: an exchange is not one, and only a task has timeouts.
+                await exchange.wire.loop.create_task(self._catch_up(int(revision)))
+            await _Relay(exchange, answer).run()
         finally:
             answer.close()
+
+    async def _catch_up(self, revision: int) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CATCH_UP_SECONDS):
+                await self._snapshots.reach(revision)
 
 
 def _head(exchange: Exchange) -> bytes:

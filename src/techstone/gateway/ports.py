@@ -35,6 +35,9 @@ class Snapshots(Protocol):
     problem: str | None
     """Why the newest news could not be used (broken stream, unknown format), None while all is well."""
 
+    async def reach(self, revision: int) -> None:
+        """Return once the view is of that revision or a later one; waits without an end."""
+
 
 class UpstreamProblem(Exception):
     """An upstream could not be used: `kind` says how, for retry, breaker and log."""

@@ -68,7 +68,7 @@ async def test_whole_comes_first_then_what_changes(house: House, ann: str) -> No
         assert known[0] == keys.digest(made.key)
         assert (known[1].key.models, known[1].key.expires_at, known[1].key.rpm) == (("m1",), made.expires_at, 1)
         await house.accounts.set_plan(ann, PlanChange("pro"))
-        publisher.nudge()
+        await publisher.publish()
         current = advance(whole, await hear(stream))
         assert View(current).principals[known[0]].plan.name == "pro"
         assert await hear(publisher.subscribe()) == current
@@ -89,7 +89,7 @@ async def test_revoked_key_is_gone(house: House, ann: str) -> None:
         stream = publisher.subscribe()
         await hear(stream)
         await house.keys.revoke(made.id)
-        publisher.nudge()
+        await publisher.publish()
         change = await hear(stream)
         assert isinstance(change, Delta)
         assert (change.keys, change.gone_keys) == ((), (made.id,))
@@ -97,7 +97,7 @@ async def test_revoked_key_is_gone(house: House, ann: str) -> None:
 
 
 async def test_change_of_another_process_is_found(house: House, ann: str) -> None:
-    """Nobody nudges: the revision is looked at every `poll` seconds."""
+    """Nobody says so: the revision is looked at every `poll` seconds."""
     async with publishing(house, poll=0.01) as (publisher, _):
         stream = publisher.subscribe()
         await hear(stream)
@@ -116,7 +116,7 @@ async def test_terms_of_accounts_and_keys_are_told(house: House, ann: str) -> No
         limits = []
         for change in (PlanChange("pro", 7, None, 9, monthly_cap="3"), PlanChange("pro")):
             await house.accounts.set_plan(ann, change)
-            publisher.nudge()
+            await publisher.publish()
             current = advance(current, await hear(stream))
             principal = View(current).principals[keys.digest(made.key)]
             limits.append((principal.limits, principal.account.monthly_cap))
@@ -131,7 +131,7 @@ async def test_price_is_told_as_a_change_of_its_model(house: House) -> None:
         current = advance(None, await hear(stream))
         for usd in ("1", "2"):
             await house.services.prices.set(NewPrice("m1", usd, usd))
-            publisher.nudge()
+            await publisher.publish()
             change = await hear(stream)
             assert isinstance(change, Delta)
             assert [model.name for model in change.models] == ["m1"]
@@ -141,7 +141,7 @@ async def test_price_is_told_as_a_change_of_its_model(house: House) -> None:
 
 
 async def test_price_of_another_process_is_found(house: House, tmp_path: Path) -> None:
-    """Written past the control plane, straight into the file: told without a nudge."""
+    """Written past the control plane, straight into the file: found all the same."""
     ours, theirs = await open_store(tmp_path / "t.db"), await open_store(tmp_path / "t.db")
     async with publishing(house, poll=0.01, store=ours) as (publisher, _):
         stream = publisher.subscribe()
@@ -190,7 +190,7 @@ async def test_slow_follower_is_let_go(house: House, ann: str, monkeypatch: pyte
         async with asyncio.timeout(2):
             while publisher.subscribers:
                 await house.accounts.suspend(ann)
-                publisher.nudge()
+                await publisher.publish()
                 await asyncio.sleep(0)
         with pytest.raises(StopAsyncIteration):
             await hear(stream)
