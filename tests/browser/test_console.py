@@ -105,6 +105,24 @@ async def test_key_of_a_project_is_bound_disabled_and_enabled(visitor: Visitor, 
     assert await look(page, "logs-projects") == []
 
 
+async def test_project_keeps_prompts_and_is_archived(visitor: Visitor, page: Page) -> None:
+    """On its own page: for how many days, its name, and its end, which is asked once."""
+    await page.goto("/console/projects")
+    await page.fill("#name", "kept")
+    await page.click("text=Create project")
+    await page.get_by_role("link", name="kept").click()
+    await page.select_option("#days", "30")
+    await page.click("text=Save")
+    await page.wait_for_load_state()
+    assert await page.input_value("#days") == "30"
+    assert await look(page, "project-page") == []
+    await page.set_viewport_size({"width": 1280, "height": 900})
+    await page.get_by_role("button", name="Archive").click()
+    assert "takes no more keys" in await answer(page, "Archive")
+    await page.get_by_role("row", name="kept archived").wait_for()
+    assert visitor.problems == []
+
+
 @pytest.mark.parametrize("path", INSIDE)
 async def test_page_inside_has_no_barriers(visitor: Visitor, page: Page, path: str) -> None:
     """In light and dark, on a desk and a phone; also what is empty, and what is not there."""

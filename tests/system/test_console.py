@@ -86,8 +86,8 @@ def test_log_in_gives_a_new_session_and_log_out_ends_it(service: Service, owner:
 FORMS = [
     "/console/keys/new", "/console/keys/key_x/rotate", "/console/keys/key_x/revoke", "/console/people",
     "/console/keys/key_x", "/console/keys/key_x/disable", "/console/keys/key_x/enable", "/console/projects",
-    "/console/projects/proj_x/rename", "/console/projects/proj_x/archive", "/console/projects/proj_x/restore",
-    "/console/projects/proj_x/keep", "/console/projects/proj_x/erase",
+    "/console/projects/proj_x", "/console/projects/proj_x/archive", "/console/projects/proj_x/restore",
+    "/console/projects/proj_x/erase",
     "/console/people/per_x/role", "/console/people/per_x/remove", "/console/people/two-factor",
     "/console/me/password", "/console/me/sessions/00/end", "/console/me/sessions/end-others",
     "/console/me/two-factor", "/console/me/two-factor/codes", "/console/me/two-factor/off",
@@ -266,8 +266,9 @@ def test_project_sums_what_its_keys_cost(service: Service, owner: Browser) -> No
     made = owner.submit("/console/keys/new", name="in it", project=project["id"])
     key = re.search(r"ts_live_\w{46}", made.text)
     assert key is not None
-    wait_until(lambda: service.chat(key=key[0])[0] == 200)
-    wait_until(lambda: "by=project" in owner.open("/console/usage").text and _rows(service, project["id"]) == 1)
+    assert service.chat(key=key[0])[0] == service.chat()[0] == 200
+    wait_until(lambda: "No project" in owner.open("/console/usage?by=project").text)
+    wait_until(lambda: _rows(service, project["id"]) == 1)
     (row,) = service.ask("usage", "--account", "owner@localhost", "--by", "model", "--project", project["id"])
     sums = {one["group"]: one for one in service.ask("usage", "--account", "owner@localhost", "--by", "project")}
     assert {**sums[project["id"]], "group": ""} == {**row, "group": ""}
@@ -280,8 +281,8 @@ def test_project_sums_what_its_keys_cost(service: Service, owner: Browser) -> No
     assert logs.count("<tr data-id=") == 1
     assert owner.open("/console/logs?project=proj_none").status == 404
     path = f"/console/projects/{project['id']}"
-    assert owner.submit(f"{path}/rename", page="/console/projects", name="\x07").status == 400
-    assert owner.submit(f"{path}/rename", page="/console/projects", name="site").status == 303
+    assert owner.submit(path, page=path, name="\x07").status == 400
+    assert owner.submit(path, page=path, name="site").status == 303
     assert owner.submit(f"{path}/archive", page="/console/projects").status == 303
     assert "site" not in owner.open("/console/keys/new").text
     assert service.chat(key=key[0])[0] == 200
@@ -331,6 +332,7 @@ def test_other_tenant_is_out_of_reach(service: Service, owner: Browser) -> None:
     project = service.ask("project", "create", "owner's own", "--account", "owner@localhost")["id"]
     assert "owner&#39;s own" not in bob.open("/console/projects").text
     assert bob.open(f"/console/keys/{key}").status == 404
+    assert bob.open(f"/console/projects/{project}").status == 404
     for page in (f"/console/usage?project={project}", f"/console/logs?project={project}"):
         assert bob.open(page).status == 404
     assert bob.submit("/console/keys/new", name="x", project=project).status == 404
@@ -338,7 +340,7 @@ def test_other_tenant_is_out_of_reach(service: Service, owner: Browser) -> None:
         *(f"/console/keys/{key}/{verb}" for verb in ("revoke", "rotate", "disable", "enable")),
         *(f"/console/projects/{project}/{verb}" for verb in ("archive", "restore")),
         f"/console/keys/{key}",
-        f"/console/projects/{project}/rename",
+        f"/console/projects/{project}",
     ):
         assert bob.submit(path, page="/console").status == 404
     account = service.ask("account", "show", "owner@localhost")["id"]

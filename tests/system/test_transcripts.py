@@ -47,7 +47,8 @@ def test_only_what_a_project_keeps_is_kept(service: Service, owner: Browser) -> 
     project = service.ask("project", "create", "web", "--account", "owner@localhost")["id"]
     inside = service.ask("key", "create", "--account", "owner@localhost", "--name", "in", "--project", project)["key"]
     outside = service.ask("key", "create", "--account", "owner@localhost", "--name", "out")["key"]
-    assert owner.submit(f"/console/projects/{project}/keep", page="/console/projects", days="30").status == 303
+    path = f"/console/projects/{project}"
+    assert owner.submit(path, page=path, name="web", days="30").status == 303
     assert service.ask("project", "list", "--account", "owner@localhost")[0]["kept_days"] == 30
     wait_until(lambda: SECRET in page_of(owner, ask(service, inside)), 10, 0.3)
     whole, stream = ask(service, inside), ask(service, inside, stream=True)
@@ -57,10 +58,10 @@ def test_only_what_a_project_keeps_is_kept(service: Service, owner: Browser) -> 
     assert re.search(r"curl [^\n]+\\\n", text)
     assert "data: [DONE]" in page_of(owner, stream)
     assert SECRET not in page_of(owner, ask(service, outside))
-    assert owner.submit(f"/console/projects/{project}/keep", page="/console/projects").status == 303
+    assert owner.submit(path, page=path, name="web").status == 303
     wait_until(lambda: SECRET not in page_of(owner, ask(service, inside)), 10, 0.3)
     assert SECRET in page_of(owner, whole)
-    assert owner.submit(f"/console/projects/{project}/erase", page="/console/projects").status == 303
+    assert owner.submit(f"{path}/erase", page=path).status == 303
     assert SECRET not in page_of(owner, whole)
     acts = [entry["action"] for entry in service.ask("audit", "list", "--action", "project")]
     assert acts[0] == "project.erase_transcripts"
