@@ -50,7 +50,7 @@ async def test_limits_are_live_and_tell_why_a_request_was_refused(page: Page, se
     """The key's own limit is full; the page and the list of keys show it, and the reason in words."""
     key = await make_key(page, "narrow", rpm="2", concurrent="1", daily_cap="5")
     await page.goto("/console/limits")
-    await page.get_by_text("Renewed every 2 s").wait_for()
+    await page.get_by_text("renewed every 2 s").wait_for()
     statuses = [service.chat(key=key)[0] for _ in range(3)]
     assert statuses == [200, 200, 429]
     narrow = page.locator("h2:has-text('narrow') + .meters .gauge").first

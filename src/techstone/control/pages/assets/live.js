@@ -35,14 +35,11 @@ const show = (root, seen) => {
   if (credit && seen.credit !== null) credit.textContent = seen.credit;
 };
 
-const tell = (root, kind, word, text) => {
-  const line = root.querySelector("[data-live]");
-  if (!line || line.dataset.said === word + text) return;
-  line.dataset.said = word + text;
-  const badge = line.querySelector(".badge");
+const tell = (root, kind, text) => {
+  const badge = root.querySelector("[data-live] .badge");
+  if (!badge || badge.textContent === text) return;
   badge.className = `badge ${kind}`;
-  badge.textContent = word;
-  line.querySelector(":scope > span:last-child").textContent = text;
+  badge.textContent = text;
 };
 
 const watch = (root) => {
@@ -67,9 +64,9 @@ const watch = (root) => {
         if (!answer.ok) throw new Error(String(answer.status));
         show(root, await answer.json());
         last = new Date().toLocaleTimeString();
-        tell(root, "good", "Live", "Renewed every 2 s");
+        tell(root, "good", "Live, renewed every 2 s");
       } catch {
-        tell(root, "warn", "Not live", last ? `Numbers of ${last}. Trying again` : "The gateway does not answer. Trying again");
+        tell(root, "warn", last ? `Not live: numbers of ${last}, trying again` : "Not live: the gateway does not answer, trying again");
       }
     }
     setTimeout(look, PACE);
