@@ -43,12 +43,14 @@ CATALOG = Catalog(
 ANN = "ann@example.com"
 # What the supervisor starts, without the configuration file: the options come as JSON.
 PROGRAM = """
-import asyncio, sys
+import asyncio, os, signal, sys
 from pathlib import Path
 import msgspec
 from techstone.app.control import ControlOptions, serve
 def ready(first):
     print("ready", first.key if first else "-", flush=True)
+    if os.path.exists(options.database.with_name("stop")):
+        os.kill(os.getpid(), signal.SIGTERM)
 options = msgspec.json.decode(sys.argv[1], type=ControlOptions, dec_hook=lambda kind, value: kind(value))
 asyncio.run(serve(options, ready))
 """
@@ -219,6 +221,16 @@ async def test_stop_does_not_wait_for_followers(mortal: Control) -> None:
             assert await asyncio.to_thread(mortal.end, number) == (0, "")
             assert time.monotonic() - began < within(2.0)
         await asyncio.to_thread(mortal.start)
+
+
+def test_stop_is_heard_from_the_first_moment(mortal: Control) -> None:
+    """SIGTERM at the very moment that it says to be ready ends it as later: in order, with status 0."""
+    mortal.end()
+    (mortal.folder / "stop").touch()
+    mortal.start()
+    assert mortal.process is not None
+    assert mortal.process.communicate(timeout=60)[1] == ""
+    assert mortal.process.returncode == 0
 
 
 def test_first_key_is_told_once(mortal: Control) -> None:
