@@ -382,7 +382,7 @@ class Store(
         """Return every account and every key for inference that is not revoked."""
 
     async def read_changes(self, since: int) -> Records:
-        """Return what changed after the revision, revoked keys for inference included."""
+        """Return what changed after the revision, revoked keys for inference included, and the spending of it alone."""
 
     async def read_facts(self) -> StoreFacts:
         """Return what `doctor` tells."""
