@@ -408,6 +408,24 @@ def test_role_bounds_what_a_member_may_do(service: Service, owner: Browser) -> N
     assert "You belong to no account" in viewer.open("/console").text
 
 
+def test_form_is_no_larger_than_a_form(service: Service) -> None:
+    """Nobody is logged in for it, and what a form is read into is some twenty times as large."""
+    browser = Browser(service)
+    assert browser.submit("/console/log-in", email="x" * 70_000).status == 413
+    assert browser.submit("/console/log-in", **{f"f{number}": "" for number in range(1000)}).status == 400
+    assert "Log in" in browser.open("/console/log-in").text
+
+
+def test_link_is_not_in_the_log(service: Service, owner: Browser) -> None:
+    """Its letter is for one; whoever reads the log is another."""
+    before = len(letters(service))
+    owner.submit("/console/people", email="lin@example.com", role="viewer")
+    link = newest_link(service, before + 1)
+    assert Browser(service).open(link).status == 200
+    wait_until(lambda: "/console/link/[redacted]" in service.complained())
+    assert link not in service.printed() + service.complained()
+
+
 def test_member_makes_no_admin_key(service: Service, owner: Browser) -> None:
     """It would do what an admin of the account may: see money, and who belongs to it (row T-3)."""
     before = len(letters(service))
@@ -417,7 +435,10 @@ def test_member_makes_no_admin_key(service: Service, owner: Browser) -> None:
     assert "Management:" not in member.open("/console/keys/new").text
     assert member.submit("/console/keys/new", name="x", kind="admin").status == 403
     key = service.ask("key", "create", "--account", "owner@localhost", "--admin", "--name", "ops")["id"]
-    assert member.submit(f"/console/keys/{key}/rotate", page="/console").status == 403
+    for step in ("rotate", "disable", "enable", "revoke"):
+        assert member.submit(f"/console/keys/{key}/{step}", page="/console").status == 403
+    for page in ("/console/keys", f"/console/keys/{key}"):
+        assert f"/console/keys/{key}/" not in member.open(page).text
     assert member.submit(f"/console/keys/{key}", page="/console", name="y", expires="keep").status == 403
     assert owner.submit("/console/keys/new", name="x", kind="admin").status == 200
 

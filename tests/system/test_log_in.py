@@ -282,6 +282,7 @@ def test_answer_is_good_for_the_browser_and_the_provider_that_asked(world: World
     attempts = {
         "another browser": (came, ""),
         "another state": (re.sub(r"state=[^&]+", "state=" + "x" * 43, came), kept),
+        "a state that is no ASCII": (re.sub(r"state=[^&]+", "state=%C3%A9", came), kept),
         "no state": (re.sub(r"state=[^&]+", "", came), kept),
         "another provider": (came.replace("/trusted/", "/stranger/"), kept),
         "another issuer": (re.sub(r"iss=[^&]+", "iss=https://evil.example", came), kept),

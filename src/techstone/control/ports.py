@@ -320,7 +320,7 @@ class AccountStore(Protocol):
         """What was granted, used and spent."""
 
     async def set_terms(self, account_id: str, terms: Terms) -> None:
-        """Change plan, custom limits and cap, together."""
+        """Change what is given of plan, custom limits and cap, together."""
 
     async def set_suspended(self, account_id: str, *, suspended: bool) -> None:
         """Suspend the account or let it in again."""

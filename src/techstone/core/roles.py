@@ -31,3 +31,12 @@ _ALLOWED: dict[Role, frozenset[Permission]] = {
 def may(role: Role, permission: Permission) -> bool:
     """Say whether the role holds the permission."""
     return permission in _ALLOWED[role]
+
+
+# By which permission keys of a kind are made and changed. One that runs the cloud is the operators', not its account's.
+KEY_PERMISSIONS: dict[str, Permission] = {"inference": "keys.write", "admin": "admin_keys.write"}
+
+
+def may_change_key(role: Role, kind: str) -> bool:
+    """Say whether the role may make and change the account's keys of a kind; an admin key does what an admin may."""
+    return kind in KEY_PERMISSIONS and may(role, KEY_PERMISSIONS[kind])

@@ -107,9 +107,9 @@ class MemoryStore:
         return self._credentials
 
     async def set_terms(self, account_id: str, terms: Terms) -> None:
-        """Change plan, custom limits and cap, together."""
+        """Change what is given of plan, custom limits and cap, together."""
         self.audit.append()
-        self._put(msgspec.structs.replace(self._accounts[account_id], **msgspec.structs.asdict(terms)))
+        self._put(msgspec.structs.replace(self._accounts[account_id], **terms.given))
 
     async def set_suspended(self, account_id: str, *, suspended: bool) -> None:
         """Suspend the account or let it in again."""

@@ -143,8 +143,8 @@ class SqliteStore:
         await self._set_account(account_id, {"suspended": suspended})
 
     async def set_terms(self, account_id: str, terms: Terms) -> None:
-        """Change plan, custom limits and cap, together."""
-        await self._set_account(account_id, msgspec.structs.asdict(terms))
+        """Change what is given of plan, custom limits and cap, together."""
+        await self._set_account(account_id, terms.given)
 
     async def _set_account(self, account_id: str, values: _Row) -> None:
         async with self._change() as connection:

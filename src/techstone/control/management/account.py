@@ -94,9 +94,9 @@ class CodeWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CapUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The most that a UTC month may cost, in USD; null: no cap."""
+    """The most that a UTC month may cost, in USD: where there is a cap already, a lower one."""
 
-    monthly_cap: _Usd | None
+    monthly_cap: _Usd
 
 
 class RequestDetailObject(RequestObject, frozen=True):
@@ -144,7 +144,7 @@ def _list_money(services: Services, holder: Holder) -> list[HTTPRouteHandler]:
     @patch("/balance")
     async def set_cap(request: _Request, data: JSONBody[CapUpdate]) -> Balance:
         account = holder(request)
-        await services.accounts.set_cap(account.id, "none" if data.monthly_cap is None else data.monthly_cap)
+        await services.accounts.lower_cap(account.id, data.monthly_cap)
         return await services.management.balance(await services.accounts.find(account.id))
 
     @get("/alerts")
