@@ -139,6 +139,6 @@ async def test_newcomer_comes_whole_or_not_at_all(store: Store) -> None:
     assert await store.identity.find_person("per_b") is None
     assert await store.find_account("acct_2") is None
     assert await credentials.admit_foreign(replace(foreign, subject="bob"), BOB, account, seat)
-    assert await store.identity.find_person("bob@example.com") == BOB
+    assert await store.identity.find_by_email("bob@example.com") == BOB
     assert [one.account for one in await store.identity.list_seats("per_b")] == ["acct_2"]
     assert await store.ledger.check(["pro"]) == ()

@@ -41,7 +41,8 @@ async def test_link_lets_one_in_once(store: Store) -> None:
     assert await identity.admit(LINK, ANN, ACCOUNT, OWNER)
     assert not await identity.admit(LINK, BOB, None, OWNER)
     assert await identity.find_link(LINK.digest, 50) is None
-    assert await identity.find_person("per_a") == await identity.find_person("ann@example.com") == ANN
+    assert await identity.find_person("per_a") == await identity.find_by_email("ann@example.com") == ANN
+    assert await identity.find_person("ann@example.com") is await identity.find_by_email("per_a") is None
     assert (await identity.find_person("per_b"), await identity.count_people()) == (None, 1)
     assert await store.find_account("acct_1") == ACCOUNT
     assert await store.ledger.check(["pro"]) == ()

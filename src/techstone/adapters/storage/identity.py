@@ -27,7 +27,7 @@ from techstone.control.identity.records import Link, Member, Membership, Person,
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from sqlalchemy import Row, Table
+    from sqlalchemy import ColumnElement, Row, Table
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from techstone.adapters.storage.database import Database
@@ -45,11 +45,17 @@ class SqliteIdentity:
         self._database = database
         self._add_account = add_account
 
-    async def find_person(self, who: str) -> Person | None:
-        """Return the person of that id or email."""
+    async def find_person(self, person: str) -> Person | None:
+        """Return the person of that id."""
+        return await self._find(PEOPLE.c.id == person)
+
+    async def find_by_email(self, email: str) -> Person | None:
+        """Return the person of that address."""
+        return await self._find(PEOPLE.c.email == email)
+
+    async def _find(self, which: ColumnElement[bool]) -> Person | None:
         async with self._database.look() as connection:
-            wanted = select(PEOPLE).where((PEOPLE.c.id == who) | (PEOPLE.c.email == who))
-            row = (await connection.execute(wanted)).one_or_none()
+            row = (await connection.execute(select(PEOPLE).where(which))).one_or_none()
         return None if row is None else _read(row, PEOPLE, Person)
 
     async def count_people(self) -> int:

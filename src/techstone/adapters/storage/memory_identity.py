@@ -30,9 +30,13 @@ class MemoryIdentity:
         self.factors: dict[str, Factor] = {}
         self.asking: set[str] = set()
 
-    async def find_person(self, who: str) -> Person | None:
-        """Return the person of that id or email."""
-        return next((person for person in self._people.values() if who in (person.id, person.email)), None)
+    async def find_person(self, person: str) -> Person | None:
+        """Return the person of that id."""
+        return self._people.get(person)
+
+    async def find_by_email(self, email: str) -> Person | None:
+        """Return the person of that address."""
+        return next((person for person in self._people.values() if person.email == email), None)
 
     async def count_people(self) -> int:
         """Return how many there are."""

@@ -25,7 +25,7 @@ from techstone.control.console.session import (
 from techstone.control.console.shell import LOG_IN, Shell, go
 from techstone.control.identity.ports import MailError
 from techstone.control.identity.records import Step
-from techstone.control.identity.service import STEP_LASTS
+from techstone.control.identity.service import STEP_LASTS, check_length
 from techstone.core.errors import ApiError, InvalidRequest
 
 if TYPE_CHECKING:
@@ -193,6 +193,10 @@ def _list_wishes(shell: Shell, links: Links) -> list[HTTPRouteHandler]:
     @post("/reset")
     async def reset(request: PageRequest) -> Response[str]:
         email = (await read_form(request, Address)).email
+        try:
+            check_length(email)
+        except InvalidRequest as problem:
+            return shell.show(request, "doors/reset.html", email=email, problem=problem, sent=False)
         letters.send(links.ask_to_reset(email, identify(request).address))
         return shell.show(request, "doors/reset.html", email=email, sent=True)
 

@@ -47,7 +47,7 @@ class Foreigners:
             person = await self._people.find_person(known.person)
             if person is not None:
                 return person
-        person = await self._people.find_person(email)
+        person = await self._people.find_by_email(email)
         if person is None:
             return await self._create(arrival, email)
         if not arrival.terms.domains:

@@ -14,8 +14,10 @@ import msgspec
 from techstone.control.accounts.records import NewAccount
 from techstone.control.acts import Actor, act_as, acting
 from techstone.control.identity.records import Link, Membership, Person
+from techstone.control.identity.service import check_length
 from techstone.control.identity.throttle import Allowance
 from techstone.control.identity.tokens import TOKEN_BYTES, compose, digest
+from techstone.core.attempts import name_network
 from techstone.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -65,25 +67,29 @@ class Links:
     async def ask_to_sign_up(self, email: str, client: str) -> None:
         """Send a link to an address, or tell it that it has an account already; nothing beyond what is allowed."""
         email = self.check_address(email)
-        if not self._allow(email, client):
+        if not self._allow_wish(client) or not self._allow_letter(email):
             return
-        if await self._store.find_person(email):
+        if await self._store.find_by_email(email):
             await self._letters.welcome_back(email)
         else:
             await self._letters.confirm(email, await self.make("verify", email))
 
     async def ask_to_reset(self, email: str, client: str) -> None:
         """Send a link for a new password to an address that is someone's; nothing beyond what is allowed."""
-        if not self._allow(email.strip().lower(), client):
+        email = email.strip().lower()
+        check_length(email)
+        if not self._allow_wish(client):
             return
-        person = await self._store.find_person(email.strip().lower())
-        if person is not None:
-            await self._letters.reset(person.email, await self.make("reset", person.email))
+        # What no letter goes to is not counted: made-up addresses would push out those that are somebody's.
+        if await self._store.find_by_email(email) and self._allow_letter(email):
+            await self._letters.reset(email, await self.make("reset", email))
 
-    def _allow(self, email: str, client: str) -> bool:
-        """Say whether another letter may go there, and be asked for from here: nobody's mailbox is flooded by us."""
-        now = self._clock()
-        return self._by_client.take(now, client) and self._by_address.take(now, email)
+    def _allow_wish(self, client: str) -> bool:
+        return self._by_client.take(self._clock(), name_network(client))
+
+    def _allow_letter(self, email: str) -> bool:
+        """Say whether another letter may go there: nobody's mailbox is flooded by us."""
+        return self._by_address.take(self._clock(), email)
 
     async def invite(self, account: str, email: str, role: Role, inviter: str) -> None:
         """Ask someone to join an account."""
@@ -98,7 +104,7 @@ class Links:
     async def open(self, token: str) -> tuple[Link, bool]:
         """Return the link of a token, and whether it joins someone who has a password; raise InvalidRequest."""
         link = await self.find(token)
-        return link, link.kind == "invite" and await self._store.find_person(link.email) is not None
+        return link, link.kind == "invite" and await self._store.find_by_email(link.email) is not None
 
     async def find(self, token: str) -> Link:
         """Return the link of a token; raise InvalidRequest for one that is not good."""
@@ -113,7 +119,7 @@ class Links:
         `email` counts where someone claims the cloud: else it is the address that the link was sent to.
         """
         link = await self.find(token)
-        known = await self._store.find_person(link.email) if link.kind != "claim" else None
+        known = await self._store.find_by_email(link.email) if link.kind != "claim" else None
         if link.kind == "invite" and known is not None:
             act_as(Actor("person", known.email, address))
             await self._admit(link, known)
@@ -127,7 +133,7 @@ class Links:
                     raise _ended()
                 await self._store.set_password(known.id, hashed)
             return await self._identity.enter(msgspec.structs.replace(known, password=hashed), agent, address)
-        if await self._store.find_person(address_of):
+        if await self._store.find_by_email(address_of):
             raise InvalidRequest(
                 "This address has a log-in already; use another, or ask for a new password.", param="email"
             )

@@ -155,8 +155,11 @@ class CredentialStore(Protocol):
 class IdentityStore(Protocol):
     """People, memberships, sessions and one-time links."""
 
-    async def find_person(self, who: str) -> Person | None:
-        """Return the person of that id or email."""
+    async def find_person(self, person: str) -> Person | None:
+        """Return the person of that id."""
+
+    async def find_by_email(self, email: str) -> Person | None:
+        """Return the person of that address."""
 
     async def count_people(self) -> int:
         """Return how many there are."""
