@@ -62,6 +62,7 @@ async def set_up(page: Page) -> pyotp.TOTP:
     """Type the secret into an app, and its code into the page."""
     app = pyotp.TOTP((await page.inner_text("#secret")).replace(" ", ""))
     await page.fill("#code", app.now())
+    await page.fill("#proof", PASSWORD)
     await page.get_by_role("button", name="Switch two-factor on").click()
     await page.get_by_text("Two-factor is on").wait_for()
     return app
@@ -79,6 +80,7 @@ async def test_two_factor_is_set_up_and_asked_for(visitor: Visitor, service: Ser
     assert await look(page, "two-factor") == []
     secret = await page.inner_text("#secret")
     await page.fill("#code", "000000")
+    await page.fill("#proof", PASSWORD)
     await page.get_by_role("button", name="Switch two-factor on").click()
     await page.get_by_text("not the code of now").wait_for()
     assert await page.inner_text("#secret") == secret

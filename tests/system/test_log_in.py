@@ -70,9 +70,31 @@ def set_up(browser: Browser) -> tuple[pyotp.TOTP, list[str]]:
     assert sealed is not None
     assert secret is not None
     app = pyotp.TOTP(secret[1].replace(" ", ""))
-    done = browser.submit(SET_UP, sealed=sealed[1], code=app.now())
+    done = browser.submit(SET_UP, sealed=sealed[1], code=app.now(), proof=PASSWORD)
     assert "Two-factor is on" in done.text
     return app, re.findall(r"(?:[a-z2-7]{4}-){5}[a-z2-7]{4}", done.text)
+
+
+def test_open_session_alone_sets_up_no_two_factor(world: World) -> None:
+    """It wants the password; a code of the new app proves nothing, and who has no password chooses one first."""
+    xia = join(world.service, "xia@example.com")
+    page = xia.open(SET_UP).text
+    sealed, secret = re.search(r'name="sealed" value="([^"]+)"', page), re.search(r'id="secret">([A-Z2-7 ]+)<', page)
+    assert sealed is not None
+    assert secret is not None
+    code = pyotp.TOTP(secret[1].replace(" ", "")).now()
+    for proof in ("", "wrong", code):
+        refused = xia.submit(SET_UP, sealed=sealed[1], code=code, proof=proof)
+        assert refused.status == 400
+        assert re.search(r'id="proof-note">This is not your password', refused.text)
+        assert sealed[1] in refused.text
+    assert "Set up two-factor" in xia.open("/console/me").text
+    yan = Browser(world.service)
+    assert world.go("open-to-all", "yan", yan) == "/console"
+    assert "you have none yet" in yan.open(SET_UP).text
+    told = yan.submit(SET_UP, page="/console/me", sealed=sealed[1], code=code)
+    assert (told.status, "Choose a password first" in told.text) == (400, True)
+    assert yan.submit("/console/me/oidc/stranger/connect", page="/console/me", proof=code).status == 400
 
 
 def next_code(app: pyotp.TOTP) -> str:
@@ -226,7 +248,7 @@ def test_other_provider_takes_nobody_over(world: World) -> None:
         assert "ola@example.com has a log-in here" in world.go(slug, "ola", visitor)
         assert visitor.open("/console").status == 303
     refused = ola.submit("/console/me/oidc/stranger/connect", page="/console/me", proof="wrong")
-    assert "neither your password nor a code" in refused.text
+    assert "This is not your password" in refused.text
     page = ola.submit("/console/me/oidc/stranger/connect", page="/console/me", proof=PASSWORD).text
     url = re.search(r'href="([^"]+)">Continue at Stranger', page)
     assert url is not None

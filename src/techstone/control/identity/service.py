@@ -113,16 +113,20 @@ class Identity:
         """See that it is the person who asks, by their password or a code; raise RateLimited, or InvalidRequest."""
         person, address = visitor.person, visitor.session.address
         plain = re.sub(r"[\s-]", "", proof)
-        if APP_CODE.fullmatch(plain) and await self.factors.has(person.id):
+        has_codes = await self.factors.has(person.id)
+        if not has_codes and not person.password:
+            raise InvalidRequest("Choose a password first: Choose a new password sends a link to you.", param=param)
+        if APP_CODE.fullmatch(plain) and has_codes:
             await self._check_code(person, plain, address, param)
             return
         self._slow(person.id, address)
         if await self.passwords.verify(proof, person.password):
             self._throttle.succeed(person.id, address)
-        elif RECOVERY_CODE.fullmatch(plain) and await self.factors.has(person.id):
+        elif RECOVERY_CODE.fullmatch(plain) and has_codes:
             await self._check_code(person, plain, address, param)
         else:
-            raise InvalidRequest("This is neither your password nor a code of now.", param=param)
+            wrong = "This is neither your password nor a code of now." if has_codes else "This is not your password."
+            raise InvalidRequest(wrong, param=param)
 
     async def _check_code(self, person: Person, code: str, address: str, param: str) -> None:
         try:
