@@ -13,12 +13,13 @@ from techstone.control.identity.factors import Factors
 from techstone.control.identity.letters import Letters
 from techstone.control.identity.links import Links
 from techstone.control.identity.passwords import Passwords
-from techstone.control.identity.records import Opened
+from techstone.control.identity.records import Inviter, Opened
 from techstone.control.identity.seals import Seals
 from techstone.control.identity.service import Identity
 
 if TYPE_CHECKING:
     from techstone.control.identity.ports import Letter
+    from techstone.core.roles import Role
 
 ANN, PASSWORD = "ann@example.com", "correct horse battery"
 
@@ -81,3 +82,7 @@ class People:
         opened = await self.identity.log_in(" Ann@Example.com ", password, "Firefox", address)
         assert isinstance(opened, Opened)
         return opened
+
+    async def invite(self, account: str, email: str, role: Role) -> None:
+        """Invite somebody by an admin key of the account."""
+        await self.links.invite(Inviter(account, "admin", account), email, role)

@@ -70,14 +70,14 @@ async def test_claim_makes_an_operator_of_any_address(people: People) -> None:
 async def test_invited_person_joins_with_the_role(people: People) -> None:
     """Who is new chooses a password; who is known joins without, and without a session for the letter's holder."""
     await people.sign_up()
-    await people.links.invite((await people.house.accounts.show(ANN)).id, "bob@example.com", "viewer", ANN)
+    await people.invite((await people.house.accounts.show(ANN)).id, "bob@example.com", "viewer")
     opened = await people.links.follow(people.token, "", PASSWORD, "", "")
     assert isinstance(opened, Opened)
     bob = await people.identity.recognise(opened.token)
     assert bob is not None
     assert [(seat.email, seat.role) for seat in bob.seats] == [(ANN, "viewer")]
     other = await people.house.accounts.create(NewAccount("c@example.com"))
-    await people.links.invite(other.id, "bob@example.com", "admin", "c@example.com")
+    await people.invite(other.id, "bob@example.com", "admin")
     assert await people.links.follow(people.token, "", "", "", "") is None
     known = await people.identity.recognise(opened.token)
     assert known is not None
@@ -193,7 +193,7 @@ async def test_another_account_is_looked_at_only_if_it_is_ones_own(people: Peopl
     foreign = await people.house.accounts.create(NewAccount("b@example.com"))
     with pytest.raises(InvalidRequest):
         await people.identity.look_at(visitor, foreign.id)
-    await people.links.invite(foreign.id, ANN, "billing", "b@example.com")
+    await people.invite(foreign.id, ANN, "billing")
     await people.links.follow(people.token, "", "", "", "")
     visitor = await people.identity.recognise(opened.token)
     assert visitor is not None

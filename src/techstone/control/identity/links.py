@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from techstone.control.accounts.service import Accounts
     from techstone.control.identity.letters import Letters
     from techstone.control.identity.ports import IdentityStore
-    from techstone.control.identity.records import LinkKind, Opened, Step
+    from techstone.control.identity.records import Inviter, LinkKind, Opened, Step
     from techstone.control.identity.service import Identity
     from techstone.control.ports import Clock, Randomness
     from techstone.core.roles import Role
@@ -56,12 +56,15 @@ class Links:
         self._randomness = randomness
         self._by_address, self._by_client = Allowance(_MOST_LETTERS), Allowance(_MOST_WISHES)
 
-    async def make(self, kind: LinkKind, email: str, account: str | None = None, role: Role | None = None) -> str:
+    async def make(self, kind: LinkKind, email: str, by: Inviter | None = None, role: Role | None = None) -> str:
         """Return the token of a new link; an older one for the same is good no more."""
         token = compose(self._randomness(TOKEN_BYTES))
         now = self._clock()
+        account, inviter = (by.account, by.person) if by else (None, None)
         with acting("link.make", email, account, kind=kind, role=role):
-            await self._store.add_link(Link(digest(token), kind, email, now, now + _LASTS[kind], account, role))
+            await self._store.add_link(
+                Link(digest(token), kind, email, now, now + _LASTS[kind], account, role, inviter)
+            )
         return token
 
     async def ask_to_sign_up(self, email: str, client: str) -> None:
@@ -91,11 +94,11 @@ class Links:
         """Say whether another letter may go there: nobody's mailbox is flooded by us."""
         return self._by_address.take(self._clock(), email)
 
-    async def invite(self, account: str, email: str, role: Role, inviter: str) -> None:
+    async def invite(self, by: Inviter, email: str, role: Role) -> None:
         """Ask someone to join an account."""
         email = self.check_address(email)
-        token = await self.make("invite", email, account, role)
-        await self._letters.invite(email, token, inviter, role)
+        token = await self.make("invite", email, by, role)
+        await self._letters.invite(email, token, by.name, role)
 
     def check_address(self, email: str) -> str:
         """Return the address as it is stored; raise InvalidRequest for `email`."""
