@@ -11,7 +11,8 @@ from rooms import House
 from techstone.adapters.vault import VARIABLE, Vault
 from techstone.control.identity.factors import Factors
 from techstone.control.identity.letters import Letters
-from techstone.control.identity.links import Links
+from techstone.control.identity.links import Caller, Links
+from techstone.control.identity.members import Members
 from techstone.control.identity.passwords import Passwords
 from techstone.control.identity.records import Inviter, Opened
 from techstone.control.identity.seals import Seals
@@ -63,6 +64,7 @@ class People:
         self.factors = Factors(credentials, vault, seals, clock, random)
         self.identity = Identity(store, passwords, self.factors, seals, clock, random)
         self.links = Links(store, self.identity, self.house.accounts, Letters(self, "https://x.example"), clock, random)
+        self.members = Members(store, self.links, clock)
 
     async def send(self, letter: Letter) -> None:
         self.letters.append(letter)
@@ -74,7 +76,7 @@ class People:
 
     async def sign_up(self, email: str = ANN) -> Opened:
         await self.links.ask_to_sign_up(email, "192.0.2.1")
-        opened = await self.links.follow(self.token, "", PASSWORD, "Firefox", "192.0.2.1")
+        opened = await self.links.follow(self.token, "", PASSWORD, Caller("Firefox", "192.0.2.1"))
         assert isinstance(opened, Opened)
         return opened
 

@@ -280,6 +280,48 @@ def test_new_person_comes_only_where_the_operator_says_so(world: World) -> None:
     assert "an account of roy@example.com already" in world.go("open-to-all", "roy", Browser(world.service))
 
 
+def test_address_that_was_taken_on_a_providers_word_gets_no_seat(world: World) -> None:
+    """Who has the letter joins by a log-in of their own, which ends whatever was connected before."""
+    thief, victim = Browser(world.service), Browser(world.service)
+    assert world.go("open-to-all", "zed@example.com", thief) == "/console"
+    ann = join(world.service, "abe@example.com")
+    ann.submit("/console/people", email="zed@example.com", role="admin")
+    invitation = newest_link(world.service, len(letters(world.service)))
+    page = victim.open(invitation).text
+    assert "has a log-in here" in page
+    assert ">Join<" not in page
+    refused = victim.submit(invitation, page="/console/reset", password=PASSWORD)
+    assert (refused.status, "Log in as zed@example.com" in refused.text) == (400, True)
+    assert "log-in here by another provider" in world.go("trusted", "zed", Browser(world.service))
+    before = len(letters(world.service))
+    victim.submit("/console/reset", email="zed@example.com")
+    led = victim.submit(newest_link(world.service, before + 1), password=PASSWORD).headers["location"]
+    assert led == invitation
+    assert ">Join<" in victim.open(invitation).text
+    assert victim.submit(invitation).headers["location"] == "/console"
+    assert "zed@example.com</th><td>admin" in re.sub(r"\s*<span.*?</span>", "", ann.open("/console/people").text)
+    assert thief.open("/console").status == 303
+    for slug in ("open-to-all", "stranger"):
+        assert "zed@example.com has a log-in here" in world.go(slug, "zed@example.com", Browser(world.service))
+    assert world.go("trusted", "zed", Browser(world.service)) == "/console"
+
+
+def test_invitation_waits_for_the_right_log_in(world: World) -> None:
+    """Who is logged in as somebody else logs out and in, and comes back to it; its cookie is gone then."""
+    owner = join(world.service, "bo@example.com")
+    cyd = join(world.service, "cyd@example.com")
+    owner.submit("/console/people", email="cyd@example.com", role="viewer")
+    invitation = newest_link(world.service, len(letters(world.service)))
+    assert "You are logged in as bo@example.com" in owner.open(invitation).text
+    assert owner.submit(invitation).status == 400
+    assert owner.submit("/console/log-out", page=invitation).headers["location"] == "/console/log-in"
+    led = owner.submit("/console/log-in", email="cyd@example.com", password=PASSWORD)
+    assert led.headers["location"] == invitation
+    assert set(owner.cookies) == {"techstone"}
+    assert cyd.submit(invitation).headers["location"] == "/console"
+    assert owner.open(invitation).status == 400
+
+
 @pytest.mark.parametrize(
     ("slug", "login", "told"),
     [

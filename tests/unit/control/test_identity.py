@@ -9,7 +9,9 @@ import pytest
 from people import ANN, PASSWORD
 
 from techstone.control.accounts.records import NewAccount
-from techstone.control.identity.records import Opened
+from techstone.control.acts import acting
+from techstone.control.identity.links import Caller
+from techstone.control.identity.records import Foreign, Inviter, Opened
 from techstone.control.identity.service import IDLE, LONGEST
 from techstone.control.ports import StoreError
 from techstone.core.errors import InvalidRequest
@@ -28,7 +30,7 @@ async def test_sign_up_confirms_the_address_and_opens_an_account(people: People)
     assert not visitor.person.operator
     assert (await people.house.accounts.show(ANN)).plan == "free"
     with pytest.raises(InvalidRequest, match="was used"):
-        await people.links.follow(people.token, "", PASSWORD, "", "")
+        await people.links.follow(people.token, "", PASSWORD, Caller())
 
 
 async def test_who_signs_up_twice_is_told_by_letter_alone(people: People) -> None:
@@ -48,7 +50,7 @@ async def test_account_that_waits_for_its_owner_is_taken(people: People) -> None
     assert visitor.seat.account == waiting.id
     await people.house.accounts.create(NewAccount("b@example.com"))
     claim = await people.house.services.claims.make("b@example.com")
-    await people.links.follow(claim.path.rpartition("/")[2], "other@example.com", PASSWORD, "", "")
+    await people.links.follow(claim.path.rpartition("/")[2], "other@example.com", PASSWORD, Caller())
     with pytest.raises(InvalidRequest, match="ask to be invited"):
         await people.sign_up("b@example.com")
 
@@ -58,7 +60,7 @@ async def test_claim_makes_an_operator_of_any_address(people: People) -> None:
     await people.house.accounts.create(NewAccount("owner@localhost"))
     claim = await people.house.services.claims.make("owner@localhost")
     assert "path" not in repr(claim)
-    opened = await people.links.follow(claim.path.rpartition("/")[2], "Ann@example.com", PASSWORD, "", "")
+    opened = await people.links.follow(claim.path.rpartition("/")[2], "Ann@example.com", PASSWORD, Caller())
     assert isinstance(opened, Opened)
     visitor = await people.identity.recognise(opened.token)
     assert visitor is not None
@@ -71,17 +73,80 @@ async def test_invited_person_joins_with_the_role(people: People) -> None:
     """Who is new chooses a password; who is known joins without, and without a session for the letter's holder."""
     await people.sign_up()
     await people.invite((await people.house.accounts.show(ANN)).id, "bob@example.com", "viewer")
-    opened = await people.links.follow(people.token, "", PASSWORD, "", "")
+    opened = await people.links.follow(people.token, "", PASSWORD, Caller())
     assert isinstance(opened, Opened)
     bob = await people.identity.recognise(opened.token)
     assert bob is not None
     assert [(seat.email, seat.role) for seat in bob.seats] == [(ANN, "viewer")]
     other = await people.house.accounts.create(NewAccount("c@example.com"))
     await people.invite(other.id, "bob@example.com", "admin")
-    assert await people.links.follow(people.token, "", "", "", "") is None
+    await people.links.join(people.token, Caller(person=opened.person.id))
     known = await people.identity.recognise(opened.token)
     assert known is not None
     assert [seat.role for seat in known.seats] == ["viewer", "admin"]
+
+
+async def test_known_person_accepts_an_invitation_only_when_logged_in(people: People) -> None:
+    """The letter alone joins nobody whose log-in may be somebody else's, by a provider's word."""
+    await people.sign_up()
+    account = (await people.house.accounts.show(ANN)).id
+    bob = (await people.sign_up("bob@example.com")).person
+    await people.invite(account, "bob@example.com", "viewer")
+    with pytest.raises(InvalidRequest, match="Log in as bob"):
+        await people.links.join(people.token, Caller(person="per_x"))
+    with pytest.raises(InvalidRequest, match="has a log-in already"):
+        await people.links.follow(people.token, "", PASSWORD, Caller())
+    assert [member.email for member in await people.house.store.identity.list_members(account)] == [ANN]
+    await people.links.join(people.token, Caller(person=bob.id))
+    assert len(await people.house.store.identity.list_members(account)) == 2
+
+
+async def test_who_belongs_already_is_not_invited_and_keeps_the_role(people: People) -> None:
+    """Refused by the field; an older invitation that is accepted later changes nothing, and tells so."""
+    ann = (await people.sign_up()).person
+    account = (await people.house.accounts.show(ANN)).id
+    with pytest.raises(InvalidRequest, match="belongs to this account already") as refused:
+        await people.members.invite(Inviter(account, "admin", "a key"), " Ann@Example.com", "viewer")
+    assert (refused.value.param, len(people.letters)) == ("email", 1)
+    await people.invite(account, ANN, "viewer")
+    with pytest.raises(InvalidRequest, match="belongs to this account already"):
+        await people.links.join(people.token, Caller(person=ann.id))
+    assert [one.role for one in await people.house.store.identity.list_members(account)] == ["owner"]
+
+
+async def test_invitation_is_withdrawn_and_noted(people: People) -> None:
+    """By its name in the list; the link in the letter is good no more, and a second time is told."""
+    ann = (await people.sign_up()).person
+    by = Inviter((await people.house.accounts.show(ANN)).id, "owner", ANN, ann.id)
+    await people.members.invite(by, "bob@example.com", "admin")
+    (invitation,) = await people.members.list_invitations(by.account)
+    assert (invitation.email, invitation.role, invitation.inviter) == ("bob@example.com", "admin", ann.id)
+    await people.members.withdraw(by, invitation.digest.hex())
+    assert await people.members.list_invitations(by.account) == ()
+    noted = (await people.house.services.audit.list())[0]
+    assert (noted.action, noted.target, noted.detail) == (
+        "link.withdraw",
+        "bob@example.com",
+        {"kind": "invite", "role": "admin"},
+    )
+    with pytest.raises(InvalidRequest, match="was used"):
+        await people.links.follow(people.token, "", PASSWORD, Caller())
+    for name in (invitation.digest.hex(), "x"):
+        with pytest.raises(InvalidRequest, match="was withdrawn"):
+            await people.members.withdraw(by, name)
+
+
+@pytest.mark.parametrize("where", ["inside", "outside"])
+async def test_reset_by_letter_disconnects_providers_unless_one_is_logged_in(people: People, where: str) -> None:
+    """Whoever had come with this address by a provider's word is out; who chooses a first password stays connected."""
+    ann = (await people.sign_up()).person
+    foreign = Foreign("https://id.example", "subject", ann.id, 1, ANN)
+    with acting("test.fill", "all"):
+        await people.house.store.credentials.add_foreign(foreign)
+    await people.links.ask_to_reset(ANN, "192.0.2.1")
+    caller = Caller(person=ann.id if where == "inside" else None)
+    await people.links.follow(people.token, "", "another good one", caller)
+    assert await people.house.store.credentials.list_foreign(ann.id) == ((foreign,) if where == "inside" else ())
 
 
 async def test_reset_sets_a_password_and_ends_every_session(people: People) -> None:
@@ -90,7 +155,7 @@ async def test_reset_sets_a_password_and_ends_every_session(people: People) -> N
     await people.links.ask_to_reset("nobody@example.com", "192.0.2.1")
     assert len(people.letters) == 1
     await people.links.ask_to_reset(ANN, "192.0.2.1")
-    after = await people.links.follow(people.token, "", "another good one", "", "")
+    after = await people.links.follow(people.token, "", "another good one", Caller())
     assert isinstance(after, Opened)
     assert await people.identity.recognise(before.token) is None
     assert await people.identity.recognise(after.token) is not None
@@ -156,7 +221,7 @@ async def test_weak_password_is_refused(people: People, password: str) -> None:
     """By length, by what is guessed first, by who it is of (row W-5)."""
     await people.links.ask_to_sign_up(ANN, "192.0.2.1")
     with pytest.raises(InvalidRequest) as refused:
-        await people.links.follow(people.token, "", password, "", "")
+        await people.links.follow(people.token, "", password, Caller())
     assert refused.value.param == "password"
 
 
@@ -194,7 +259,7 @@ async def test_another_account_is_looked_at_only_if_it_is_ones_own(people: Peopl
     with pytest.raises(InvalidRequest):
         await people.identity.look_at(visitor, foreign.id)
     await people.invite(foreign.id, ANN, "billing")
-    await people.links.follow(people.token, "", "", "", "")
+    await people.links.join(people.token, Caller(person=opened.person.id))
     visitor = await people.identity.recognise(opened.token)
     assert visitor is not None
     await people.identity.look_at(visitor, foreign.id)

@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from techstone.adapters.storage.database import raise_revision
 from techstone.adapters.storage.schema import (
     ACCOUNTS,
+    FOREIGN_IDENTITIES,
     LINKS,
     MEMBERSHIPS,
     PEOPLE,
@@ -64,13 +65,15 @@ class SqliteIdentity:
         async with self._database.look() as connection:
             return int(await connection.scalar(select(func.count()).select_from(PEOPLE)) or 0)
 
-    async def set_password(self, person: str, password: str, *, keep: bytes | None = None) -> None:
+    async def set_password(self, person: str, password: str, *, keep: bytes | None = None, alone: bool = False) -> None:
         """Store a new hash and end every session of the person but one (by digest), together."""
         async with self._database.change() as connection:
             await connection.execute(update(PEOPLE).where(PEOPLE.c.id == person).values(password=password))
             await connection.execute(
                 delete(SESSIONS).where(SESSIONS.c.person == person, SESSIONS.c.digest != (keep or b""))
             )
+            if alone:
+                await connection.execute(delete(FOREIGN_IDENTITIES).where(FOREIGN_IDENTITIES.c.person == person))
 
     async def rehash(self, person: str, password: str) -> None:
         """Store another hash of the same password."""

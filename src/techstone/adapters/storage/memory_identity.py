@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from techstone.control.accounts.records import Account
-    from techstone.control.identity.records import Factor, Link, Membership, Person, Session
+    from techstone.control.identity.records import Factor, Foreign, Link, Membership, Person, Session
     from techstone.core.roles import Role, Verdict
 
 
@@ -28,9 +28,10 @@ class MemoryIdentity:
         self._memberships: dict[tuple[str, str], Membership] = {}
         self._sessions: dict[bytes, Session] = {}
         self._links: dict[bytes, Link] = {}
-        # The other room's (`MemoryCredentials`), of which members and seats tell.
+        # The other room's (`MemoryCredentials`), of which members and seats tell, and which a password ends.
         self.factors: dict[str, Factor] = {}
         self.asking: set[str] = set()
+        self.foreign: dict[tuple[str, str], Foreign] = {}
 
     async def find_person(self, person: str) -> Person | None:
         """Return the person of that id."""
@@ -44,11 +45,13 @@ class MemoryIdentity:
         """Return how many there are."""
         return len(self._people)
 
-    async def set_password(self, person: str, password: str, *, keep: bytes | None = None) -> None:
+    async def set_password(self, person: str, password: str, *, keep: bytes | None = None, alone: bool = False) -> None:
         """Store a new hash and end every session of the person but one (by digest), together."""
         self._note()
         await self.rehash(person, password)
         self.end_all(person, keep)
+        if alone:
+            self.foreign = {place: one for place, one in self.foreign.items() if one.person != person}
 
     async def rehash(self, person: str, password: str) -> None:
         """Store another hash of the same password."""

@@ -26,7 +26,7 @@ PageRequest = Request[Any, Any, Any]
 _S = TypeVar("_S", bound=msgspec.Struct)
 
 _LONGEST_TOKEN = 64
-Use = Literal["step", "journey"]
+Use = Literal["step", "journey", "invitation"]
 # Where a second factor is set up; who must have one finds nothing else.
 SET_UP = "/console/me/two-factor"
 # In a request's state: who asks, once they are let in.

@@ -35,6 +35,14 @@ _MOST_LETTERS, _MOST_WISHES = 5, 30
 _LASTS: dict[LinkKind, int] = {"verify": _DAY, "reset": 3600, "invite": 7 * _DAY}
 
 
+class Caller(msgspec.Struct, frozen=True):
+    """Who follows a link: with which browser, from where, and as whom that is logged in, by id."""
+
+    agent: str = ""
+    address: str = ""
+    person: str | None = None
+
+
 class Links:
     """Make links, send them, and let in who comes with one."""
 
@@ -104,10 +112,21 @@ class Links:
         """Return the address as it is stored; raise InvalidRequest for `email`."""
         return self._accounts.draft(NewAccount(email)).email
 
-    async def open(self, token: str) -> tuple[Link, bool]:
-        """Return the link of a token, and whether it joins someone who has a password; raise InvalidRequest."""
+    async def open(self, token: str) -> tuple[Link, Person | None]:
+        """Return the link of a token, and who has a log-in already of those whom it lets join; raise InvalidRequest."""
         link = await self.find(token)
-        return link, link.kind == "invite" and await self._store.find_by_email(link.email) is not None
+        return link, await self._store.find_by_email(link.email) if link.kind == "invite" else None
+
+    async def join(self, token: str, caller: Caller) -> None:
+        """Accept an invitation as who is logged in; raise InvalidRequest.
+
+        The letter's holder alone is not enough: a log-in of that address can be somebody else's, by a provider's word.
+        """
+        link, known = await self.open(token)
+        if known is None or caller.person != known.id:
+            raise InvalidRequest(f"Log in as {link.email} to accept this invitation.")
+        act_as(Actor("person", known.email, caller.address))
+        await self._admit(link, known)
 
     async def find(self, token: str) -> Link:
         """Return the link of a token; raise InvalidRequest for one that is not good."""
@@ -116,26 +135,16 @@ class Links:
             raise _ended()
         return found
 
-    async def follow(self, token: str, email: str, password: str, agent: str, address: str) -> Opened | Step | None:
-        """Do what the link is for, with the password that was chosen; let in who chose one.
+    async def follow(self, token: str, email: str, password: str, caller: Caller) -> Opened | Step:
+        """Do what the link is for, with the password that was chosen, and let in who chose it.
 
         `email` counts where someone claims the cloud: else it is the address that the link was sent to.
         """
         link = await self.find(token)
-        known = await self._store.find_by_email(link.email) if link.kind != "claim" else None
-        if link.kind == "invite" and known is not None:
-            act_as(Actor("person", known.email, address))
-            await self._admit(link, known)
-            return None
         address_of = self.check_address(email) if link.kind == "claim" else link.email
         hashed = await self._passwords.hash(password, address_of)
         if link.kind == "reset":
-            act_as(Actor("person", link.email, address))
-            with acting("person.reset_password", link.email):
-                if known is None or not await self._store.use_link(link.digest):
-                    raise _ended()
-                await self._store.set_password(known.id, hashed)
-            return await self._identity.enter(msgspec.structs.replace(known, password=hashed), agent, address)
+            return await self._reset(link, hashed, caller)
         if await self._store.find_by_email(address_of):
             raise InvalidRequest(
                 "This address has a log-in already; use another, or ask for a new password.", param="email"
@@ -143,9 +152,22 @@ class Links:
         now = self._clock()
         id_ = "per_" + self._randomness(10).hex()
         person = Person(id_, address_of, hashed, now, operator=link.kind == "claim")
-        act_as(Actor("person", person.email, address))
+        act_as(Actor("person", person.email, caller.address))
         await self._admit(link, person)
-        return await self._identity.enter(person, agent, address)
+        return await self._identity.enter(person, caller.agent, caller.address)
+
+    async def _reset(self, link: Link, hashed: str, caller: Caller) -> Opened | Step:
+        """Set a new password; it is the only way in from then on, unless who comes was in already, by whatever way.
+
+        Somebody else may have connected a provider of theirs, or have come with this address by a provider's word.
+        """
+        known = await self._store.find_by_email(link.email)
+        act_as(Actor("person", link.email, caller.address))
+        with acting("person.reset_password", link.email):
+            if known is None or not await self._store.use_link(link.digest):
+                raise _ended()
+            await self._store.set_password(known.id, hashed, alone=caller.person != known.id)
+        return await self._identity.enter(msgspec.structs.replace(known, password=hashed), caller.agent, caller.address)
 
     async def _admit(self, link: Link, person: Person) -> None:
         account = None
@@ -157,6 +179,8 @@ class Links:
             if waiting is not None and await self._store.list_members(waiting.id):
                 raise InvalidRequest("An account of this address has an owner: ask to be invited.", param="email")
             holder, account = (waiting.id, None) if waiting else (account.id, account)
+        if any(seat.account == holder for seat in await self._store.list_seats(person.id)):
+            raise InvalidRequest(f"{person.email} belongs to this account already.")
         membership = Membership(holder, person.id, role, self._clock())
         with acting("person.join", person.id, holder, email=person.email, role=role, by=link.kind):
             admitted = await self._store.admit(link, person, account, membership)

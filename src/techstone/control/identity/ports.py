@@ -165,8 +165,11 @@ class IdentityStore(Protocol):
     async def count_people(self) -> int:
         """Return how many there are."""
 
-    async def set_password(self, person: str, password: str, *, keep: bytes | None = None) -> None:
-        """Store a new hash and end every session of the person but one (by digest), together."""
+    async def set_password(self, person: str, password: str, *, keep: bytes | None = None, alone: bool = False) -> None:
+        """Store a new hash and end every session of the person but one (by digest), together.
+
+        `alone`: forget also who they are elsewhere, so that it is the only way in.
+        """
 
     async def rehash(self, person: str, password: str) -> None:
         """Store another hash of the same password."""
