@@ -88,6 +88,7 @@ FORMS = [
     "/console/keys/key_x", "/console/keys/key_x/disable", "/console/keys/key_x/enable", "/console/projects",
     "/console/projects/proj_x", "/console/projects/proj_x/archive", "/console/projects/proj_x/restore",
     "/console/projects/proj_x/erase",
+    "/console/people/invitations/00/withdraw",
     "/console/people/per_x/role", "/console/people/per_x/remove", "/console/people/two-factor",
     "/console/me/password", "/console/me/sessions/00/end", "/console/me/sessions/end-others",
     "/console/me/two-factor", "/console/me/two-factor/codes", "/console/me/two-factor/off",
@@ -370,6 +371,35 @@ def test_every_change_is_in_the_audit_log(service: Service, owner: Browser) -> N
     assert owner.open("/console/audit?before=x").status == 400
     assert "is whole" in service.run("audit", "check").stdout
     assert "key.revoke" in service.run("audit", "list", "--action", "key").stdout
+
+
+def test_invitation_is_seen_withdrawn_and_ends_with_who_sent_it(service: Service, owner: Browser) -> None:
+    """By who may invite, and nobody else; the links are good no more, and it is in the audit log."""
+    links = []
+    for email, role in (("una@example.com", "admin"), ("gone@example.com", "viewer")):
+        before = len(letters(service))
+        assert owner.submit("/console/people", email=email, role=role).status == 200
+        links.append(newest_link(service, before + 1))
+    page = owner.open("/console/people").text
+    assert re.search(r"una@example\.com</th><td>admin</td><td>\d+ \w{3} \d{4}<", page)
+    withdraw = re.search(r'action="(/console/people/invitations/\w+/withdraw)" data-ask="[^"]+gone@', page)
+    assert withdraw is not None
+    una = Browser(service)
+    assert una.submit(links[0], password=PASSWORD).status == 303
+    before = len(letters(service))
+    assert una.submit("/console/people", email="una2@example.com", role="admin").status == 200
+    links.append(newest_link(service, before + 1))
+    assert una.submit(withdraw[1], page="/console/people").status == 303
+    assert una.submit(withdraw[1], page="/console/people").status == 400
+    assert "gone@example.com" not in owner.open("/console/people").text
+    assert "link.withdraw" in owner.open("/console/audit").text
+    twice = owner.submit("/console/people", email="una@example.com", role="viewer")
+    assert (twice.status, "belongs to this account already" in twice.text) == (400, True)
+    person = re.search(r"/console/people/(per_\w+)/remove", owner.open("/console/people").text)
+    assert person is not None
+    assert owner.submit(f"/console/people/{person[1]}/remove", page="/console/people").status == 303
+    assert "No invitation is waiting" in owner.open("/console/people").text
+    assert [Browser(service).open(link).status for link in links] == [400, 400, 400]
 
 
 def test_role_bounds_what_a_member_may_do(service: Service, owner: Browser) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
@@ -11,6 +10,7 @@ from techstone.control.accounts.records import Account, AccountPage, AccountShow
 from techstone.control.acts import acting
 from techstone.control.ports import Taken
 from techstone.core import money
+from techstone.core.addresses import is_address
 from techstone.core.errors import AccountNotFound, Forbidden, InvalidRequest
 
 if TYPE_CHECKING:
@@ -18,12 +18,8 @@ if TYPE_CHECKING:
 
     from techstone.control.ports import AccountStore, Clock, Offer, Randomness
 
-# RFC 5321 section 4.5.3.1.3: a path is at most 256 octets with its angle brackets.
-_LONGEST_EMAIL = 254
 PAGE = 50
 _LARGEST_LIMIT = 2**31 - 1
-# One @, no blanks and no control characters. More than that only a letter to the address can tell.
-_EMAIL = re.compile(r"[^\s@\x00-\x20\x7f]+@[^\s@\x00-\x20\x7f]+")
 
 
 class Accounts:
@@ -38,7 +34,7 @@ class Accounts:
     def draft(self, wanted: NewAccount) -> Account:
         """Check the wish and return the account that it asks for, not stored yet."""
         email = wanted.email.strip().lower()
-        if len(email) > _LONGEST_EMAIL or not _EMAIL.fullmatch(email):
+        if not is_address(email):
             raise InvalidRequest("email must be an address such as name@example.com.", param="email")
         credit = _parse_usd("credit", wanted.credit)
         return Account(

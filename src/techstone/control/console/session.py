@@ -31,7 +31,7 @@ _LONGEST_TOKEN = 64
 # The largest is a model with all its routes and prices: some kilobytes.
 LARGEST_FORM = 64 * 1024
 _MOST_FIELDS = 1000
-Use = Literal["step", "journey"]
+Use = Literal["step", "journey", "invitation"]
 # Where a second factor is set up; who must have one finds nothing else.
 SET_UP = "/console/me/two-factor"
 # In a request's state: who asks, once they are let in.

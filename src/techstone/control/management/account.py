@@ -14,11 +14,11 @@ from msgspec import Meta
 
 from techstone.control.audit.records import AuditFilter, EntryShown
 from techstone.control.billing.records import AlertShown, Redeemed, Redemption
-from techstone.control.identity.members import Inviter
+from techstone.control.identity.records import Inviter
 from techstone.control.management.records import Balance, RequestObject
 from techstone.control.transcripts.records import TranscriptShown  # noqa: TC001 - a field of a struct that has one above it
 from techstone.core.errors import InvalidRequest, RequestNotFound
-from techstone.core.roles import Role
+from techstone.core.roles import KEY_ROLE, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +115,7 @@ def list_account_routes(services: Services, members: Members, holder: Holder) ->
 
 def _list_people(members: Members, holder: Holder) -> list[HTTPRouteHandler]:
     def act(account: Account) -> Inviter:
-        return Inviter(account.id, "admin", account.email)
+        return Inviter(account.id, KEY_ROLE, account.email)
 
     @get("/members")
     async def list_members(request: _Request) -> MemberList:
