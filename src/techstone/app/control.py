@@ -100,6 +100,7 @@ class ControlOptions(msgspec.Struct, frozen=True, kw_only=True):
 def run(place: Place) -> int:
     """Serve until a signal; return the exit status; raise ConfigError."""
     child.follow_parent()
+    child.give_way()
     place.prepare()
     server = place.config.server
     options = ControlOptions(
