@@ -75,6 +75,19 @@ async def test_limits_without_script_are_the_last_known(visitor: Visitor, page: 
     await plain.screenshot(path=SCREENS / "limits-plain.png")
 
 
+async def test_button_of_a_script_has_its_place_before_the_script(visitor: Visitor, page: Page) -> None:
+    """Nothing moves when it comes, however late: on a slow machine the page was painted without it first."""
+    plain = await visitor.open("/console/log-in", script=False, width=390)
+    await plain.context.add_cookies(await page.context.cookies())  # type: ignore[arg-type]  # what one gives the other takes
+    await page.set_viewport_size({"width": 390, "height": 900})
+    places = []
+    for one in (plain, page):
+        await one.goto("/console/logs")
+        places.append(await one.locator(".filters").bounding_box())
+    await page.set_viewport_size({"width": 1440, "height": 900})
+    assert places[0] == places[1]
+
+
 async def test_newest_requests_come_by_themselves_and_wait_for_a_reader(page: Page, service: Service) -> None:
     """On top, refusals among them; not while the mouse is on the rows, and with the filters as they were."""
     key = await make_key(page, "tailed")
