@@ -90,7 +90,9 @@ class MemoryLimits:
         for number, record in self._tail:
             if number > applied and record.cost:
                 period = period_of(record.at / 1000)
-                account, key = self._account(record.account), self._key(record.key)
+                # With what is told of them: books that are opened without it begin at nothing spent.
+                account = self._account(record.account, accounts.get(record.account))
+                key = self._key(record.key, keys.get(record.key))
                 account.spent += record.cost
                 for spending, current in (
                     (account.month, period.month),
