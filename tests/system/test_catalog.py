@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -246,7 +247,8 @@ def test_operator_key_runs_the_cloud_and_no_other_does(service: Service, operato
     assert ask(service, key, "POST", "/catalog", wish)[0] == 201
     for query in ("limit=0", "limit=-1", f"limit={10**30}", f"before={10**30}", "before=0"):
         assert ask(service, key, "GET", f"/audit?{query}")[0] == 400, query
-    assert ask(service, key, "POST", "/providers", {"name": "b", "base_url": "u", "connect": 10**400})[0] == 400
+    status, refused = ask(service, key, "POST", "/catalog", wish | {"name": "three", "context_window": 10**400})
+    assert (status, refused["error"]["param"]) == (400, "context_window"), refused
     assert wait_until(lambda: service.chat({"model": "by/api"})[0] == 200, 5) < 1
     status, refused = ask(service, key, "POST", "/catalog", wish | {"name": "two", "routes": []})
     assert (status, refused["error"]["param"]) == (400, "routes")
@@ -267,6 +269,24 @@ def test_operator_key_runs_the_cloud_and_no_other_does(service: Service, operato
     assert "<form" not in operator.open(f"/console/keys/{own}").text.split("<main")[1]
     assert operator.submit(f"{_PATH}/keys/{own}/revoke", page=f"{_PATH}/keys").status == 303
     assert ask(service, key, "GET", "/plans")[0] == 401
+
+
+def test_new_key_names_a_model_that_it_may_use(service: Service, operator: Browser, provider: Provider) -> None:
+    """And stands where none of them is on offer: it is shown this once, and was lost by an error 500."""
+    key = service.ask("key", "create", "--account", "owner@localhost", "--operator")["key"]
+    assert ask(service, key, "POST", "/providers", {"name": "own", "base_url": provider.url})[0] == 201
+    route = {"provider": "own", "model": "up-1"}
+    assert (
+        ask(service, key, "POST", "/catalog", {"name": "by/own", "routes": [route], "input": "0", "output": "0"})[0]
+        == 201
+    )
+    fields = {"name": "bound", "models": "by/own"}
+    assert '"model": "by/own"' in html.unescape(operator.submit("/console/keys/new", **fields).text)
+    bound = next(one["id"] for one in service.ask("key", "list") if one["name"] == "bound")
+    assert ask(service, key, "POST", "/catalog/switch", {"name": "by/own", "on": False})[0] == 200
+    shown = operator.submit(f"/console/keys/{bound}/rotate", page="/console")
+    assert (shown.status, "nothing to try yet" in shown.text) == (200, True)
+    assert re.search(r"ts_live_\w{46}", shown.text)
 
 
 def test_pages_are_for_operators_alone(service: Service, operator: Browser) -> None:
