@@ -24,8 +24,17 @@ _RUN = """axe.run(document, {
 ))"""
 
 
+# A change of theme reaches the page with its next frame, and what fades has its colours only at the end.
+_SETTLE = """() => new Promise((settle) => requestAnimationFrame(() => requestAnimationFrame(settle))).then(
+  () => Promise.allSettled(document.getAnimations().filter(
+    (animation) => animation.effect.getComputedTiming().endTime !== Infinity,
+  ).map(({ finished }) => finished)),
+).then(() => null)"""
+
+
 async def find_barriers(page: Page) -> list[str]:
-    """Return what axe has against a page as it stands."""
+    """Return what axe has against a page once it has come to rest."""
+    await page.evaluate(_SETTLE)
     await page.evaluate(_AXE)
     found: list[str] = await page.evaluate(_RUN)
     return found
