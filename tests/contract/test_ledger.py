@@ -398,7 +398,7 @@ async def _read_history(store: Store) -> list[tuple[Kind, str, str, int]]:
     """Return every transfer, oldest first: its kind, the book that gives, the one that takes, and how much."""
     if isinstance(store, MemoryStore):
         return [(one.kind, *BOOKS[one.kind], one.nano) for one in store.ledger._transfers]
-    assert isinstance(store.ledger, ledger_adapter.SqliteLedger)
+    assert isinstance(store.ledger, ledger_adapter.SqlLedger)
     columns = (TRANSFERS.c[name] for name in ("kind", "debit", "credit", "nano"))
     async with store.ledger._database.look() as connection:
         return [tuple(row) for row in await connection.execute(select(*columns).order_by(TRANSFERS.c.number))]

@@ -20,7 +20,8 @@ from sqlalchemy import text
 from techstone.adapters.storage import ledger as ledger_adapter
 from techstone.adapters.storage import memory_ledger
 from techstone.adapters.storage.memory import MemoryStore
-from techstone.adapters.storage.sqlite import SqliteStore, open_store
+from techstone.adapters.storage.sqlite import open_store
+from techstone.adapters.storage.store import SqlStore
 from techstone.control.accounts.records import Account
 from techstone.control.acts import acting
 from techstone.control.billing.records import Code
@@ -219,11 +220,11 @@ class Books(RuleBasedStateMachine):
         assert read(found[-1].closing) == account.granted_nano - account.spent_nano
         usage = sum(read(line.amount) for one in found for line in one.lines if line.kind == "usage")
         assert usage == -sum(self.charged.values())
-        if isinstance(self.store, SqliteStore):
+        if isinstance(self.store, SqlStore):
             assert self.run(self.add_up_charges()) == -usage
 
     async def add_up_charges(self) -> int:
-        assert isinstance(self.store, SqliteStore)
+        assert isinstance(self.store, SqlStore)
         async with self.store._look() as connection:
             return int(
                 await connection.scalar(text("SELECT coalesce(sum(nano), 0) FROM transfers WHERE kind = 'charge'"))

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from sqlalchemy import delete, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as insert_or_change
 from sqlalchemy.exc import IntegrityError
 
 from techstone.adapters.storage.database import raise_revision
+from techstone.adapters.storage.dialect import insert_or
 from techstone.adapters.storage.schema import (
     ACCOUNTS,
     LINKS,
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 
-class SqliteIdentity:
-    """Beside the ledger, on the same file."""
+class SqlIdentity:
+    """Beside the ledger, in the same database."""
 
     def __init__(self, database: Database, add_account: AddAccount) -> None:
         self._database = database
@@ -204,7 +204,7 @@ class SqliteIdentity:
 async def _set_role(connection: AsyncConnection, membership: Membership) -> None:
     row = msgspec.structs.asdict(membership)
     await connection.execute(
-        insert_or_change(MEMBERSHIPS)
+        insert_or(connection, MEMBERSHIPS)
         .values(row)
         .on_conflict_do_update(index_elements=["account", "person"], set_={"role": membership.role})
     )
