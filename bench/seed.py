@@ -124,8 +124,8 @@ ON CONFLICT {statement.partition("ON CONFLICT")[2]}
     )
     for table, names, values, group, statement in (
         ("rollups", "account, key, model", "account, key, model", "account, key, model", sqlite_booking.ROLL),
-        ("totals", "grouping, name", "'all', ''", "1, 2", booking.TOTAL),
-        *(("totals", "grouping, name", f"'{name}', {name}", name, booking.TOTAL) for name in groupings),
+        ("totals", "grouping, name", "'all', ''", "1, 2", sqlite_booking.TOTAL),
+        *(("totals", "grouping, name", f"'{name}', {name}", name, sqlite_booking.TOTAL) for name in groupings),
     )
 ]
 _SUMS = """

@@ -24,11 +24,12 @@ from syscalls import Call, Replay, read_trace, trace
 
 from techstone.adapters.storage.memory import MemoryStore
 from techstone.adapters.storage.sqlite import open_store
-from techstone.adapters.storage.store import SqlStore
 from techstone.control.ports import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from techstone.adapters.storage.store import SqlStore
 
 # So many ledgers, of so many transactions each, and so many cuts of each.
 LIVES, STEPS, CUTS = (5, 100, 200) if LONG else (1, 30, 60)

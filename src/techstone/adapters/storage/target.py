@@ -1,7 +1,7 @@
-"""Where a PostgreSQL server is and how it is reached, from its address: no password stands in it, as in no other place
-that is read, copied and shown.
+"""Where a PostgreSQL server is and how it is reached, from its address.
 
-It imports no driver: the configuration is checked by processes that never open a database.
+No password stands in it, as in no other place that is read, copied and shown. No driver is imported: the configuration
+is checked by processes that never open a database.
 """
 
 from __future__ import annotations

@@ -164,10 +164,11 @@ async def read_last_used(connection: AsyncConnection, account: str) -> dict[str,
 
 async def _read_last_hours(connection: AsyncConnection, account: str, days: Collection[int]) -> dict[str, int]:
     """Return the last hour (unix ms) of each key that settled anything on one of the days."""
-    hours, day = ROLLUPS_HOURLY.c, cast(list_values(days).c.value, BigInteger)
+    hours, listed = ROLLUPS_HOURLY.c, list_values(days)
+    day = cast(listed.c.value, BigInteger)
     wanted = (
         select(hours.key, func.max(hours.start))
-        .join(day, (hours.start >= day.c.value) & (hours.start < day.c.value + DAY))
+        .join(listed, (hours.start >= day) & (hours.start < day + DAY))
         .where(hours.account == account)
         .group_by(hours.key)
     )

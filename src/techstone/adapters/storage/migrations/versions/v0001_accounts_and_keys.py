@@ -58,7 +58,7 @@ def upgrade() -> None:
 
 
 def _complete_postgres() -> None:
-    """Add what SQLite has by itself, the order of insertion, and what no file can do: telling who listens of a change."""
+    """Add what SQLite has by itself, the order of insertion; and what no file can do: telling of a change."""
     for table in ("accounts", "keys"):
         op.add_column(table, sa.Column("rowid", sa.BigInteger(), sa.Identity(always=True), nullable=False))
     op.execute(
