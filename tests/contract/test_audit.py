@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from techstone.adapters.storage.memory import MemoryStore
 from techstone.adapters.storage.sqlite import open_store
 from techstone.control import acts
 from techstone.control.accounts.records import Account
@@ -19,20 +18,12 @@ from techstone.control.audit.records import AuditFilter
 from techstone.control.audit.service import AuditLog
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from techstone.control.ports import Store
 
 ANN = Account("acct_ann", "ann@example.com", "pro", created_at=5)
 BEN = Account("acct_ben", "ben@example.com", "pro", created_at=6)
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened: Store = MemoryStore() if request.param == "memory" else await open_store(tmp_path / "techstone.sqlite")
-    yield opened
-    await opened.close()
 
 
 async def fill(store: Store) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from techstone.adapters.storage.memory import MemoryStore
 from techstone.adapters.storage.sqlite import open_store
 from techstone.control.accounts.records import Account, Terms
 from techstone.control.billing.records import OPERATOR, Alert, Code, Gauge
@@ -20,7 +19,6 @@ from techstone.core.pricing import Price
 from techstone.core.usage import UsageRecord
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from techstone.control.ports import Store
@@ -33,13 +31,11 @@ NOON = 1_780_315_200  # 2026-06-01 12:00 UTC
 CODE = Code("code_1", codes.digest("ts_code_1"), 25, 100, 200)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened: Store = MemoryStore() if request.param == "memory" else await open_store(tmp_path / "t.db")
-    await opened.add_account(ACCOUNT)
-    await opened.add_key(KEY)
-    yield opened
-    await opened.close()
+@pytest.fixture
+async def store(store: Store) -> Store:
+    await store.add_account(ACCOUNT)
+    await store.add_key(KEY)
+    return store
 
 
 def _paid(name: str, nano: int, at: int = NOON) -> UsageRecord:

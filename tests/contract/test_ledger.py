@@ -68,14 +68,12 @@ def record(number: int, state: str = "settled", cost: int = 0, held: int = 0, ac
     )
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened: Store = MemoryStore() if request.param == "memory" else await open_store(tmp_path / "t.db")
+@pytest.fixture
+async def store(store: Store) -> AsyncIterator[Store]:
     for name in _ACCOUNTS:
-        await opened.add_account(Account(name, f"{name}@example.com", "pro", 1000))
-    yield opened
-    assert await opened.ledger.check(["pro"]) == ()
-    await opened.close()
+        await store.add_account(Account(name, f"{name}@example.com", "pro", 1000))
+    yield store
+    assert await store.ledger.check(["pro"]) == ()
 
 
 async def _credit(store: Store, account: str = "acct_a") -> tuple[int, int, int]:

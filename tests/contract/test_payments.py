@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from techstone.adapters.storage.memory import MemoryStore
 from techstone.adapters.storage.sqlite import open_store
 from techstone.control.accounts.records import Account
 from techstone.control.invoicing.records import Draft, Line, Party
@@ -18,7 +17,6 @@ from techstone.control.payments.records import CENT, Abandoned, Collected, Payme
 from techstone.core import money
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from techstone.control.ports import Store
@@ -32,13 +30,11 @@ RECEIPT = Draft(
 AT = 1_790_000_100
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened: Store = MemoryStore() if request.param == "memory" else await open_store(tmp_path / "t.db")
-    await opened.add_account(ACCOUNT)
-    await opened.payments.add_payment(PAYMENT)
-    yield opened
-    await opened.close()
+@pytest.fixture
+async def store(store: Store) -> Store:
+    await store.add_account(ACCOUNT)
+    await store.payments.add_payment(PAYMENT)
+    return store
 
 
 async def granted(store: Store) -> int:

@@ -32,7 +32,7 @@ from techstone.core import money
 from techstone.core.usage import UsageRecord
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import Coroutine
 
     from techstone.control.invoicing.records import Invoice, Statement
     from techstone.control.ports import Store
@@ -62,12 +62,10 @@ class Clock:
         return float(self.now)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened: Store = MemoryStore() if request.param == "memory" else await open_store(tmp_path / "t.db")
-    await opened.add_account(_ACCOUNT)
-    yield opened
-    await opened.close()
+@pytest.fixture
+async def store(store: Store) -> Store:
+    await store.add_account(_ACCOUNT)
+    return store
 
 
 async def state(store: Store, month: str) -> Statement:

@@ -15,7 +15,6 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect
 
 from techstone.adapters.storage import migrate
-from techstone.adapters.storage.memory import MemoryStore
 from techstone.adapters.storage.schema import METADATA
 from techstone.adapters.storage.sqlite import open_store
 from techstone.control.accounts.records import Account, Terms
@@ -24,7 +23,6 @@ from techstone.control.ports import StoreError, Taken
 from techstone.control.projects.records import Project
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from techstone.control.ports import Store
@@ -38,13 +36,6 @@ BOUND = Key(
     102, 162, disabled_at=110,
 )  # fmt: skip
 PLAIN = Key("key_2", b"2" * 32, "acct_1", "second", "ts_live_…", created_at=101)
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened: Store = MemoryStore() if request.param == "memory" else await open_store(tmp_path / "t.db")
-    yield opened
-    await opened.close()
 
 
 async def test_account_comes_back_as_it_went_in(store: Store) -> None:
