@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import BigInteger, bindparam, text
+from sqlalchemy import BigInteger, String, bindparam, text
 
 from techstone.adapters.storage.usage import DAY
 from techstone.control.ledger.records import Violation
@@ -51,7 +51,7 @@ LEFT JOIN requests ON requests.id = transfers.request WHERE transfers.kind = 'ch
 _HOLDS = """
 SELECT 'account ' || accounts.id, coalesce(held, 0), held_nano FROM accounts LEFT JOIN (
     -- An expression is not found in the index of accounts, which has every request: ix_requests_open is read instead.
-    SELECT account, sum(held_nano) AS held FROM requests WHERE state = 'open' GROUP BY account || ''
+    SELECT account || '' AS account, sum(held_nano) AS held FROM requests WHERE state = 'open' GROUP BY 1
 ) AS open ON open.account = accounts.id WHERE held_nano <> coalesce(held, 0)
 """
 _OVERDUE = """
@@ -181,5 +181,5 @@ def _phrase(query: str) -> TextClause:
     """Return the query with the types of its values: in milliseconds a time is no 32-bit number."""
     values = [bindparam(name, type_=BigInteger) for name in ("start", "end") if f":{name}" in query]
     if ":prepaid" in query:
-        values.append(bindparam("prepaid", expanding=True))
+        values.append(bindparam("prepaid", type_=String, expanding=True))
     return text(query).bindparams(*values)

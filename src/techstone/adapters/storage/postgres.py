@@ -20,7 +20,6 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
 
 from techstone.adapters.storage import audit, migrate, postgres_booking
 from techstone.adapters.storage.database import number_of
@@ -90,7 +89,7 @@ class PostgresDatabase:
         self._engine = _open_engine(lambda: self._connect(_STATEMENT_SECONDS), pool_pre_ping=True, **pool)
         self._writing = self._engine.execution_options(isolation_level="READ COMMITTED")
         self._reading = _read_only(self._engine)
-        self._patient = _read_only(_open_engine(lambda: self._connect(None), poolclass=NullPool))
+        self._patient = _read_only(_open_engine(lambda: self._connect(None), pool_pre_ping=True, pool_size=1))
         self._news = asyncio.Event()
         self._listener: asyncio.Task[None] | None = None
 

@@ -29,8 +29,7 @@ class SqlReports:
 
     async def add_refusals(self, refusals: Sequence[Refusal]) -> None:
         """Keep them, each once by its request's id; of every account the newest KEPT stay."""
-        # In one order, so that two who store the same ones do not wait for each other.
-        rows = [msgspec.structs.asdict(one) for one in sorted(refusals, key=lambda one: one.request_id)]
+        rows = list(map(msgspec.structs.asdict, refusals))
         async with self._database.change(noted=False) as connection:
             await connection.execute(insert_or(connection, REFUSALS).on_conflict_do_nothing(), rows)
             for account in {refusal.account for refusal in refusals}:
