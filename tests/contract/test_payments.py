@@ -8,7 +8,10 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 import msgspec
+import postgres as servers
 import pytest
+from asyncpg.exceptions import IntegrityConstraintViolationError
+from databases import ServerPlace, open_at
 
 from techstone.adapters.storage.sqlite import open_store
 from techstone.control.accounts.records import Account
@@ -156,6 +159,19 @@ async def test_invoice_cannot_be_changed_or_deleted(tmp_path: Path) -> None:
             with pytest.raises(sqlite3.IntegrityError):
                 connection.execute(statement)
     connection.close()
+
+
+async def test_invoice_cannot_be_changed_or_deleted_in_postgres() -> None:
+    """Nor there."""
+    place = ServerPlace(await servers.running().create_migrated())
+    store = await open_at(place.address)
+    await store.add_account(ACCOUNT)
+    await store.invoices.issue(RECEIPT)
+    await store.close()
+    for statement in ("UPDATE invoices SET nano = 0", "DELETE FROM invoices", "TRUNCATE invoices"):
+        with pytest.raises(IntegrityConstraintViolationError):
+            await place.execute(statement)
+    await place.remove()
 
 
 async def test_buyer_and_closed_months_are_kept(store: Store) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from unittest import mock
 
+import databases
 import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,7 +21,6 @@ from sqlalchemy import text
 from techstone.adapters.storage import ledger as ledger_adapter
 from techstone.adapters.storage import memory_ledger
 from techstone.adapters.storage.memory import MemoryStore
-from techstone.adapters.storage.sqlite import open_store
 from techstone.adapters.storage.store import SqlStore
 from techstone.control.accounts.records import Account
 from techstone.control.acts import acting
@@ -148,11 +148,10 @@ class Books(RuleBasedStateMachine):
 
     loop: ClassVar[asyncio.AbstractEventLoop]
 
-    @initialize(sqlite=st.booleans())
-    def begin(self, sqlite: bool) -> None:  # noqa: FBT001 - Hypothesis draws it
+    @initialize(kind=st.sampled_from(["memory", *databases.KINDS]))
+    def begin(self, kind: str) -> None:
         self.loop = asyncio.new_event_loop()  # type: ignore[misc]  # one for each run
         self.folder = tempfile.TemporaryDirectory()
-        path = Path(self.folder.name) / "t.db"
         self.clock = Clock()
         self.patches = [
             mock.patch.object(ledger_adapter, "time", self.clock),
@@ -160,7 +159,11 @@ class Books(RuleBasedStateMachine):
         ]
         for patch in self.patches:
             patch.start()
-        self.store: Store = self.run(open_store(path)) if sqlite else MemoryStore()
+        self.store: Store = MemoryStore()
+        self.place: databases.Place | None = None
+        if kind != "memory":
+            self.place = self.run(databases.create(kind, Path(self.folder.name)))
+            self.store = self.run(databases.open_at(self.place.address))
         self.requests: dict[int, UsageRecord] = {}
         self.charged: dict[int, int] = {}
         self.invoices: dict[str, Invoice] = {}
@@ -241,6 +244,8 @@ class Books(RuleBasedStateMachine):
         if hasattr(self, "store"):
             assert self.run(self.store.ledger.check([])) == ()
             self.run(self.store.close())
+            if self.place is not None:
+                self.run(self.place.remove())
             for patch in self.patches:
                 patch.stop()
             self.folder.cleanup()
