@@ -7,6 +7,7 @@ tested on it is SQL. What is tested of durability and outages starts a `Server` 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import itertools
 import os
@@ -90,9 +91,16 @@ class Server:
     def kill(self) -> None:
         """End it as a power cut does: every process of it, at once."""
         assert self._process is not None
-        # The others see by a pipe that their parent is gone, and end.
+        parent = self._process.pid
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
         self._process.kill()
+        for child in map(int, children):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
         self._process.wait()
+        # As long as one of them lives, its memory is there, and no server starts beside it.
+        while any(Path(f"/proc/{child}/stat").exists() for child in children):
+            time.sleep(0.01)
 
     def stop(self) -> None:
         """End it, and every connection."""

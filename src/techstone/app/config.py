@@ -48,7 +48,8 @@ SQLITE = "sqlite"
 class DataSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[data]: where everything is kept that must survive a restart.
 
-    `database` is "sqlite", a file in `dir`, or the address of a PostgreSQL server's database.
+    `database` is "sqlite", a file in `dir`, or the address of a PostgreSQL server's database, whose password is in the
+    variable `database_password_env`.
     """
 
     dir: str = "./data"
@@ -241,13 +242,12 @@ def _join(found: re.Match[str]) -> str:
 
 
 def _check_database(data: DataSection) -> None:
-    if data.database != SQLITE:
-        try:
-            target.parse(data.database)
-        except ValueError as error:
-            raise ConfigError(f"data.database: {error}") from error
-    elif data.database_password_env is not None:
-        raise ConfigError("data.database_password_env: a SQLite file has no password; remove it")
+    if data.database == SQLITE:
+        return
+    try:
+        target.parse(data.database)
+    except ValueError as error:
+        raise ConfigError(f"data.database: {error}") from error
 
 
 def check(config: Config) -> None:

@@ -115,6 +115,7 @@ MODEL = '[[models]]\nname="m"\n'
         ("[server]\ntls_cert = 'a'", "server.tls_cert and server.tls_key: give both or neither"),
         ("[server]\ntrusted_proxies = ['x']", "server.trusted_proxies[0]: "),
         ("[server]\npublic_url = 'api.example.com'", "server.public_url: expected a URL"),
+        ("[data]\ndatabase = 'postgresql://ann:hush@db/shop'", "data.database: no password may stand in it"),
         ("[data]\ndatabase = 'mysql'", 'data.database: expected "sqlite" or an address'),
         ("[data]\nlimits = 'redis://x'", 'data.limits: only "memory"'),
         ("[engine]\ncontext = 1", "engine.context: expected 256"),

@@ -89,7 +89,9 @@ class PostgresDatabase:
         self._engine = _open_engine(lambda: self._connect(_STATEMENT_SECONDS), pool_pre_ping=True, **pool)
         self._writing = self._engine.execution_options(isolation_level="READ COMMITTED")
         self._reading = _read_only(self._engine)
-        self._patient = _read_only(_open_engine(lambda: self._connect(None), pool_pre_ping=True, pool_size=1))
+        self._patient = _read_only(
+            _open_engine(lambda: self._connect(None), pool_pre_ping=True, pool_size=1, max_overflow=1)
+        )
         self._news = asyncio.Event()
         self._listener: asyncio.Task[None] | None = None
 
