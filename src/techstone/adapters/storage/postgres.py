@@ -53,6 +53,7 @@ _POOL, _POOL_MORE = 5, 15
 # How long after a lost connection the next one is tried for news.
 _PAUSE = 1.0
 
+_NO_HASTE = text("SET LOCAL lock_timeout = 0")
 _QUEUE = text(f"SELECT pg_advisory_xact_lock({CHANGES})")
 # A transaction gets a number with the first row that it writes, and not before.
 _WROTE = text("SELECT pg_current_xact_id_if_assigned() IS NOT NULL")
@@ -89,9 +90,8 @@ class PostgresDatabase:
         self._engine = _open_engine(lambda: self._connect(_STATEMENT_SECONDS), pool_pre_ping=True, **pool)
         self._writing = self._engine.execution_options(isolation_level="READ COMMITTED")
         self._reading = _read_only(self._engine)
-        self._patient = _read_only(
-            _open_engine(lambda: self._connect(None), pool_pre_ping=True, pool_size=1, max_overflow=1)
-        )
+        self._lasting = _open_engine(lambda: self._connect(None), pool_pre_ping=True, pool_size=1, max_overflow=1)
+        self._patient = _read_only(self._lasting)
         self._news = asyncio.Event()
         self._listener: asyncio.Task[None] | None = None
 
@@ -207,16 +207,20 @@ class PostgresDatabase:
 
     async def upgrade(self) -> None:
         """Bring it to the newest schema; of any number of processes that begin at once one does."""
-        async with self.change(noted=False) as connection:
-            await connection.execute(_QUEUE)
-            await connection.run_sync(migrate.upgrade)
+        with self._telling():
+            async with self._lasting.connect() as connection:
+                # Another process may be at it, for as long as the largest table takes.
+                await connection.execute(_NO_HASTE)
+                await connection.execute(_QUEUE)
+                await connection.run_sync(migrate.upgrade)
+                await connection.commit()
 
     async def close(self) -> None:
         """Give everything up."""
         if self._listener is not None:
             self._listener.cancel()
             await asyncio.gather(self._listener, return_exceptions=True)
-        for engine in (self._engine, self._patient):
+        for engine in (self._engine, self._lasting):
             await engine.dispose()
 
     @contextlib.contextmanager
