@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from techstone.adapters.storage import booking
+from techstone.adapters.storage import sqlite_booking
 from techstone.adapters.storage.sqlite import open_store
 from techstone.adapters.storage.usage import COUNTS
 from techstone.core.ledger import BOOKS
@@ -123,9 +123,9 @@ ON CONFLICT {statement.partition("ON CONFLICT")[2]}
         ("daily", _DAY, ("account", "key", "model")),
     )
     for table, names, values, group, statement in (
-        ("rollups", "account, key, model", "account, key, model", "account, key, model", booking.ROLL),
-        ("totals", "grouping, name", "'all', ''", "1, 2", booking.TOTAL),
-        *(("totals", "grouping, name", f"'{name}', {name}", name, booking.TOTAL) for name in groupings),
+        ("rollups", "account, key, model", "account, key, model", "account, key, model", sqlite_booking.ROLL),
+        ("totals", "grouping, name", "'all', ''", "1, 2", sqlite_booking.TOTAL),
+        *(("totals", "grouping, name", f"'{name}', {name}", name, sqlite_booking.TOTAL) for name in groupings),
     )
 ]
 _SUMS = """

@@ -34,6 +34,7 @@ PROGRAMS = (
     ("npm", "npm"),
     ("strace", "strace"),
     ("chromium", "chromium"),
+    ("postgres", "postgresql"),
 )
 
 
@@ -151,7 +152,9 @@ def run_npm(command: list[str], inputs: list[Path], output: Path) -> None:
 
 def search_path() -> str:
     """Return PATH with the folders where Debian keeps servers."""
-    return os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    return ":".join(
+        [os.environ.get("PATH", ""), "/usr/sbin", "/sbin", *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
+    )
 
 
 def main() -> int:

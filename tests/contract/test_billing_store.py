@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from asyncio.subprocess import PIPE
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import databases
 import msgspec
 import pytest
 
-from techstone.adapters.storage.memory import MemoryStore
-from techstone.adapters.storage.sqlite import open_store
 from techstone.control.accounts.records import Account, Terms
 from techstone.control.billing.records import OPERATOR, Alert, Code, Gauge
 from techstone.control.keys.records import Key, KeySettings
@@ -20,8 +21,7 @@ from techstone.core.pricing import Price
 from techstone.core.usage import UsageRecord
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
+    from databases import Place
 
     from techstone.control.ports import Store
 
@@ -33,13 +33,11 @@ NOON = 1_780_315_200  # 2026-06-01 12:00 UTC
 CODE = Code("code_1", codes.digest("ts_code_1"), 25, 100, 200)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened: Store = MemoryStore() if request.param == "memory" else await open_store(tmp_path / "t.db")
-    await opened.add_account(ACCOUNT)
-    await opened.add_key(KEY)
-    yield opened
-    await opened.close()
+@pytest.fixture
+async def store(store: Store) -> Store:
+    await store.add_account(ACCOUNT)
+    await store.add_key(KEY)
+    return store
 
 
 def _paid(name: str, nano: int, at: int = NOON) -> UsageRecord:
@@ -143,12 +141,12 @@ async def test_alert_is_kept_once(store: Store) -> None:
 
 
 _RACER = """
-import asyncio, pathlib, sys
-from techstone.adapters.storage.sqlite import open_store
+import asyncio, sys
+from databases import open_at
 from techstone.control.acts import acting
 
 async def race():
-    store = await open_store(pathlib.Path(sys.argv[1]))
+    store = await open_at(sys.argv[1])
     print("ready", flush=True)
     sys.stdin.readline()
     with acting("code.redeem", "acct_1"):
@@ -160,13 +158,16 @@ asyncio.run(race())
 """
 
 
-async def test_of_two_processes_one_redeems_a_code(tmp_path: Path) -> None:
-    """Two real processes on one file, 20 codes each: every code is granted once, and the books are in order."""
-    store = await open_store(tmp_path / "t.db")
+async def test_of_two_processes_one_redeems_a_code(place: Place) -> None:
+    """Two real processes on one database, 20 codes each: every code is granted once, and the books are in order."""
+    store = await databases.open_at(place.address)
     await store.add_account(ACCOUNT)
     await store.billing.add_codes(tuple(Code(f"c{number}", bytes([number]) * 32, 25, 100) for number in range(20)))
-    command = [sys.executable, "-c", _RACER, str(tmp_path / "t.db")]
-    racers = [await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE) for _ in range(2)]
+    command = [sys.executable, "-c", _RACER, place.address]
+    environment = {**os.environ, "PYTHONPATH": str(Path(databases.__file__).parent)}
+    racers = [
+        await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, env=environment) for _ in range(2)
+    ]
     for racer in racers:
         assert racer.stdout is not None
         assert await racer.stdout.readline() == b"ready\n"

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from techstone.adapters.storage.memory import MemoryStore
-from techstone.adapters.storage.sqlite import open_store
 from techstone.control.accounts.records import Account
 from techstone.control.acts import acting
 from techstone.control.catalog.ports import InUse
@@ -17,8 +15,7 @@ from techstone.core.pricing import Price
 from techstone.core.snapshot import Plan, Route, Timeouts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from techstone.control.ports import Store
 
@@ -26,13 +23,6 @@ UP = StoredProvider("up", "https://up.example/v1", b"\x01sealed", "abcd", Timeou
 PRICE = Price(0, 0, 10**9, 2 * 10**9, 10**8, source="console")
 MODEL = StoredModel("a/b", (Route("up", "x", 2, 1), Route("file", "y")), PRICE, "A B", 1000, 100, 6)
 PLAN = Plan("team", 1, 2, 3, "prepaid")
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened: Store = MemoryStore() if request.param == "memory" else await open_store(tmp_path / "db")
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture(autouse=True)

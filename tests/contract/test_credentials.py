@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from techstone.adapters.storage.memory import MemoryStore
-from techstone.adapters.storage.sqlite import open_store
 from techstone.control.accounts.records import Account
 from techstone.control.acts import acting
 from techstone.control.identity.records import Factor, Foreign, Link, Membership, Person, Session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from techstone.control.ports import Store
 
@@ -30,17 +27,15 @@ CODES = (b"1" * 32, b"2" * 32)
 FOREIGN = Foreign("https://id.example", "subject", "per_a", 30, "ann@example.com")
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened: Store = MemoryStore() if request.param == "memory" else await open_store(tmp_path / "t.db")
+@pytest.fixture
+async def store(store: Store) -> AsyncIterator[Store]:
     with acting("test.fill", "all"):
-        await opened.identity.add_link(LINK)
-        await opened.identity.admit(LINK, ANN, ACCOUNT, OWNER)
+        await store.identity.add_link(LINK)
+        await store.identity.admit(LINK, ANN, ACCOUNT, OWNER)
         for mark in (b"x", b"y"):
-            await opened.identity.add_session(Session(mark * 32, "per_a", "acct_1", 1, 1))
+            await store.identity.add_session(Session(mark * 32, "per_a", "acct_1", 1, 1))
     with acting("test.do", "something"):
-        yield opened
-    await opened.close()
+        yield store
 
 
 async def list_sessions(store: Store) -> list[bytes]:

@@ -8,15 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from techstone.adapters.storage.memory import MemoryStore
-from techstone.adapters.storage.sqlite import open_store
 from techstone.control.accounts.records import Account
 from techstone.control.identity.records import Link, Member, Membership, Person, Seat, Session
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
     from techstone.control.ports import Store
     from techstone.core.roles import Role
 
@@ -27,12 +22,10 @@ OWNER = Membership("acct_1", "per_a", "owner", 10)
 LINK = Link(b"l" * 32, "verify", "ann@example.com", 10, 100)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened: Store = MemoryStore() if request.param == "memory" else await open_store(tmp_path / "t.db")
-    await opened.identity.add_link(LINK)
-    yield opened
-    await opened.close()
+@pytest.fixture
+async def store(store: Store) -> Store:
+    await store.identity.add_link(LINK)
+    return store
 
 
 async def test_link_lets_one_in_once(store: Store) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import itertools
 import tempfile
 import time
@@ -14,6 +13,7 @@ from unittest import mock
 
 import msgspec
 import pytest
+from databases import create, open_at
 from haste import LONG
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -23,17 +23,19 @@ from sqlalchemy import select
 from techstone.adapters.storage import ledger as ledger_adapter
 from techstone.adapters.storage.memory import MemoryStore
 from techstone.adapters.storage.schema import TRANSFERS
-from techstone.adapters.storage.sqlite import open_store
 from techstone.control.accounts.records import Account, Terms
 from techstone.control.billing.records import Code
 from techstone.control.keys.records import Key
 from techstone.control.ledger.records import Rating, StoredGrouping
+from techstone.control.ports import StoreError
 from techstone.core.ledger import BOOKS
 from techstone.core.recovery import close_open
 from techstone.core.usage import UsageRecord
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from databases import Place
 
     from techstone.control.ports import Store
     from techstone.core.ledger import Kind
@@ -68,14 +70,12 @@ def record(number: int, state: str = "settled", cost: int = 0, held: int = 0, ac
     )
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened: Store = MemoryStore() if request.param == "memory" else await open_store(tmp_path / "t.db")
+@pytest.fixture
+async def store(store: Store) -> AsyncIterator[Store]:
     for name in _ACCOUNTS:
-        await opened.add_account(Account(name, f"{name}@example.com", "pro", 1000))
-    yield opened
-    assert await opened.ledger.check(["pro"]) == ()
-    await opened.close()
+        await store.add_account(Account(name, f"{name}@example.com", "pro", 1000))
+    yield store
+    assert await store.ledger.check(["pro"]) == ()
 
 
 async def _credit(store: Store, account: str = "acct_a") -> tuple[int, int, int]:
@@ -111,9 +111,9 @@ async def test_end_and_beginning_in_one_batch_are_booked_in_their_order(store: S
     assert await _credit(store) == (1000, 7, 0)
 
 
-async def test_gap_in_a_journal_is_booked_and_told(tmp_path: Path) -> None:
+async def test_gap_in_a_journal_is_booked_and_told(place: Place) -> None:
     """Records that never came are a violation, for ever; those that came count."""
-    for store in (MemoryStore(), await open_store(tmp_path / "t.db")):
+    for store in (MemoryStore(), await open_at(place.address)):
         await store.add_account(Account("acct_a", "a@example.com", "pro", 1000))
         assert await store.ledger.apply(_JOURNALS[0], 1, [record(1, cost=1)]) == 1
         assert await store.ledger.apply(_JOURNALS[0], 4, [record(4, cost=2)]) == 4
@@ -165,9 +165,9 @@ async def test_requests_are_read_page_by_page(store: Store) -> None:
     assert settled == [entry for entry in expected if entry.at < _AT]
 
 
-async def test_overdraft_of_prepaid_credit_is_a_violation(tmp_path: Path) -> None:
+async def test_overdraft_of_prepaid_credit_is_a_violation(place: Place) -> None:
     """The check sees what the gateway must never let happen."""
-    for store in (MemoryStore(), await open_store(tmp_path / "t.db")):
+    for store in (MemoryStore(), await open_at(place.address)):
         await store.add_account(Account("acct_a", "a@example.com", "payg", 10))
         await store.ledger.apply(_JOURNALS[0], 1, [record(1, cost=11)])
         assert await store.ledger.check(["pro"]) == ()
@@ -223,19 +223,6 @@ class Clock:
         return self.now
 
 
-@functools.cache
-def _make_empty() -> bytes:
-    """Return a new database's file: its migrations take longer than all that is done with it."""
-
-    async def create(path: Path) -> None:
-        await (await open_store(path)).close()
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "t.db")
-        asyncio.run(create(path))
-        return path.read_bytes()
-
-
 class Books(RuleBasedStateMachine):
     """Row M-6: two journals, sent as they are, again, torn and late, by gateways that crash on a clock that is stepped.
 
@@ -243,6 +230,8 @@ class Books(RuleBasedStateMachine):
     """
 
     kind: ClassVar[str] = "memory"
+    # How a record that no database can hold is refused, in the middle of a batch.
+    refusal: ClassVar[type[Exception]]
 
     def __init__(self) -> None:
         super().__init__()
@@ -264,10 +253,10 @@ class Books(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        path = Path(self.folder.name, "t.db")
-        if self.kind == "sqlite":
-            path.write_bytes(_make_empty())
-        self.store: Store = MemoryStore() if self.kind == "memory" else self.runner.run(open_store(path))
+        self.store: Store = MemoryStore()
+        if self.kind != "memory":
+            self.place = self.runner.run(create(self.kind, Path(self.folder.name)))
+            self.store = self.runner.run(open_at(self.place.address))
         for name in _ACCOUNTS:
             self.runner.run(self.store.add_account(Account(name, f"{name}@example.com", "pro")))
 
@@ -398,7 +387,7 @@ class Books(RuleBasedStateMachine):
         expected: Counter[str] = Counter()
         for granted, charged, held in map(self._expect, _ACCOUNTS):
             expected["prepaid credit is never below zero"] += granted - charged - held < 0
-        if self.kind == "sqlite":
+        if self.kind != "memory":
             expected["no open request is overdue"] = sum(
                 entry.at // 1000 + 60 < self.heard[journal] for journal, entry in self.open.values()
             )
@@ -409,6 +398,8 @@ class Books(RuleBasedStateMachine):
         if hasattr(self, "store"):
             for store in (*self.left, self.store):
                 self.runner.run(store.close())
+            if self.kind != "memory":
+                self.runner.run(self.place.remove())
         self.patch.stop()
         self.runner.close()
         self.folder.cleanup()
@@ -418,7 +409,7 @@ async def _read_history(store: Store) -> list[tuple[Kind, str, str, int]]:
     """Return every transfer, oldest first: its kind, the book that gives, the one that takes, and how much."""
     if isinstance(store, MemoryStore):
         return [(one.kind, *BOOKS[one.kind], one.nano) for one in store.ledger._transfers]
-    assert isinstance(store.ledger, ledger_adapter.SqliteLedger)
+    assert isinstance(store.ledger, ledger_adapter.SqlLedger)
     columns = (TRANSFERS.c[name] for name in ("kind", "debit", "credit", "nano"))
     async with store.ledger._database.look() as connection:
         return [tuple(row) for row in await connection.execute(select(*columns).order_by(TRANSFERS.c.number))]
@@ -428,31 +419,40 @@ class DurableBooks(Books):
     """The same over SQLite, which is left and found again."""
 
     kind = "sqlite"
+    refusal = OverflowError
 
     @rule(journal=st.sampled_from(_JOURNALS))
     def crash(self, journal: str) -> None:
-        """Fail in the middle of a batch, and begin again on the file as it is found."""
+        """Fail in the middle of a batch, and begin again on the database as it is found."""
         start = self.applied[journal]
         torn = [*self.written[journal][start:], record(0, held=2**63)]
-        with pytest.raises(OverflowError):
+        with pytest.raises(self.refusal):
             self.runner.run(self.store.ledger.apply(journal, start + 1, torn))
         self.left.append(self.store)
-        self.store = self.runner.run(open_store(Path(self.folder.name, "t.db")))
+        self.store = self.runner.run(open_at(self.place.address))
 
     @rule()
     def restart(self) -> None:
-        """End the process and begin again on the same file."""
+        """End the process and begin again on the same database."""
         self.runner.run(self.store.close())
-        self.store = self.runner.run(open_store(Path(self.folder.name, "t.db")))
+        self.store = self.runner.run(open_at(self.place.address))
+
+
+class ServedBooks(DurableBooks):
+    """The same over PostgreSQL."""
+
+    kind = "postgres"
+    refusal = StoreError
 
 
 _SHORT = settings(max_examples=40, stateful_step_count=25)
 _LONG = settings(max_examples=2000, stateful_step_count=50)
 Books.TestCase.settings = settings(_LONG if LONG else _SHORT, deadline=None)
-DurableBooks.TestCase.settings = settings(
+DurableBooks.TestCase.settings = ServedBooks.TestCase.settings = settings(
     _LONG if LONG else settings(max_examples=8, stateful_step_count=20),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
 TestBooks = Books.TestCase
 TestDurableBooks = DurableBooks.TestCase
+TestServedBooks = ServedBooks.TestCase

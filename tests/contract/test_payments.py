@@ -8,9 +8,11 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 import msgspec
+import postgres as servers
 import pytest
+from asyncpg.exceptions import IntegrityConstraintViolationError
+from databases import ServerPlace, open_at
 
-from techstone.adapters.storage.memory import MemoryStore
 from techstone.adapters.storage.sqlite import open_store
 from techstone.control.accounts.records import Account
 from techstone.control.invoicing.records import Draft, Line, Party
@@ -18,7 +20,6 @@ from techstone.control.payments.records import CENT, Abandoned, Collected, Payme
 from techstone.core import money
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from techstone.control.ports import Store
@@ -32,13 +33,11 @@ RECEIPT = Draft(
 AT = 1_790_000_100
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened: Store = MemoryStore() if request.param == "memory" else await open_store(tmp_path / "t.db")
-    await opened.add_account(ACCOUNT)
-    await opened.payments.add_payment(PAYMENT)
-    yield opened
-    await opened.close()
+@pytest.fixture
+async def store(store: Store) -> Store:
+    await store.add_account(ACCOUNT)
+    await store.payments.add_payment(PAYMENT)
+    return store
 
 
 async def granted(store: Store) -> int:
@@ -160,6 +159,19 @@ async def test_invoice_cannot_be_changed_or_deleted(tmp_path: Path) -> None:
             with pytest.raises(sqlite3.IntegrityError):
                 connection.execute(statement)
     connection.close()
+
+
+async def test_invoice_cannot_be_changed_or_deleted_in_postgres() -> None:
+    """Nor there."""
+    place = ServerPlace(await servers.running().create_migrated())
+    store = await open_at(place.address)
+    await store.add_account(ACCOUNT)
+    await store.invoices.issue(RECEIPT)
+    await store.close()
+    for statement in ("UPDATE invoices SET nano = 0", "DELETE FROM invoices", "TRUNCATE invoices"):
+        with pytest.raises(IntegrityConstraintViolationError):
+            await place.execute(statement)
+    await place.remove()
 
 
 async def test_buyer_and_closed_months_are_kept(store: Store) -> None:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
 from msgspec.structs import replace
 
-from techstone.adapters.storage.memory import MemoryStore
-from techstone.adapters.storage.sqlite import open_store
 from techstone.control.accounts.records import Account
 from techstone.control.acts import acting
 from techstone.control.audit.service import AuditLog
@@ -25,9 +22,6 @@ from techstone.wire.report import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
     from techstone.control.ports import Store
 
 NOW = 1_800_000_000
@@ -45,13 +39,6 @@ GATEWAY = GatewayState(
     SnapshotState(4, 0.5),
 )
 NOTE = RefusalNote("req_9", NOW * 1000, 404, "model_not_found", "acct_ann", "key_1", model="nope")
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened: Store = MemoryStore() if request.param == "memory" else await open_store(tmp_path / "techstone.sqlite")
-    yield opened
-    await opened.close()
 
 
 def count(start: int, number: int, account: str = "acct_ann") -> list[Refusal]:

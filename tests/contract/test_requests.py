@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -10,15 +9,12 @@ import msgspec
 import pytest
 from usage import make_record
 
-from techstone.adapters.storage.memory import MemoryStore
-from techstone.adapters.storage.sqlite import open_store
 from techstone.control.accounts.records import Account
 from techstone.control.keys.records import Key
 from techstone.control.ledger.records import NEWEST, SEARCHED, Bucket, HourSums, RequestFilter, Timing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-    from pathlib import Path
 
     from techstone.control.ports import LedgerStore, Store
     from techstone.core.usage import UsageRecord
@@ -29,35 +25,14 @@ _AT = 1_800_057_600_000
 _ALL = RequestFilter()
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a new database's file: its migrations take longer than most that is done with it here."""
-
-    async def create(path: Path) -> None:
-        await (await open_store(path)).close()
-
-    path = tmp_path_factory.mktemp("empty") / "t.db"
-    asyncio.run(create(path))
-    return path
-
-
 @pytest.fixture
-def path(empty: Path, tmp_path: Path) -> Path:
-    copied = tmp_path / "t.db"
-    copied.write_bytes(empty.read_bytes())
-    return copied
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, path: Path) -> AsyncIterator[Store]:
-    opened: Store = MemoryStore() if request.param == "memory" else await open_store(path)
+async def store(store: Store) -> AsyncIterator[Store]:
     for name in ("acct_a", "acct_b"):
-        await opened.add_account(Account(name, f"{name}@example.com", "pro", 10**12))
+        await store.add_account(Account(name, f"{name}@example.com", "pro", 10**12))
         for number in range(3):
-            await opened.add_key(Key(f"key_{name}{number}", f"{name}{number}".encode(), name, "k", "ts_live_"))
-    yield opened
-    assert await opened.ledger.check([]) == ()
-    await opened.close()
+            await store.add_key(Key(f"key_{name}{number}", f"{name}{number}".encode(), name, "k", "ts_live_"))
+    yield store
+    assert await store.ledger.check([]) == ()
 
 
 @pytest.fixture

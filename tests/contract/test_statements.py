@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from unittest import mock
 
+import databases
 import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,7 +21,7 @@ from sqlalchemy import text
 from techstone.adapters.storage import ledger as ledger_adapter
 from techstone.adapters.storage import memory_ledger
 from techstone.adapters.storage.memory import MemoryStore
-from techstone.adapters.storage.sqlite import SqliteStore, open_store
+from techstone.adapters.storage.store import SqlStore
 from techstone.control.accounts.records import Account
 from techstone.control.acts import acting
 from techstone.control.billing.records import Code
@@ -31,7 +32,7 @@ from techstone.core import money
 from techstone.core.usage import UsageRecord
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import Coroutine
 
     from techstone.control.invoicing.records import Invoice, Statement
     from techstone.control.ports import Store
@@ -61,12 +62,10 @@ class Clock:
         return float(self.now)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened: Store = MemoryStore() if request.param == "memory" else await open_store(tmp_path / "t.db")
-    await opened.add_account(_ACCOUNT)
-    yield opened
-    await opened.close()
+@pytest.fixture
+async def store(store: Store) -> Store:
+    await store.add_account(_ACCOUNT)
+    return store
 
 
 async def state(store: Store, month: str) -> Statement:
@@ -149,11 +148,10 @@ class Books(RuleBasedStateMachine):
 
     loop: ClassVar[asyncio.AbstractEventLoop]
 
-    @initialize(sqlite=st.booleans())
-    def begin(self, sqlite: bool) -> None:  # noqa: FBT001 - Hypothesis draws it
+    @initialize(kind=st.sampled_from(["memory", *databases.KINDS]))
+    def begin(self, kind: str) -> None:
         self.loop = asyncio.new_event_loop()  # type: ignore[misc]  # one for each run
         self.folder = tempfile.TemporaryDirectory()
-        path = Path(self.folder.name) / "t.db"
         self.clock = Clock()
         self.patches = [
             mock.patch.object(ledger_adapter, "time", self.clock),
@@ -161,7 +159,11 @@ class Books(RuleBasedStateMachine):
         ]
         for patch in self.patches:
             patch.start()
-        self.store: Store = self.run(open_store(path)) if sqlite else MemoryStore()
+        self.store: Store = MemoryStore()
+        self.place: databases.Place | None = None
+        if kind != "memory":
+            self.place = self.run(databases.create(kind, Path(self.folder.name)))
+            self.store = self.run(databases.open_at(self.place.address))
         self.requests: dict[int, UsageRecord] = {}
         self.charged: dict[int, int] = {}
         self.invoices: dict[str, Invoice] = {}
@@ -219,11 +221,11 @@ class Books(RuleBasedStateMachine):
         assert read(found[-1].closing) == account.granted_nano - account.spent_nano
         usage = sum(read(line.amount) for one in found for line in one.lines if line.kind == "usage")
         assert usage == -sum(self.charged.values())
-        if isinstance(self.store, SqliteStore):
+        if isinstance(self.store, SqlStore):
             assert self.run(self.add_up_charges()) == -usage
 
     async def add_up_charges(self) -> int:
-        assert isinstance(self.store, SqliteStore)
+        assert isinstance(self.store, SqlStore)
         async with self.store._look() as connection:
             return int(
                 await connection.scalar(text("SELECT coalesce(sum(nano), 0) FROM transfers WHERE kind = 'charge'"))
@@ -242,6 +244,8 @@ class Books(RuleBasedStateMachine):
         if hasattr(self, "store"):
             assert self.run(self.store.ledger.check([])) == ()
             self.run(self.store.close())
+            if self.place is not None:
+                self.run(self.place.remove())
             for patch in self.patches:
                 patch.stop()
             self.folder.cleanup()

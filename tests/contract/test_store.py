@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+import postgres as servers
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from databases import open_at
 from sqlalchemy import create_engine, inspect
+from sqlalchemy import text as sql
 
-from techstone.adapters.storage import migrate
-from techstone.adapters.storage.memory import MemoryStore
+from techstone.adapters.storage import migrate, postgres
+from techstone.adapters.storage.postgres import PostgresDatabase
 from techstone.adapters.storage.schema import METADATA
 from techstone.adapters.storage.sqlite import open_store
 from techstone.control.accounts.records import Account, Terms
@@ -24,8 +27,10 @@ from techstone.control.ports import StoreError, Taken
 from techstone.control.projects.records import Project
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from databases import Place
+    from sqlalchemy import Connection
 
     from techstone.control.ports import Store
 
@@ -38,13 +43,6 @@ BOUND = Key(
     102, 162, disabled_at=110,
 )  # fmt: skip
 PLAIN = Key("key_2", b"2" * 32, "acct_1", "second", "ts_live_…", created_at=101)
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened: Store = MemoryStore() if request.param == "memory" else await open_store(tmp_path / "t.db")
-    yield opened
-    await opened.close()
 
 
 async def test_account_comes_back_as_it_went_in(store: Store) -> None:
@@ -233,13 +231,12 @@ async def test_file_is_nobody_elses(tmp_path: Path) -> None:
     assert "t.db-wal" in modes
 
 
-async def test_two_processes_see_each_other(tmp_path: Path) -> None:
-    """What one store commits, another on the same file reads; concurrent writers all get through."""
-    first, second = await open_store(tmp_path / "t.db"), await open_store(tmp_path / "t.db")
+async def test_two_processes_see_each_other(place: Place) -> None:
+    """What one store commits, another on the same database reads; concurrent writers all get through."""
+    first, second = await open_at(place.address), await open_at(place.address)
     await first.add_account(ACCOUNT)
     await asyncio.gather(*(store.set_terms("acct_1", Terms("pro")) for store in (first, second) for _ in range(20)))
     assert await second.read_revision() == await first.read_revision() == 41
-    assert (await second.read_facts()).durable
     await first.close()
     await second.close()
 
@@ -265,6 +262,45 @@ def test_migrations_lead_to_the_schema(tmp_path: Path) -> None:
             assert not inspect(connection).has_table("accounts")
         assert ScriptDirectory.from_config(configuration).get_current_head() == migrate.NEWEST
     engine.dispose()
+
+
+async def test_migrations_lead_to_the_schema_in_postgres() -> None:
+    """The same; more than the schema, there is the order of insertion, and every text sorts by code points."""
+    name = await servers.running().create()
+    database = PostgresDatabase(servers.running().target(name))
+
+    def compare(connection: Connection) -> tuple[list[Any], set[str | None]]:
+        def include(_: object, name: str | None, *__: object) -> bool:
+            return name != "rowid"
+
+        context = MigrationContext.configure(connection, opts={"include_object": include, "compare_type": False})
+        texts = "SELECT DISTINCT collation_name FROM information_schema.columns WHERE data_type = 'text'"
+        ours = sql(f"{texts} AND table_schema = 'public'")
+        return compare_metadata(context, METADATA), set(connection.execute(ours).scalars())
+
+    def lead(connection: Connection) -> None:
+        command.downgrade(migrate.configure(connection), "base")
+        assert not inspect(connection).has_table("accounts")
+        command.upgrade(migrate.configure(connection), "head")
+
+    await database.upgrade()
+    async with database.change(noted=False) as connection:
+        assert await connection.run_sync(compare) == ([], {"C"})
+        await connection.run_sync(lead)
+        assert await connection.run_sync(compare) == ([], {"C"})
+    await database.close()
+    await servers.running().drop([name])
+
+
+async def test_of_many_that_start_at_once_one_migrates() -> None:
+    """On an empty database; each finds it at the newest schema."""
+    name = await servers.running().create()
+    target = servers.running().target(name)
+    stores = await asyncio.gather(*(postgres.open_store(target) for _ in range(4)))
+    assert {(await store.read_facts()).schema for store in stores} == {migrate.NEWEST}
+    for store in stores:
+        await store.close()
+    await servers.running().drop([name])
 
 
 async def test_accounts_are_found_newest_first_page_by_page(store: Store) -> None:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from techstone.adapters.storage.memory import MemoryStore
-from techstone.adapters.storage.sqlite import open_store
 from techstone.adapters.vault import Vault
 from techstone.control.accounts.records import Account
 from techstone.control.keys.records import Key, KeySettings
@@ -17,7 +15,6 @@ from techstone.control.transcripts.service import Transcripts
 from techstone.wire.transcript import Transcript
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from techstone.control.ports import Store
@@ -37,17 +34,15 @@ class House:
         self.room = Transcripts(store.transcripts, store.projects, self.vault, lambda: self.now)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[House]:
-    store: Store = MemoryStore() if request.param == "memory" else await open_store(tmp_path / "techstone.db")
+@pytest.fixture
+async def house(store: Store, tmp_path: Path) -> House:
     await store.add_account(ANN)
     await store.projects.add_project(Project("proj_1", ANN.id, "web"))
     for name, project in (("key_in", "proj_1"), ("key_out", None)):
         settings = KeySettings(None, None, None, None, None, None, project=project)
         await store.add_key(Key(name, name.encode().ljust(32, b"."), ANN.id, name, "h", settings, 1))
     await store.projects.set_retention("proj_1", 7)
-    yield House(store, tmp_path)
-    await store.close()
+    return House(store, tmp_path)
 
 
 async def test_keys_of_a_project_that_keeps_are_told_to_gateways(house: House) -> None:

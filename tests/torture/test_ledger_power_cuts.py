@@ -23,11 +23,13 @@ from power import FragileDisk
 from syscalls import Call, Replay, read_trace, trace
 
 from techstone.adapters.storage.memory import MemoryStore
-from techstone.adapters.storage.sqlite import SqliteStore, open_store
+from techstone.adapters.storage.sqlite import open_store
 from techstone.control.ports import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from techstone.adapters.storage.store import SqlStore
 
 # So many ledgers, of so many transactions each, and so many cuts of each.
 LIVES, STEPS, CUTS = (5, 100, 200) if LONG else (1, 30, 60)
@@ -102,7 +104,7 @@ class _Life:
         except (StoreError, sqlite3.DatabaseError):
             return Counter({"integrity failures": 1})
 
-    async def _go_on(self, store: SqliteStore, path: Path, acknowledged: int) -> Counter[str]:
+    async def _go_on(self, store: SqlStore, path: Path, acknowledged: int) -> Counter[str]:
         with closing(sqlite3.connect(path)) as connection:
             if connection.execute("PRAGMA integrity_check").fetchall() != [("ok",)]:
                 return Counter({"integrity failures": 1})

@@ -27,8 +27,8 @@ from seed import HELD, MODELS, Shape, fill, opened
 from service import Service
 
 from techstone.adapters.storage import ledger as statements
-from techstone.adapters.storage.database import Database
-from techstone.adapters.storage.sqlite import SqliteStore, open_store
+from techstone.adapters.storage.sqlite import SqliteDatabase, open_store
+from techstone.adapters.storage.store import SqlStore
 from techstone.control.ledger.records import MEASURED, RequestFilter, StoredGrouping
 from techstone.core.usage import UsageRecord
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from techstone.control.ports import LedgerStore
 
-    Question = Callable[[SqliteStore], Awaitable[object]]
+    Question = Callable[[SqlStore], Awaitable[object]]
 
 # The long run is `make torture`'s.
 REQUESTS = 10_000_000 if LONG else 20_000  # settled; to a hundred of them there is one void
@@ -178,13 +178,13 @@ async def find_one(ledger: LedgerStore, who: str) -> object:
     return page and page.rows and await ledger.find_request(who, page.rows[0].id)
 
 
-async def list_next(store: SqliteStore, since: int) -> object:
+async def list_next(store: SqlStore, since: int) -> object:
     """List what comes after the first request: the second page of one."""
     ((first, _),) = await store.ledger.list_requests(None, since, "", 1)
     return await store.ledger.list_requests(None, since, first.id, 50)
 
 
-async def rate_next(store: SqliteStore, since: int) -> object:
+async def rate_next(store: SqlStore, since: int) -> object:
     """Read what a re-rating reads after its first request."""
     (first,) = await store.ledger.read_settled(since, NOW * 1000, "", 1)
     return await store.ledger.read_settled(since, NOW * 1000, first.id, 1000)
@@ -329,7 +329,7 @@ def test_usage_is_measured(service: Service) -> None:
 
 async def _measure(path: Path, name: str, questions: list[Question]) -> list[object]:
     """Ask one after the other on a store that has no connection yet, and print the times."""
-    store, times, answers = SqliteStore(Database(path)), [], []
+    store, times, answers = SqlStore(SqliteDatabase(path)), [], []
     for question in questions:
         began, busy = time.perf_counter(), time.process_time()
         answers.append(await question(store))

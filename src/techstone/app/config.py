@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from techstone.adapters.storage import target
 from techstone.control.catalog import rules
 from techstone.core import money
 from techstone.core.snapshot import Timeouts
@@ -41,11 +42,19 @@ class ServerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drain: float = 30.0
 
 
+SQLITE = "sqlite"
+
+
 class DataSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[data]: where everything is kept that must survive a restart."""
+    """[data]: where everything is kept that must survive a restart.
+
+    `database` is "sqlite", a file in `dir`, or the address of a PostgreSQL server's database, whose password is in the
+    variable `database_password_env`.
+    """
 
     dir: str = "./data"
     database: str = "sqlite"
+    database_password_env: str | None = None
     limits: str = "memory"
 
 
@@ -232,11 +241,19 @@ def _join(found: re.Match[str]) -> str:
     return f"{found['path']}.{found['name']}" if found["path"] else found["name"]
 
 
+def _check_database(data: DataSection) -> None:
+    if data.database == SQLITE:
+        return
+    try:
+        target.parse(data.database)
+    except ValueError as error:
+        raise ConfigError(f"data.database: {error}") from error
+
+
 def check(config: Config) -> None:
     """Raise ConfigError where values are out of range or contradict each other."""
     _check_server(config.server)
-    if config.data.database != "sqlite":
-        raise ConfigError('data.database: only "sqlite" is available in this version')
+    _check_database(config.data)
     if config.data.limits != "memory":
         raise ConfigError('data.limits: only "memory" is available in this version')
     if config.server.workers > 1:

@@ -22,9 +22,10 @@ from techstone.adapters.internal import answers
 from techstone.adapters.mail import Outbox, Smtp
 from techstone.adapters.passwords import Argon2Hasher, read_common
 from techstone.adapters.printing import PdfPrinter
-from techstone.adapters.storage.sqlite import open_store
+from techstone.adapters.storage.target import Target
 from techstone.app import child, offer
 from techstone.app.config import ConfigError, MailSection, OidcEntry, PaymentsSection, read_cents
+from techstone.app.database import await_store
 from techstone.app.rooms import compose_means, open_vault
 from techstone.control.asgi import build_internal, build_public
 from techstone.control.billing.alerts import tell
@@ -76,10 +77,12 @@ _OWNER_PLAN = "enterprise"
 class ControlOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What the process needs. `poll` and `heartbeat` of the snapshot stream are in seconds.
 
+    `database` is the SQLite file, in the data folder; `server` is where the database is instead, if it is not None.
     `owner` is who the first start makes an account for, on `plan` (None: the first of the catalog).
     """
 
     database: Path
+    server: Target | None = None
     public_socket: str
     internal_socket: str
     public_url: str
@@ -105,6 +108,7 @@ def run(place: Place) -> int:
     server = place.config.server
     options = ControlOptions(
         database=place.database,
+        server=place.find_server(),
         public_socket=place.public_socket,
         internal_socket=place.internal_socket,
         public_url=os.environ.get(PUBLIC_URL) or server.public_url or f"http://{server.host}:{server.port}",
@@ -140,7 +144,7 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
     """
     vault = open_vault(options.database.parent)
     with _bind(options.internal_socket) as internal, _bind(options.public_socket) as public:
-        store = await open_store(options.database)
+        store = await await_store(options.database, options.server, _complain)
         try:
             services = Services(
                 store,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from techstone.adapters.storage.target import Target, parse
 from techstone.app import config
 from techstone.app.config import Config, ConfigError
 
@@ -28,6 +29,19 @@ class Place(msgspec.Struct, frozen=True):
     def database(self) -> Path:
         """The SQLite file."""
         return self.data / "techstone.db"
+
+    def find_server(self) -> Target | None:
+        """Return where the database is if it is a server's, with its password; raise ConfigError."""
+        data = self.config.data
+        if data.database == config.SQLITE:
+            return None
+        name = data.database_password_env
+        if name is None:
+            return parse(data.database)
+        password = os.environ.get(name)
+        if not password:
+            raise ConfigError(f"data.database_password_env: the variable {name} is not set")
+        return msgspec.structs.replace(parse(data.database), password=password)
 
     @property
     def snapshot(self) -> Path:

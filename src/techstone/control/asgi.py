@@ -27,12 +27,21 @@ from techstone.control.ledger.api import route_ledger
 from techstone.control.management.api import refuse_twice, route_management
 from techstone.control.operations import Facts
 from techstone.control.pages.site import Site, route_site
+from techstone.control.ports import StoreError
 from techstone.control.projects.api import route_projects
 from techstone.control.reports.api import route_reports
 from techstone.control.reports.health import list_findings
 from techstone.control.switches.api import route_switches
 from techstone.control.transcripts.api import route_transcripts
-from techstone.core.errors import ApiError, InvalidRequest, MethodNotAllowed, PayloadTooLarge, ServerError, UrlNotFound
+from techstone.core.errors import (
+    ApiError,
+    InvalidRequest,
+    MethodNotAllowed,
+    PayloadTooLarge,
+    ServerError,
+    ServiceUnavailable,
+    UrlNotFound,
+)
 from techstone.core.keys import conceal
 
 if TYPE_CHECKING:
@@ -186,6 +195,10 @@ def _add(headers: dict[str, str]) -> Callable[[Message, Scope], Awaitable[None]]
 def _print(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Print any failure in the one form; the only place that catches everything."""
     known = _translate(request, error)
+    if isinstance(error, StoreError):
+        # Its line says all: where the code stood when the database went tells nobody anything.
+        _LOG.error("%s %s: %s", request.method, conceal(request.url.path), error)
+        known = ServiceUnavailable("The database cannot be used at the moment. Try again in a moment.")
     if known is None:
         _LOG.error("%s %s failed", request.method, conceal(request.url.path), exc_info=error)
         known = ServerError()

@@ -83,6 +83,10 @@ class StoreError(Exception):
     """The store cannot be used: one line for the operator."""
 
 
+class StoreAway(StoreError):
+    """The store cannot be reached now: it may come back, and whoever can wait tries again."""
+
+
 class Taken(Exception):
     """A value that must be unique is in use; `field` says which."""
 
@@ -377,6 +381,9 @@ class Store(
 
     async def read_revision(self) -> int:
         """Return the newest revision."""
+
+    async def wait(self, longest: float) -> None:
+        """Return when the revision may have been raised, after `longest` seconds in any case."""
 
     async def read_all(self) -> Records:
         """Return every account and every key for inference that is not revoked."""

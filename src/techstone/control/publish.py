@@ -105,7 +105,7 @@ class Publisher:
         """Publish what other processes change, until cancelled."""
         told = False
         while True:
-            await asyncio.sleep(self._poll)
+            await self._store.wait(self._poll)
             try:
                 await self._advance()
                 told = False

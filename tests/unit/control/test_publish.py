@@ -228,6 +228,7 @@ class _Faulty:
         self.billing = store.billing
         self.read_all = store.read_all
         self.read_changes = store.read_changes
+        self.wait = store.wait
 
     async def read_revision(self) -> int:
         self.asked += 1

@@ -9,7 +9,6 @@ import msgspec
 from sqlalchemy import insert, select
 
 from techstone.adapters.storage.schema import AUDIT
-from techstone.control import acts
 from techstone.control.audit import chain
 from techstone.control.audit.records import Entry
 
@@ -34,16 +33,15 @@ async def append(connection: AsyncConnection, actor: Actor, act: Act) -> None:
     await connection.execute(insert(AUDIT).values(entry))
 
 
-class SqliteAudit:
-    """Beside the ledger, on the same file."""
+class SqlAudit:
+    """Beside the ledger, in the same database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def note(self) -> None:
         """Append the current act by itself."""
-        async with self._database.change(noted=False) as connection:
-            await append(connection, *acts.current())
+        await self._database.note()
 
     async def list_entries(self, filters: AuditFilter, before: int | None, limit: int) -> tuple[Entry, ...]:
         """Return the newest that are wanted, newest first: those before a number, at most so many."""

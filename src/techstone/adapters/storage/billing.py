@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from sqlalchemy import insert, select, update
-from sqlalchemy.dialects.sqlite import insert as insert_or_leave
 
 from techstone.adapters.storage.database import raise_revision
+from techstone.adapters.storage.dialect import insert_or
 from techstone.adapters.storage.ledger import give
 from techstone.adapters.storage.schema import ACCOUNTS, ALERTS, CODES, KEYS, PRICES
 from techstone.adapters.storage.usage import DAY, read_spent
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 _MOST_VALUES = 10_000
 
 
-class SqliteBilling:
-    """Beside the ledger, on the same file."""
+class SqlBilling:
+    """Beside the ledger, in the same database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -86,7 +86,7 @@ class SqliteBilling:
             CODES.c.revoked_at.is_(None),
             CODES.c.expires_at.is_(None) | (CODES.c.expires_at > at),
         )
-        # The transaction holds the file's only write lock from its begin on, so what is read stays true in it.
+        # One such transaction runs at a time, so what is read stays true in it.
         async with self._database.change() as connection:
             row = (await connection.execute(good)).one_or_none()
             if row is None or not await give(connection, account, row.nano, f"code {row.id}"):
@@ -112,7 +112,7 @@ class SqliteBilling:
         row = msgspec.structs.asdict(alert)
         row["spent_nano"], row["limit_nano"] = row.pop("spent"), row.pop("limit")
         async with self._database.change(noted=False) as connection:
-            done = await connection.execute(insert_or_leave(ALERTS).values(row).on_conflict_do_nothing())
+            done = await connection.execute(insert_or(connection, ALERTS).values(row).on_conflict_do_nothing())
             return done.rowcount == 1
 
     async def list_alerts(self, account: str | None = None) -> tuple[Alert, ...]:

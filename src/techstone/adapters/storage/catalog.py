@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from sqlalchemy import delete, insert, select
-from sqlalchemy.dialects.sqlite import insert as insert_or_leave
 
 from techstone.adapters.storage.billing import note_prices
 from techstone.adapters.storage.database import raise_revision
+from techstone.adapters.storage.dialect import insert_or
 from techstone.adapters.storage.schema import (
     ACCOUNTS,
     MODELS,
@@ -40,8 +40,8 @@ _PRICE = msgspec.json.Decoder(Price)
 NAMED = 5
 
 
-class SqliteCatalog:
-    """Beside the accounts, on the same file."""
+class SqlCatalog:
+    """Beside the accounts, in the same database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -135,12 +135,12 @@ class SqliteCatalog:
                 await _forget_switch(connection, kind, name)
             else:
                 row = {"kind": kind, "name": name}
-                await connection.execute(insert_or_leave(SWITCHED_OFF).values(row).on_conflict_do_nothing())
+                await connection.execute(insert_or(connection, SWITCHED_OFF).values(row).on_conflict_do_nothing())
             await raise_revision(connection)
 
 
-class SqliteSwitches:
-    """Implements `SwitchStore` on the same file."""
+class SqlSwitches:
+    """Implements `SwitchStore` in the same database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -160,11 +160,11 @@ class SqliteSwitches:
 
 
 async def _replace(connection: AsyncConnection, table: Table, row: dict[str, object], *, fresh: bool) -> None:
-    """Store a row by its name; the transaction holds the file's only write lock, so what is read stays true in it."""
+    """Store a row by its name; one such transaction runs at a time, so what is read stays true in it."""
     if fresh and await connection.scalar(select(table.c.name).where(table.c.name == row["name"])) is not None:
         raise Taken("name")
     values = {name: value for name, value in row.items() if name != "name"}
-    put = insert_or_leave(table).values(row)
+    put = insert_or(connection, table).values(row)
     await connection.execute(put.on_conflict_do_update(index_elements=["name"], set_=values))
 
 

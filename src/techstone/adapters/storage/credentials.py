@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from sqlalchemy import delete, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as insert_or_change
 from sqlalchemy.exc import IntegrityError
 
 from techstone.adapters.storage.database import raise_revision
+from techstone.adapters.storage.dialect import insert_or
 from techstone.adapters.storage.schema import (
     FOREIGN_IDENTITIES,
     MEMBERSHIPS,
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from techstone.control.identity.records import Membership, Person
 
 
-class SqliteCredentials:
-    """Beside the people, on the same file."""
+class SqlCredentials:
+    """Beside the people, in the same database."""
 
     def __init__(self, database: Database, add_account: AddAccount) -> None:
         self._database = database
@@ -93,7 +93,7 @@ class SqliteCredentials:
         """Have an account ask its members for two-factor, or no longer."""
         async with self._database.change() as connection:
             if required:
-                asks = insert_or_change(TWO_FACTOR_ACCOUNTS).values(account=account)
+                asks = insert_or(connection, TWO_FACTOR_ACCOUNTS).values(account=account)
                 await connection.execute(asks.on_conflict_do_nothing())
             else:
                 await connection.execute(delete(TWO_FACTOR_ACCOUNTS).where(TWO_FACTOR_ACCOUNTS.c.account == account))

@@ -1,128 +1,68 @@
-"""One SQLite file: its engine, its transactions and its revision. Every room of the store stands on it.
+"""What the rooms of the store need of a database, and what all of them ask of it.
 
-Every change is one `BEGIN IMMEDIATE` transaction that also raises the revision, so that several processes on the file
-see each other's changes in order. `synchronous=FULL`: what was acknowledged survives a power cut (row M-2; measured
-0.3 ms a commit).
+Two have it: `sqlite` (one file, one machine) and `postgres` (a server, any number of control planes). The rooms speak
+SQLAlchemy's Core, which both understand; what the two word differently stands in `dialect`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import os
-import sqlite3
-import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
-from sqlalchemy import event, select, text, update
-from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy import select, update
 
-from techstone.adapters.storage import audit
 from techstone.adapters.storage.schema import REVISION
-from techstone.control import acts
-from techstone.control.ports import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
+    from collections.abc import Sequence
+    from contextlib import AbstractAsyncContextManager
 
-_R = TypeVar("_R")
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
-# Asked for the revision, the database looks at its files first: every commit changes them, and a look costs 5 µs, not
-# 1.5 ms. In case two commits fall into one tick of the file system's clock, it asks anyway so often (seconds).
-_LONGEST_BLIND = 0.5
-# How long a writer waits for another one's lock before it gives up.
-_BUSY_MILLISECONDS = 5000
+    from techstone.control.ledger.records import Rating
+    from techstone.control.ports import StoreFacts
+    from techstone.core.usage import UsageRecord
 
 
-class Database:
-    """The file."""
+class Database(Protocol):
+    """A database, open. Every method raises StoreError where it cannot be used."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._log = path.with_name(path.name + "-wal")
-        self._engine = _open_engine(path)
-        self._thread = ThreadPoolExecutor(1, "ledger")
-        self._connection: sqlite3.Connection | None = None  # the thread's
-        self._seen: object = None
-        self._newest = 0
-
-    @contextlib.asynccontextmanager
-    async def change(self, *, noted: bool = True) -> AsyncIterator[AsyncConnection]:
+    def change(self, *, noted: bool = True) -> AbstractAsyncContextManager[AsyncConnection]:
         """Begin a writing transaction: commits at the end, rolls back on any error.
 
-        What it changed is noted in the audit log as the current act; raise Unnoted where there is none. `noted` is
-        False for what nobody does: what was used last, what has ended.
+        What it changed is noted in the audit log as the current act; raise Unnoted where there is none. Of those that
+        are noted one runs at a time, whichever process began it: what is read in one stays true in it. `noted` is
+        False for what nobody does: what was used last, what has ended; on a server these run side by side.
         """
-        try:
-            async with self._engine.connect() as connection:
-                await connection.execute(text("BEGIN IMMEDIATE"))
-                before = await _count_changes(connection) if noted else 0
-                yield connection
-                if noted and await _count_changes(connection) != before:
-                    await audit.append(connection, *acts.current())
-                await connection.commit()
-        except IntegrityError:
-            raise
-        except DBAPIError as error:
-            raise StoreError(f"database {self.path}: {error.orig}") from error
 
-    @contextlib.asynccontextmanager
-    async def look(self) -> AsyncIterator[AsyncConnection]:
-        """Begin a reading transaction: everything in it is of one moment."""
-        try:
-            async with self._engine.connect() as connection:
-                await connection.execute(text("BEGIN"))
-                yield connection
-        except DBAPIError as error:
-            raise StoreError(f"database {self.path}: {error.orig}") from error
+    def look(self, *, patient: bool = False) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Begin a reading transaction: everything in it is of one moment. `patient`: a query may take minutes."""
 
-    async def transact(self, work: Callable[[sqlite3.Connection], _R]) -> _R:
-        """Do the work in one writing transaction of the driver's own, on a thread; any error rolls back."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, work)
-        except sqlite3.Error as error:
-            raise StoreError(f"database {self.path}: {error}") from error
+    async def note(self) -> None:
+        """Append the current act to the audit log by itself."""
 
-    def _work(self, work: Callable[[sqlite3.Connection], _R]) -> _R:
-        connection = self._connection
-        if connection is None:
-            connection = self._connection = sqlite3.connect(self.path)
-            _prepare(connection)
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            done = work(connection)
-            connection.commit()
-        except BaseException:  # whatever it was: one that stays open would fail every transaction after it
-            connection.rollback()
-            raise
-        return done
+    async def apply(self, journal: str, first: int, records: Sequence[UsageRecord], now: int) -> int:
+        """Book what is new of a journal's records from number `first` on, in one transaction.
+
+        Return the number of the last one booked. `now` is in unix seconds.
+        """
+
+    async def rerate(self, ratings: Sequence[Rating], now: int) -> None:
+        """Give settled requests other costs, with all that follows. `now` is in unix milliseconds."""
 
     async def read_revision(self) -> int:
         """Return the newest revision."""
-        seen = (_sign(self.path), _sign(self._log), int(time.monotonic() / _LONGEST_BLIND))
-        if seen != self._seen:
-            async with self.look() as connection:
-                self._newest = await number_of(connection)
-            self._seen = seen
-        return self._newest
+
+    async def wait(self, longest: float) -> None:
+        """Return when the revision may have been raised, after `longest` seconds in any case."""
+
+    async def read_facts(self) -> StoreFacts:
+        """Return what `doctor` tells."""
+
+    async def upgrade(self) -> None:
+        """Bring it to the newest schema; of any number of processes that begin at once one does."""
 
     async def close(self) -> None:
         """Give everything up."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
-        self._thread.shutdown()
-        await self._engine.dispose()
-
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-
-
-async def _count_changes(connection: AsyncConnection) -> int:
-    """Return how many rows the connection has changed in its life."""
-    return int(await connection.scalar(text("SELECT total_changes()")) or 0)
 
 
 async def number_of(connection: AsyncConnection) -> int:
@@ -131,37 +71,9 @@ async def number_of(connection: AsyncConnection) -> int:
 
 
 async def raise_revision(connection: AsyncConnection) -> int:
-    """Raise the revision and return it."""
+    """Raise the revision and return it.
+
+    Its row is locked until the transaction ends: a revision that is seen has all before it, without a gap.
+    """
     await connection.execute(update(REVISION).values(number=REVISION.c.number + 1))
     return await number_of(connection)
-
-
-def _sign(path: Path) -> tuple[int, int] | None:
-    """Return what a commit changes about a file: its time and size."""
-    try:
-        found = os.stat(path)  # noqa: PTH116 - half of what Path.stat costs, five times a second
-    except FileNotFoundError:
-        return None
-    return found.st_mtime_ns, found.st_size
-
-
-def _open_engine(path: Path) -> AsyncEngine:
-    engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def prepare(connection: Any, _: object) -> None:  # noqa: ANN401 - SQLAlchemy's own type of it is Any
-        _prepare(connection)
-
-    return engine
-
-
-def _prepare(connection: Any) -> None:  # noqa: ANN401 - SQLAlchemy wraps the driver's in one of its own
-    # The driver begins no transactions by itself: ours say BEGIN IMMEDIATE where they write.
-    connection.isolation_level = None
-    for pragma in (
-        f"busy_timeout = {_BUSY_MILLISECONDS}",
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        "foreign_keys = ON",
-    ):
-        connection.execute(f"PRAGMA {pragma}").close()

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 
-class SqliteIdentity:
-    """Beside the ledger, on the same file."""
+class SqlIdentity:
+    """Beside the ledger, in the same database."""
 
     def __init__(self, database: Database, add_account: AddAccount) -> None:
         self._database = database

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-from sqlalchemy import text
+from sqlalchemy import BigInteger, String, bindparam, text
 
 from techstone.adapters.storage.usage import DAY
 from techstone.control.ledger.records import Violation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sqlalchemy import TextClause
 
     from techstone.adapters.storage.database import Database
 
@@ -33,7 +34,8 @@ WHERE granted_nano <> coalesce(granted, 0) OR spent_nano <> coalesce(spent, 0) O
 """
 _CHARGES = """
 WITH sums AS (
-    SELECT request, sum(kind = 'charge') AS times, sum(CASE kind WHEN 'refund' THEN -nano ELSE nano END) AS nano
+    SELECT request, sum(CASE kind WHEN 'charge' THEN 1 ELSE 0 END) AS times,
+        sum(CASE kind WHEN 'refund' THEN -nano ELSE nano END) AS nano
     FROM transfers WHERE kind IN ('charge', 'refund', 'surcharge') GROUP BY request
 )
 SELECT 'request ' || id, CASE WHEN state = 'settled' THEN cost_nano ELSE 0 END,
@@ -49,7 +51,7 @@ LEFT JOIN requests ON requests.id = transfers.request WHERE transfers.kind = 'ch
 _HOLDS = """
 SELECT 'account ' || accounts.id, coalesce(held, 0), held_nano FROM accounts LEFT JOIN (
     -- An expression is not found in the index of accounts, which has every request: ix_requests_open is read instead.
-    SELECT account, sum(held_nano) AS held FROM requests WHERE state = 'open' GROUP BY account || ''
+    SELECT account || '' AS account, sum(held_nano) AS held FROM requests WHERE state = 'open' GROUP BY 1
 ) AS open ON open.account = accounts.id WHERE held_nano <> coalesce(held, 0)
 """
 _OVERDUE = """
@@ -60,10 +62,10 @@ WHERE requests.state = 'open' AND requests.at / 1000 + requests.duration / 10000
 _DIFFERENCE = """
 SELECT '{table} ' || {names}, 'equal sums',
     requests || ' requests, ' || tokens || ' tokens, ' || cost || ' nano in one of the two only'
-FROM (SELECT * FROM sums EXCEPT SELECT * FROM kept) UNION ALL
+FROM (SELECT * FROM sums EXCEPT SELECT * FROM kept) AS more UNION ALL
 SELECT '{table} ' || {names}, 'equal sums',
     requests || ' requests, ' || tokens || ' tokens, ' || cost || ' nano in one of the two only'
-FROM (SELECT * FROM kept EXCEPT SELECT * FROM sums)
+FROM (SELECT * FROM kept EXCEPT SELECT * FROM sums) AS fewer
 """
 _SUMS = "sum(requests) AS requests, sum(prompt_tokens + completion_tokens) AS tokens, sum(cost_nano) AS cost"
 _KEPT = "requests, prompt_tokens + completion_tokens AS tokens, cost_nano AS cost"
@@ -92,7 +94,7 @@ WITH sums AS (
 _GAPS = "SELECT 'journal ' || id, '0 records missing', gaps || ' records missing' FROM journals WHERE gaps > 0"
 _OVERDRAFT = """
 SELECT 'account ' || accounts.id, 'at least 0', granted_nano - spent_nano - held_nano FROM accounts
-WHERE plan IN (SELECT value FROM json_each(:prepaid)) AND granted_nano - spent_nano - held_nano < 0
+WHERE plan IN :prepaid AND granted_nano - spent_nano - held_nano < 0
 """
 
 
@@ -129,7 +131,7 @@ SELECT min(second) / 86400 * 86400 FROM (
     SELECT min(at) / 1000 AS second FROM requests WHERE at >= :start * 1000
     UNION ALL SELECT min(start) FROM rollups_hourly WHERE start >= :start
     UNION ALL SELECT min(start) FROM rollups_daily WHERE start >= :start
-)
+) AS found
 """
 # What can be asked every minute of a ledger of any size: no query of these reads all requests or transfers.
 QUICK = (
@@ -147,11 +149,10 @@ async def check(database: Database, prepaid: Sequence[str], *, quick: bool = Fal
     Each query reads the state of a moment of its own: of 10 million requests all of them take minutes, and as long as
     one moment is read, SQLite's log of changes only grows.
     """
-    names = msgspec.json.encode(list(prepaid)).decode()
     found: list[Violation] = []
     for rule, query in QUERIES.items():
         if rule in QUICK or not quick:
-            found += await _ask(database, rule, query, {"prepaid": names} if ":prepaid" in query else {})
+            found += await _ask(database, rule, query, {"prepaid": list(prepaid)} if ":prepaid" in query else {})
     if not quick:
         found += await _check_days(database)
     return tuple(found)
@@ -161,8 +162,8 @@ async def _check_days(database: Database) -> list[Violation]:
     found: dict[str, list[Violation]] = {rule: [] for rule in DAYS}
     start = 0
     while True:
-        async with database.look() as connection:
-            day = await connection.scalar(text(_NEXT_DAY), {"start": start})
+        async with database.look(patient=True) as connection:
+            day = await connection.scalar(_phrase(_NEXT_DAY), {"start": start})
         if day is None:
             return [violation for rule in DAYS for violation in found[rule][:_LONGEST]]
         start = int(day) + DAY
@@ -171,6 +172,14 @@ async def _check_days(database: Database) -> list[Violation]:
 
 
 async def _ask(database: Database, rule: str, query: str, values: dict[str, object]) -> list[Violation]:
-    async with database.look() as connection:
-        rows = await connection.execute(text(query), values)
+    async with database.look(patient=True) as connection:
+        rows = await connection.execute(_phrase(query), values)
         return [Violation(rule, *map(str, row)) for row in rows.fetchmany(_LONGEST)]
+
+
+def _phrase(query: str) -> TextClause:
+    """Return the query with the types of its values: in milliseconds a time is no 32-bit number."""
+    values = [bindparam(name, type_=BigInteger) for name in ("start", "end") if f":{name}" in query]
+    if ":prepaid" in query:
+        values.append(bindparam("prepaid", type_=String, expanding=True))
+    return text(query).bindparams(*values)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from sqlalchemy import func, literal, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import func, insert, literal, select
 
 from techstone.adapters.storage import movements
+from techstone.adapters.storage.dialect import insert_or
 from techstone.adapters.storage.schema import BUYERS, INVOICES, MONTHS
 from techstone.control.invoicing import documents
 from techstone.control.invoicing.records import Draft, Invoice, Movements, Party
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 _DRAFT = msgspec.json.Decoder(Draft)
 
 
-class SqliteInvoices:
-    """Beside the ledger, on the same file."""
+class SqlInvoices:
+    """Beside the ledger, in the same database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -68,8 +68,8 @@ class SqliteInvoices:
     async def set_buyer(self, account: str, buyer: Party) -> None:
         """Change whom the account's next documents are for."""
         values = msgspec.structs.asdict(buyer)
-        put = insert(BUYERS).values({"account": account, **values})
         async with self._database.change() as connection:
+            put = insert_or(connection, BUYERS).values({"account": account, **values})
             await connection.execute(put.on_conflict_do_update(index_elements=["account"], set_=values))
 
     async def read_closed(self) -> str | None:
@@ -81,7 +81,7 @@ class SqliteInvoices:
     async def close_month(self, month: str) -> None:
         """Note that every invoice of the month is issued."""
         async with self._database.change() as connection:
-            await connection.execute(insert(MONTHS).values(month=month).on_conflict_do_nothing())
+            await connection.execute(insert_or(connection, MONTHS).values(month=month).on_conflict_do_nothing())
 
     async def read_month(self, account: str, month: str) -> MonthUsage:
         """Return what the invoice of a month is made of."""

@@ -1,4 +1,4 @@
-"""The ledger in SQLite: a batch of records is one transaction (`booking`), with everything that follows from them."""
+"""The ledger in the database: a batch of records is one transaction, with everything that follows from them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, select, update
 
-from techstone.adapters.storage import booking, invariants, requests, usage
+from techstone.adapters.storage import invariants, requests, usage
 from techstone.adapters.storage.database import raise_revision
 from techstone.adapters.storage.schema import ACCOUNTS, JOURNALS, REQUESTS, TRANSFERS
 from techstone.adapters.storage.usage import DAY
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from techstone.core.usage import UsageRecord
 
 
-class SqliteLedger:
+class SqlLedger:
     """Implements `LedgerStore`."""
 
     def __init__(self, database: Database) -> None:
@@ -48,7 +48,7 @@ class SqliteLedger:
     async def apply(self, journal: str, first: int, records: Sequence[UsageRecord]) -> int:
         """Book what is new of a journal's records from number `first` on; return the number of the last one booked."""
         now = int(time.time())
-        return await self._database.transact(lambda connection: booking.apply(connection, journal, first, records, now))
+        return await self._database.apply(journal, first, records, now)
 
     async def grant(self, account: str, nano: int, note: str) -> bool:
         """Add credit; say whether the account can hold so much."""
@@ -156,7 +156,7 @@ class SqliteLedger:
     async def rerate(self, ratings: Sequence[Rating]) -> None:
         """Give settled requests other costs, with all that follows; one that has its cost already is left alone."""
         now = int(time.time() * 1000)
-        await self._database.transact(lambda connection: booking.rerate(connection, ratings, now))
+        await self._database.rerate(ratings, now)
 
 
 def _follow(after: str) -> tuple[ColumnElement[bool], ...]:

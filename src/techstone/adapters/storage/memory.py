@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -172,6 +173,10 @@ class MemoryStore:
     async def read_revision(self) -> int:
         """Return the newest revision."""
         return self._revision
+
+    async def wait(self, longest: float) -> None:
+        """Return after so many seconds."""
+        await asyncio.sleep(longest)
 
     async def read_all(self) -> Records:
         """Return every account and every key for inference that is not revoked."""

@@ -1,7 +1,7 @@
 """Payments in the database; implements `PaymentStore`.
 
-What was paid is granted, noted and receipted in one transaction, which holds the file's only write lock from its begin
-on: of any number of the same event at the same time one does it, and the others see that it is done.
+What was paid is granted, noted and receipted in one transaction, and of such transactions one runs at a
+time: of any number of the same event at the same time one does it, and the others see that it is done.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from sqlalchemy import func, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import case, func, select, update
 
+from techstone.adapters.storage.dialect import insert_or
 from techstone.adapters.storage.invoices import put_invoice
 from techstone.adapters.storage.ledger import give
 from techstone.adapters.storage.schema import INVOICES, PAYMENTS, REVERSALS
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 TOO_MUCH = "the account cannot hold so much"
 
 
-class SqlitePayments:
-    """Beside the ledger, on the same file."""
+class SqlPayments:
+    """Beside the ledger, in the same database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -46,7 +46,9 @@ class SqlitePayments:
         """Store it; return what is stored under its id, this one or an earlier one."""
         async with self._database.change() as connection:
             row = msgspec.structs.asdict(payment)
-            await connection.execute(insert(PAYMENTS).values(row).on_conflict_do_nothing(index_elements=["id"]))
+            await connection.execute(
+                insert_or(connection, PAYMENTS).values(row).on_conflict_do_nothing(index_elements=["id"])
+            )
             found = await _find(connection, payment.id)
         return found or payment
 
@@ -107,16 +109,19 @@ class SqlitePayments:
     async def note_reversal(self, reversal: Reversal) -> bool:
         """Note what went back, the newest word of each; say whether this is news."""
         row = msgspec.structs.asdict(reversal)
-        put = insert(REVERSALS).values(row)
-        # A charge's refunds only grow, and come in any order; of a dispute the newest event counts.
-        newer = (put.excluded.cents > REVERSALS.c.cents) | (put.excluded.at > REVERSALS.c.at)
         async with self._database.change() as connection:
+            put = insert_or(connection, REVERSALS).values(row)
+            more, later = put.excluded.cents > REVERSALS.c.cents, put.excluded.at > REVERSALS.c.at
             done = await connection.execute(
                 put.on_conflict_do_update(
                     index_elements=["id"],
-                    set_={"cents": func.max(put.excluded.cents, REVERSALS.c.cents), "state": put.excluded.state}
-                    | {"at": func.max(put.excluded.at, REVERSALS.c.at)},
-                    where=newer,
+                    set_={
+                        "cents": case((more, put.excluded.cents), else_=REVERSALS.c.cents),
+                        "state": put.excluded.state,
+                        "at": case((later, put.excluded.at), else_=REVERSALS.c.at),
+                    },
+                    # A charge's refunds only grow, and come in any order; of a dispute the newest event counts.
+                    where=more | later,
                 )
             )
             return done.rowcount == 1

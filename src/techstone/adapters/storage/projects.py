@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import insert, literal_column, select, update
 from sqlalchemy.exc import IntegrityError
 
 from techstone.adapters.storage.database import raise_revision
+from techstone.adapters.storage.dialect import is_duplicate
 from techstone.adapters.storage.schema import KEYS, PROJECTS
 from techstone.control.ports import StoreError, Taken
 from techstone.control.projects.records import Project
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from techstone.adapters.storage.database import Database
 
 
-class SqliteProjects:
-    """Beside the keys, on the same file."""
+class SqlProjects:
+    """Beside the keys, in the same database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -42,7 +43,7 @@ class SqliteProjects:
 
     async def list_projects(self, account: str | None = None) -> tuple[Project, ...]:
         """Return those of the account, or all; oldest first."""
-        wanted = select(PROJECTS).order_by(PROJECTS.c.created_at, text("rowid"))
+        wanted = select(PROJECTS).order_by(PROJECTS.c.created_at, literal_column("rowid"))
         if account is not None:
             wanted = wanted.where(PROJECTS.c.account == account)
         async with self._database.look() as connection:
@@ -78,7 +79,7 @@ class SqliteProjects:
             try:
                 await connection.execute(statement)
             except IntegrityError as error:
-                if "UNIQUE" in str(error.orig):
+                if is_duplicate(error):
                     raise Taken("name") from error
                 raise StoreError(str(error.orig)) from error
 

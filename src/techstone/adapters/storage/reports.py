@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from sqlalchemy import delete, select
-from sqlalchemy.dialects.sqlite import insert as insert_or_leave
 
+from techstone.adapters.storage.dialect import insert_or
 from techstone.adapters.storage.schema import REFUSALS
 from techstone.control.reports.records import KEPT, Refusal
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 _FIELDS = [REFUSALS.c[name] for name in Refusal.__struct_fields__]
 
 
-class SqliteReports:
-    """Beside the ledger, on the same file."""
+class SqlReports:
+    """Beside the ledger, in the same database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def add_refusals(self, refusals: Sequence[Refusal]) -> None:
         """Keep them, each once by its request's id; of every account the newest KEPT stay."""
-        rows = [msgspec.structs.asdict(refusal) for refusal in refusals]
+        rows = list(map(msgspec.structs.asdict, refusals))
         async with self._database.change(noted=False) as connection:
-            await connection.execute(insert_or_leave(REFUSALS).on_conflict_do_nothing(), rows)
+            await connection.execute(insert_or(connection, REFUSALS).on_conflict_do_nothing(), rows)
             for account in {refusal.account for refusal in refusals}:
                 own = select(REFUSALS.c.number).where(REFUSALS.c.account == account)
                 last = own.order_by(REFUSALS.c.number.desc()).limit(1).offset(KEPT).scalar_subquery()

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import column, func, select, text
+from sqlalchemy import column, func, select
 
+from techstone.adapters.storage.dialect import list_values, walk
 from techstone.adapters.storage.schema import FAILED, REQUESTS
-from techstone.adapters.storage.usage import list_values
 from techstone.control.ledger.records import SEARCHED, RequestPage, Timing
 from techstone.core.usage import UsageRecord
 
@@ -24,17 +24,14 @@ if TYPE_CHECKING:
 
     _Conditions = tuple[ColumnElement[bool] | TextClause, ...]
 
-# By name alone, so that a statement is free to say which index of the table it walks. SQLite would have to guess, and a
-# wrong guess reads half a million requests for a page: it knows nothing of how rare failures are.
+# By name alone, so that a statement is free to say which index of the table it walks.
 _c: dict[str, ColumnClause[Any]] = {name: column(name) for name in REQUESTS.c.keys()}  # noqa: SIM118 - no dict
-_AMONG_ALL = text("requests INDEXED BY ix_requests_account")
-_AMONG_FAILED = text("requests INDEXED BY ix_requests_failed")
 
 
 class _Search(NamedTuple):
     """What is read: a span of an index; and what else is asked of each request there."""
 
-    source: TextClause
+    along: str
     span: _Conditions
     wishes: _Conditions
 
@@ -50,7 +47,8 @@ async def find(
             return None
     search = _plan(account, filters, last)
     bound = await _find_bound(connection, search) if search.wishes else None
-    wanted = select(*_c.values()).select_from(search.source).where(*search.span, *search.wishes).limit(limit + 1)
+    source = walk(connection, search.along)
+    wanted = select(*_c.values()).select_from(source).where(*search.span, *search.wishes).limit(limit + 1)
     if bound is not None:
         wanted = wanted.where(_c["at"] >= bound)
     found = await connection.execute(wanted.order_by(_c["at"].desc(), _c["id"].desc()))
@@ -73,10 +71,10 @@ def _plan(account: str, filters: RequestFilter, last: UsageRecord | None) -> _Se
         span.append(at < filters.until)
     if filters.since is not None:
         span.append(at >= filters.since)
-    source = _AMONG_ALL
+    along = "ix_requests_account"
     if filters.status == "failed" or filters.error_code is not None:
         span.append(FAILED)
-        source = _AMONG_FAILED
+        along = "ix_requests_failed"
     wishes: list[ColumnElement[bool]] = []
     if filters.status == "ok":
         wishes += [_c["state"] == "settled", _c["status"] < 400, _c["error_code"].is_(None)]
@@ -88,13 +86,13 @@ def _plan(account: str, filters: RequestFilter, last: UsageRecord | None) -> _Se
         wishes.append(_c["key"].in_(select(list_values(filters.keys).c.value)))
     if filters.duration_ms:
         wishes.append(_c["duration"] >= filters.duration_ms * 1000)
-    return _Search(source, tuple(span), tuple(wishes))
+    return _Search(along, tuple(span), tuple(wishes))
 
 
 async def _find_bound(connection: AsyncConnection, search: _Search) -> int | None:
     """Return the time of the last request that may be looked at; None where all may."""
     at = _c["at"]
-    passed = select(at).select_from(search.source).where(*search.span).order_by(at.desc())
+    passed = select(at).select_from(walk(connection, search.along)).where(*search.span).order_by(at.desc())
     found: int | None = await connection.scalar(passed.limit(1).offset(SEARCHED - 1))
     return found
 
@@ -114,7 +112,7 @@ async def list_timings(connection: AsyncConnection, since: int, limit: int) -> t
     names = ("model", "status", "error_code", "stream", "first_byte", "duration", "state")
     wanted = (
         select(*(_c[name] for name in names))
-        .select_from(text("requests INDEXED BY ix_requests_at"))
+        .select_from(walk(connection, "ix_requests_at"))
         .where(_c["at"] >= since)
         .order_by(_c["at"].desc())
         .limit(limit)

@@ -103,6 +103,7 @@ def _counts(*names: str) -> list[Column[int]]:
 
 
 # Literally so wherever it is asked: SQLite finds a partial index only by the text of its condition.
+_OPEN = text("state = 'open'")
 FAILED = text("state <> 'open' AND (state = 'void' OR status >= 400 OR error_code IS NOT NULL)")
 
 REQUESTS = Table(
@@ -122,12 +123,13 @@ REQUESTS = Table(
     Column("rated_nano", BigInteger, nullable=True),
     Index("ix_requests_account", "account", "at"),
     Index("ix_requests_at", "at"),
-    Index("ix_requests_open", "at", sqlite_where=text("state = 'open'")),
+    Index("ix_requests_open", "at", sqlite_where=_OPEN, postgresql_where=_OPEN),
     # With what is asked of failures, so that those that are not wanted are passed in the index alone.
-    Index("ix_requests_failed", "account", "at", "error_code", "key", sqlite_where=FAILED),
+    Index("ix_requests_failed", "account", "at", "error_code", "key", sqlite_where=FAILED, postgresql_where=FAILED),
 )
 
 # All but charges and holds: what an account's statement names one by one. Literally so, as above.
+_CREDITED = text("kind IN ('grant', 'refund', 'surcharge')")
 CREDITED = text("transfers.kind IN ('grant', 'refund', 'surcharge')")
 
 TRANSFERS = Table(
@@ -141,7 +143,7 @@ TRANSFERS = Table(
     Column("request", String(64), nullable=True),
     Column("note", String(200), nullable=True),
     CheckConstraint("nano > 0", name="ck_transfers_nano"),
-    Index("ix_transfers_credited", "account", "at", sqlite_where=text("kind IN ('grant', 'refund', 'surcharge')")),
+    Index("ix_transfers_credited", "account", "at", sqlite_where=_CREDITED, postgresql_where=_CREDITED),
 )
 
 

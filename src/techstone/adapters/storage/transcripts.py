@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from sqlalchemy import delete, func, select
-from sqlalchemy.dialects.sqlite import insert as insert_or_leave
 
+from techstone.adapters.storage.dialect import insert_or
 from techstone.adapters.storage.schema import TRANSCRIPTS
 from techstone.control.transcripts.records import StoredTranscript
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _FORGOTTEN_AT_ONCE = 500
 
 
-class SqliteTranscripts:
-    """Beside the ledger, on the same file."""
+class SqlTranscripts:
+    """Beside the ledger, in the same database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -29,8 +29,9 @@ class SqliteTranscripts:
     async def add_transcripts(self, found: Sequence[StoredTranscript]) -> None:
         """Store them; one that is there already stays as it is."""
         async with self._database.change(noted=False) as connection:
-            rows = list(map(msgspec.structs.asdict, found))
-            await connection.execute(insert_or_leave(TRANSCRIPTS).on_conflict_do_nothing(), rows)
+            # In one order, so that two who store the same ones do not wait for each other.
+            rows = [msgspec.structs.asdict(one) for one in sorted(found, key=lambda one: one.request_id)]
+            await connection.execute(insert_or(connection, TRANSCRIPTS).on_conflict_do_nothing(), rows)
 
     async def find_transcript(self, account: str, request_id: str, now: int) -> StoredTranscript | None:
         """Return the transcript of the account's request, unless it has ended."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-from sqlalchemy import func, select, union_all
+from sqlalchemy import BigInteger, cast, func, select, union_all
 
+from techstone.adapters.storage.dialect import list_values
 from techstone.adapters.storage.schema import KEYS, REQUESTS, ROLLUPS_DAILY, ROLLUPS_HOURLY, TOTALS_DAILY, TOTALS_HOURLY
 from techstone.control.ledger.records import NEWEST, Bucket, HourSums, Sums
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from sqlalchemy import Column, ColumnElement, CompoundSelect, Select, Table, TableValuedAlias
+    from sqlalchemy import Column, ColumnElement, CompoundSelect, Select, Table
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from techstone.control.ledger.records import Line, Step, StoredGrouping
@@ -118,7 +118,10 @@ async def sum_by_hour(
     )
     if keys is not None:
         wanted = wanted.where(rollups.key.in_(select(list_values(keys).c.value)))
-    return tuple(HourSums(*row) for row in (await connection.execute(wanted)).all())
+    return tuple(
+        HourSums(key, start, int(times), int(nano))
+        for key, start, times, nano in (await connection.execute(wanted)).all()
+    )
 
 
 async def sum_over_time(
@@ -133,7 +136,9 @@ async def sum_over_time(
         .group_by(group, table.c.start)
         .order_by(group, table.c.start)
     )
-    return tuple(Bucket(*row) for row in (await connection.execute(wanted)).all())
+    return tuple(
+        Bucket(name, start, *map(int, sums)) for name, start, *sums in (await connection.execute(wanted)).all()
+    )
 
 
 async def read_last_used(connection: AsyncConnection, account: str) -> dict[str, int]:
@@ -159,19 +164,12 @@ async def read_last_used(connection: AsyncConnection, account: str) -> dict[str,
 
 async def _read_last_hours(connection: AsyncConnection, account: str, days: Collection[int]) -> dict[str, int]:
     """Return the last hour (unix ms) of each key that settled anything on one of the days."""
-    hours, day = ROLLUPS_HOURLY.c, list_values(days)
+    hours, listed = ROLLUPS_HOURLY.c, list_values(days)
+    day = cast(listed.c.value, BigInteger)
     wanted = (
         select(hours.key, func.max(hours.start))
-        .join(day, (hours.start >= day.c.value) & (hours.start < day.c.value + DAY))
+        .join(listed, (hours.start >= day) & (hours.start < day + DAY))
         .where(hours.account == account)
         .group_by(hours.key)
     )
     return {key: int(start) * 1000 for key, start in (await connection.execute(wanted)).all()}
-
-
-def list_values(values: Collection[str] | Collection[int]) -> TableValuedAlias:
-    """Return the values as a table: one parameter, whatever their number; SQLite takes 32,766.
-
-    sqlite.org/limits.html, item 9
-    """
-    return func.json_each(msgspec.json.encode(list(values)).decode()).table_valued("value")

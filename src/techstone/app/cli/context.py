@@ -63,12 +63,12 @@ async def _perform(found: Place, work: Callable[[Operations], Awaitable[_R]]) ->
             return await work(client)
         finally:
             await client.close()
-    from techstone.adapters.storage import sqlite  # noqa: PLC0415
+    from techstone.app.database import open_store  # noqa: PLC0415
     from techstone.control.acts import Actor, act_as  # noqa: PLC0415
 
     act_as(Actor("command line"))
     found.prepare()
-    store = await sqlite.open_store(found.database)
+    store = await open_store(found.database, found.find_server())
     try:
         services = compose_services(found, store)
         await services.follow()

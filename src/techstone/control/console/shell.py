@@ -17,6 +17,7 @@ from techstone.control.console.playground import may_play
 from techstone.control.console.session import SET_UP, VISITOR, ForeignForm, LogInFirst, SetUpFirst, identify
 from techstone.control.invoicing.documents import group
 from techstone.control.pages import assets
+from techstone.control.ports import StoreError
 from techstone.core.errors import ApiError
 from techstone.core.keys import conceal
 from techstone.core.roles import may, may_change_key
@@ -128,14 +129,24 @@ class Shell:
             )
         if isinstance(error, HTTPException) and error.status_code < 500:
             return self._tell(request, error.status_code, "That did not work", "The address holds what cannot be read.")
-        _LOG.error("%s %s failed", request.method, conceal(request.url.path), exc_info=error)
-        return self._tell(request, 500, "Something went wrong here", "It is written in the log. Please try again.")
+        return self._tell(request, *_blame(request, error))
 
     def _tell(self, request: PageRequest, status: int, title: str, text: str) -> Response[str]:
         visitor = request.scope["state"].get(VISITOR)
         if visitor is None or status >= 500:
             return self.show(request, "refused.html", status=status, title=title, text=text)
         return self.show(request, "lost.html", visitor, status=status, title=title, text=text)
+
+
+def _blame(request: PageRequest, error: Exception) -> tuple[int, str, str]:
+    """Log what is no visitor's fault; return its status, title and text."""
+    place = f"{request.method} {conceal(request.url.path)}"
+    if isinstance(error, StoreError):
+        _LOG.error("%s: %s", place, error)
+        text = "The database does not answer. The API goes on; please try again in a moment."
+        return 503, "The Console is away for a moment", text
+    _LOG.error("%s failed", place, exc_info=error)
+    return 500, "Something went wrong here", "It is written in the log. Please try again."
 
 
 def go(path: str) -> Redirect:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from techstone.adapters.storage.database import Database
-from techstone.adapters.storage.sqlite import open_store
+from techstone.adapters.storage.sqlite import SqliteDatabase, open_store
 from techstone.control.ports import StoreError
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def _fail_at_commit(connection: sqlite3.Connection) -> None:
 async def test_failed_commit_leaves_no_transaction_behind(tmp_path: Path) -> None:
     """SQLite keeps such a transaction open (sqlite.org/lang_transaction.html): the next one would fail for ever."""
     await (await open_store(tmp_path / "t.db")).close()
-    database = Database(tmp_path / "t.db")
+    database = SqliteDatabase(tmp_path / "t.db")
     with pytest.raises(StoreError, match="FOREIGN KEY"):
         await database.transact(_fail_at_commit)
     await database.transact(lambda connection: connection.execute("UPDATE revision SET number = 7"))

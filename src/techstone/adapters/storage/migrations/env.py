@@ -6,8 +6,23 @@ from alembic import context
 
 from techstone.adapters.storage.schema import METADATA
 
+# A column of text in PostgreSQL is as SQLite has it: without a length (bounds are checked where a value comes in, and
+# the gateways' records must be bookable whatever they say), and sorted by code points, not by the server's language.
+_AS_IN_SQLITE = """
+DO $$ DECLARE found record; BEGIN
+    FOR found IN
+        SELECT table_name, column_name FROM information_schema.columns
+        WHERE table_schema = current_schema() AND table_name <> 'alembic_version'
+        AND data_type IN ('character varying', 'text') AND collation_name IS DISTINCT FROM 'C'
+    LOOP
+        EXECUTE format('ALTER TABLE %I ALTER COLUMN %I TYPE text COLLATE "C"', found.table_name, found.column_name);
+    END LOOP;
+END $$
+"""
+
+connection = context.config.attributes["connection"]
 context.configure(
-    connection=context.config.attributes["connection"],
+    connection=connection,
     target_metadata=METADATA,
     # SQLite cannot alter a column; Alembic then copies the table.
     render_as_batch=True,
@@ -15,3 +30,5 @@ context.configure(
 )
 with context.begin_transaction():
     context.run_migrations()
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(_AS_IN_SQLITE)

@@ -53,6 +53,21 @@ def upgrade() -> None:
     )
     op.create_index("ix_keys_account", "keys", ["account"])
     op.create_index("ix_keys_changed", "keys", ["changed"])
+    if op.get_bind().dialect.name == "postgresql":
+        _complete_postgres()
+
+
+def _complete_postgres() -> None:
+    """Add what SQLite has by itself, the order of insertion; and what no file can do: telling of a change."""
+    for table in ("accounts", "keys"):
+        op.add_column(table, sa.Column("rowid", sa.BigInteger(), sa.Identity(always=True), nullable=False))
+    op.execute(
+        "CREATE FUNCTION tell_revision() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN PERFORM pg_notify('techstone', ''); RETURN NULL; END $$"
+    )
+    op.execute(
+        "CREATE TRIGGER revision_told AFTER UPDATE ON revision FOR EACH STATEMENT EXECUTE FUNCTION tell_revision()"
+    )
 
 
 def downgrade() -> None:
@@ -60,3 +75,5 @@ def downgrade() -> None:
     op.drop_table("keys")
     op.drop_table("accounts")
     op.drop_table("revision")
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION tell_revision()")

@@ -88,7 +88,8 @@ def _create_requests() -> None:
         sa.Column("rated_nano", sa.BigInteger(), nullable=True),
     )
     op.create_index("ix_requests_account", "requests", ["account", "at"])
-    op.create_index("ix_requests_open", "requests", ["at"], sqlite_where=sa.text("state = 'open'"))
+    open_ = sa.text("state = 'open'")
+    op.create_index("ix_requests_open", "requests", ["at"], sqlite_where=open_, postgresql_where=open_)
 
 
 def _create_billing() -> None:

@@ -15,8 +15,8 @@ _FAILED = "state <> 'open' AND (state = 'void' OR status >= 400 OR error_code IS
 
 def upgrade() -> None:
     """Create the index."""
-    columns = ["account", "at", "error_code", "key"]
-    op.create_index("ix_requests_failed", "requests", columns, sqlite_where=sa.text(_FAILED))
+    columns, failed = ["account", "at", "error_code", "key"], sa.text(_FAILED)
+    op.create_index("ix_requests_failed", "requests", columns, sqlite_where=failed, postgresql_where=failed)
 
 
 def downgrade() -> None:

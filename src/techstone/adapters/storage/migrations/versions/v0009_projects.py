@@ -24,6 +24,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["account"], ["accounts.id"], name="fk_projects_account"),
         sa.UniqueConstraint("account", "name", name="uq_projects_account"),
     )
+    if op.get_bind().dialect.name == "postgresql":
+        # The order of insertion, which SQLite has by itself.
+        op.add_column("projects", sa.Column("rowid", sa.BigInteger(), sa.Identity(always=True), nullable=False))
     for column in (
         sa.Column("disabled_at", sa.BigInteger, nullable=True),
         sa.Column("scopes", sa.Text, nullable=True),

@@ -17,11 +17,9 @@ def upgrade() -> None:
     """Add the tables, the triggers and the index."""
     _add_payments()
     _add_invoices()
+    credited = sa.text("kind IN ('grant', 'refund', 'surcharge')")
     op.create_index(
-        "ix_transfers_credited",
-        "transfers",
-        ["account", "at"],
-        sqlite_where=sa.text("kind IN ('grant', 'refund', 'surcharge')"),
+        "ix_transfers_credited", "transfers", ["account", "at"], sqlite_where=credited, postgresql_where=credited
     )
 
 
@@ -72,19 +70,10 @@ def _add_invoices() -> None:
         sa.UniqueConstraint("account", "kind", "subject", name="uq_invoices_account"),
         sa.ForeignKeyConstraint(["account"], ["accounts.id"], name="fk_invoices_account"),
     )
-    for verb in ("UPDATE", "DELETE"):
-        op.execute(
-            f"CREATE TRIGGER invoices_keep_{verb.lower()} BEFORE {verb} ON invoices "
-            "BEGIN SELECT RAISE(ABORT, 'an invoice is never changed'); END"
-        )
-    # REPLACE deletes without asking the trigger of deletions.
-    op.execute(
-        "CREATE TRIGGER invoices_keep_replace BEFORE INSERT ON invoices "
-        "WHEN EXISTS (SELECT 1 FROM invoices "
-        "WHERE number = NEW.number OR (year = NEW.year AND sequence = NEW.sequence) "
-        "OR (account = NEW.account AND kind = NEW.kind AND subject = NEW.subject)) "
-        "BEGIN SELECT RAISE(ABORT, 'an invoice is never changed'); END"
-    )
+    if op.get_bind().dialect.name == "postgresql":
+        _keep_invoices_in_postgres()
+    else:
+        _keep_invoices_in_sqlite()
     op.create_table(
         "buyers",
         sa.Column("account", sa.String(40), nullable=False),
@@ -99,8 +88,37 @@ def _add_invoices() -> None:
     )
 
 
+def _keep_invoices_in_sqlite() -> None:
+    for verb in ("UPDATE", "DELETE"):
+        op.execute(
+            f"CREATE TRIGGER invoices_keep_{verb.lower()} BEFORE {verb} ON invoices "
+            "BEGIN SELECT RAISE(ABORT, 'an invoice is never changed'); END"
+        )
+    # REPLACE deletes without asking the trigger of deletions.
+    op.execute(
+        "CREATE TRIGGER invoices_keep_replace BEFORE INSERT ON invoices "
+        "WHEN EXISTS (SELECT 1 FROM invoices "
+        "WHERE number = NEW.number OR (year = NEW.year AND sequence = NEW.sequence) "
+        "OR (account = NEW.account AND kind = NEW.kind AND subject = NEW.subject)) "
+        "BEGIN SELECT RAISE(ABORT, 'an invoice is never changed'); END"
+    )
+
+
+def _keep_invoices_in_postgres() -> None:
+    op.execute(
+        "CREATE FUNCTION keep_invoices() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION "
+        "'an invoice is never changed' USING ERRCODE = 'integrity_constraint_violation'; END $$"
+    )
+    op.execute(
+        "CREATE TRIGGER invoices_keep BEFORE UPDATE OR DELETE OR TRUNCATE ON invoices "
+        "FOR EACH STATEMENT EXECUTE FUNCTION keep_invoices()"
+    )
+
+
 def downgrade() -> None:
     """Drop them."""
     op.drop_index("ix_transfers_credited", "transfers")
     for table in _TABLES:
         op.drop_table(table)
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION keep_invoices()")

@@ -1,4 +1,4 @@
-"""What a batch of records changes in the ledger, and what a re-rating does: one transaction, on the driver itself.
+"""Booking in SQLite: a batch of records, or a re-rating, is one transaction on the driver itself.
 
 Every request of every gateway comes through here. The driver's statements with many rows at once cost a third of
 SQLAlchemy's own way, and a thread that runs them all is asked once: by its asynchronous way every statement is three
@@ -11,36 +11,24 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from techstone.adapters.storage.batch import COLUMNS, REPLACE, Batch
 from techstone.adapters.storage.usage import COUNTS, DAY, HOUR
-from techstone.core import ledger
 from techstone.core.ledger import BOOKS, Standing
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
+    from techstone.adapters.storage.batch import Bucket
     from techstone.control.ledger.records import Rating
+    from techstone.core.ledger import Kind
     from techstone.core.usage import UsageRecord
 
 _K = TypeVar("_K")
 
 _APPLIED = "SELECT applied FROM journals WHERE id = ?"
 _FIND = "SELECT id, state, held_nano FROM requests WHERE id IN (SELECT value FROM json_each(?))"
-# In the order of a record's fields.
-_COLUMNS = (
-    "id, state, account, key, model, provider, upstream_model, status, stream, at, first_byte, duration, "
-    "prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens, cost_nano, held_nano, price, error_code, "
-    "attempts, journal"
-)
-_PUT = (
-    f"INSERT INTO requests ({_COLUMNS}) VALUES ({', '.join('?' * 22)}) ON CONFLICT (id) DO UPDATE SET "  # noqa: S608 - constants
-    "state = excluded.state, provider = excluded.provider, upstream_model = excluded.upstream_model, "
-    "status = excluded.status, first_byte = excluded.first_byte, duration = excluded.duration, "
-    "prompt_tokens = excluded.prompt_tokens, cached_tokens = excluded.cached_tokens, "
-    "completion_tokens = excluded.completion_tokens, reasoning_tokens = excluded.reasoning_tokens, "
-    "cost_nano = excluded.cost_nano, held_nano = excluded.held_nano, price = excluded.price, "
-    "error_code = excluded.error_code, attempts = excluded.attempts WHERE requests.state = 'open'"
-)
+_PUT = f"INSERT INTO requests ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * 22)}) {REPLACE}"  # noqa: S608 - constants
 _MOVE = "INSERT INTO transfers (at, kind, debit, credit, account, nano, request) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _SPEND = "UPDATE accounts SET spent_nano = spent_nano + ?, held_nano = held_nano + ? WHERE id = ?"
 _PLUS = ", ".join(f"{name} = {name} + excluded.{name}" for name in COUNTS)
@@ -65,9 +53,6 @@ _RERATE = (
 )
 _CORRECT = "UPDATE accounts SET granted_nano = granted_nano - ?, changed = ? WHERE id = ?"
 
-# Account, key, model and the hour's first second.
-_Bucket = tuple[str, str, str, int]
-
 
 def apply(connection: sqlite3.Connection, journal: str, first: int, records: Sequence[UsageRecord], now: int) -> int:
     """Book what is new of a journal's records from number `first` on; return the number of the last one booked.
@@ -87,7 +72,7 @@ def apply(connection: sqlite3.Connection, journal: str, first: int, records: Seq
 
 def _book(connection: sqlite3.Connection, journal: str, records: Sequence[UsageRecord]) -> None:
     names = msgspec.json.encode([record.id for record in records]).decode()
-    batch = _Batch(journal, {name: Standing(state, held) for name, state, held in connection.execute(_FIND, (names,))})
+    batch = Batch(journal, {name: Standing(state, held) for name, state, held in connection.execute(_FIND, (names,))})
     for record in records:
         batch.take(record)
     connection.executemany(_PUT, batch.rows.values())
@@ -110,61 +95,16 @@ def rerate(connection: sqlite3.Connection, ratings: Sequence[Rating], now: int) 
         done = connection.execute(_RERATE, (rating.cost, rating.price, record.id, record.cost))
         if not done.rowcount or not difference:
             continue
-        kind: ledger.Kind = "surcharge" if difference > 0 else "refund"
+        kind: Kind = "surcharge" if difference > 0 else "refund"
         connection.execute(_MOVE, (now, kind, *BOOKS[kind], record.account, abs(difference), record.id))
         connection.execute(_CORRECT, (difference, changed, record.account))
         bucket = (record.account, record.key, record.model, record.at // 3_600_000 * HOUR)
         _roll(connection, {bucket: [0, 0, 0, 0, 0, difference]})
 
 
-class _Batch:
-    """What a batch of records comes to, gathered before anything is written."""
-
-    def __init__(self, journal: str, known: dict[str, Standing]) -> None:
-        self._journal = journal
-        self._known = known
-        self.rows: dict[str, tuple[object, ...]] = {}
-        self.moves: list[tuple[object, ...]] = []
-        self.sums: dict[str, tuple[int, int]] = {}
-        self.sums_by_hour: dict[_Bucket, list[int]] = {}
-
-    def take(self, record: UsageRecord) -> None:
-        """Take the next record, if it changes anything."""
-        name = record.id
-        going = ledger.advance(self._known.get(name), record)
-        if going is None:
-            return
-        self._known[name], transfers = going
-        self.rows[name] = (*_fields(record), self._journal)
-        account = record.account
-        for transfer in transfers:
-            kind, nano = transfer.kind, transfer.nano
-            debit, credit = BOOKS[kind]
-            self.moves.append((record.at, kind, debit, credit, account, nano, name))
-            spent, held = self.sums.get(account, (0, 0))
-            if kind == "charge":
-                self.sums[account] = spent + nano, held
-            else:
-                self.sums[account] = spent, held + (nano if kind == "hold" else -nano)
-        if record.state == "settled":
-            bucket = (account, record.key, record.model, record.at // 3_600_000 * HOUR)
-            sums = self.sums_by_hour.get(bucket)
-            if sums is None:
-                sums = self.sums_by_hour[bucket] = [0] * 6
-            sums[0] += 1
-            sums[1] += record.prompt_tokens
-            sums[2] += record.cached_tokens
-            sums[3] += record.completion_tokens
-            sums[4] += record.reasoning_tokens
-            sums[5] += record.cost
-
-
-_fields = msgspec.structs.astuple
-
-
-def _roll(connection: sqlite3.Connection, hours: dict[_Bucket, list[int]]) -> None:
+def _roll(connection: sqlite3.Connection, hours: dict[Bucket, list[int]]) -> None:
     """Add the hours' sums to the rollups, and to the totals of these."""
-    days: dict[_Bucket, list[int]] = {}
+    days: dict[Bucket, list[int]] = {}
     for (account, key, model, start), counts in hours.items():
         _add(days, (account, key, model, start // DAY * DAY), counts)
     for size, rolled in (("hourly", hours), ("daily", days)):

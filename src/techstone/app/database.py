@@ -1,0 +1,48 @@
+"""Opens an installation's database: its SQLite file, or the server that its configuration names.
+
+The libraries of the one that is not used are never imported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from techstone.control.ports import StoreAway
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from techstone.adapters.storage.store import SqlStore
+    from techstone.adapters.storage.target import Target
+
+# How often a server is asked for that does not answer at the start, in seconds.
+_PAUSE = 1.0
+
+
+async def open_store(file: Path, server: Target | None) -> SqlStore:
+    """Return the store, brought to the newest schema; raise StoreError, StoreAway where a server does not answer."""
+    if server is None:
+        from techstone.adapters.storage import sqlite  # noqa: PLC0415 - see above
+
+        return await sqlite.open_store(file)
+    from techstone.adapters.storage import postgres  # noqa: PLC0415 - see above
+
+    return await postgres.open_store(server)
+
+
+async def await_store(file: Path, server: Target | None, tell: Callable[[str], None]) -> SqlStore:
+    """Return the store as soon as its server answers: until then the gateways serve with the last snapshot.
+
+    `tell` is called once, with the line for the operator. Raise StoreError for what does not pass by itself.
+    """
+    told = False
+    while True:
+        try:
+            return await open_store(file, server)
+        except StoreAway as error:
+            if not told:
+                tell(f"{error}; waiting for it")
+            told = True
+        await asyncio.sleep(_PAUSE)

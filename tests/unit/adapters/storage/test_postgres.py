@@ -1,0 +1,134 @@
+"""The database on a PostgreSQL server: how it is reached, lost and found again, on a server of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from haste import within
+from postgres import Server
+
+from techstone.adapters.storage.postgres import PostgresDatabase, open_store
+from techstone.control.accounts.records import Account
+from techstone.control.ports import StoreAway, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from techstone.adapters.storage.store import SqlStore
+    from techstone.adapters.storage.target import Target
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """Serve as an operator's does: what is acknowledged is on the disk."""
+    started = Server()
+    started.start()
+    yield started
+    started.remove()
+
+
+@pytest.fixture
+async def target(server: Server) -> Target:
+    return server.target(await server.create_migrated())
+
+
+@pytest.fixture
+async def store(target: Target) -> AsyncIterator[SqlStore]:
+    opened = await open_store(target)
+    yield opened
+    await opened.close()
+
+
+def account(number: int) -> Account:
+    return Account(f"acct_{number}", f"{number}@example.com", "pro")
+
+
+async def test_what_is_acknowledged_is_durable(server: Server, target: Target) -> None:
+    """Also where the role's or the server's own way is to answer first: its sessions here wait for the disk."""
+    await server.run("postgres", f"ALTER DATABASE {target.name} SET synchronous_commit = off")
+    store = await open_store(target)
+    facts = await store.read_facts()
+    assert (facts.kind, facts.location, facts.durable) == ("postgresql", target.address, True)
+    assert facts.size > 1_000_000
+    await store.close()
+
+
+async def test_lost_connection_is_replaced_unseen(server: Server, store: SqlStore) -> None:
+    """Whoever ends the connections (an operator, a proxy): the next call finds another one."""
+    await store.add_account(account(1))
+    await asyncio.gather(*(store.list_accounts() for _ in range(5)))
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'techstone'"
+    await server.run("postgres", others)
+    assert await store.list_accounts() == (account(1),)
+
+
+async def test_killed_server_is_told_and_found_again(server: Server, store: SqlStore) -> None:
+    """Each call says in one line that it is away; as soon as it is back the next one is answered, nothing lost."""
+    await store.add_account(account(1))
+    server.kill()
+    for _ in range(2):
+        with pytest.raises(StoreAway, match=r"^database postgresql://techstone@[^\n]+$"):
+            await store.list_accounts()
+        with pytest.raises(StoreAway):
+            await store.ledger.apply("a" * 16, 1, [])
+    server.start()
+    assert await store.list_accounts() == (account(1),)
+    assert await store.ledger.apply("a" * 16, 1, []) == 0
+
+
+async def test_change_of_another_is_heard_at_once(server: Server, target: Target, store: SqlStore) -> None:
+    """Long before it would be asked for; and again after the connection that hears was lost."""
+    other = await open_store(target)
+    await store.wait(within(5))  # for the first time it is heard that somebody listens
+    for number in range(2):
+        began = time.monotonic()
+        hearing = asyncio.create_task(store.wait(within(30)))
+        await asyncio.sleep(0)
+        await other.add_account(account(number))
+        await hearing
+        assert time.monotonic() - began < within(5)
+        if number == 0:
+            listening = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+            await server.run("postgres", listening)
+            await store.wait(within(30))
+    await other.close()
+
+
+async def test_wait_ends_without_a_server(target: Target) -> None:
+    """Whoever waits for changes asks for them then, and hears that it is away."""
+    nowhere = PostgresDatabase(msgspec.structs.replace(target, host="127.0.0.1", port=1))
+    began = time.monotonic()
+    await nowhere.wait(0.05)
+    assert time.monotonic() - began < within(5)
+    with pytest.raises(StoreAway, match=r"database postgresql://techstone@127\.0\.0\.1:1/"):
+        await nowhere.read_revision()
+    await nowhere.close()
+
+
+async def test_wrong_password_is_told_and_is_not_waited_for(server: Server, target: Target) -> None:
+    """One line, without the password; the right one opens it."""
+    await server.run("postgres", "CREATE ROLE ann LOGIN PASSWORD 'right'")
+    await server.run(target.name, "GRANT SELECT ON alembic_version TO ann")
+    there = msgspec.structs.replace(target, host="127.0.0.1", user="ann", password="wrong-one")
+    with pytest.raises(StoreError, match="password authentication failed") as caught:
+        await open_store(there)
+    assert not isinstance(caught.value, StoreAway)
+    assert "wrong-one" not in str(caught.value)
+    await (await open_store(msgspec.structs.replace(there, password="right"))).close()
+
+
+async def test_server_without_tls_is_told(target: Target) -> None:
+    """Where it is asked for, nothing is sent in the open."""
+    there = msgspec.structs.replace(target, host="127.0.0.1", ssl="verify-full")
+    with pytest.raises(StoreError, match="SSL"):
+        await open_store(there)
+
+
+async def test_text_that_it_cannot_hold_is_kept_readable(store: SqlStore) -> None:
+    """A NUL, which SQLite keeps and PostgreSQL refuses, is shown as what cannot be shown."""
+    await store.add_account(msgspec.structs.replace(account(1), email="a\0@example.com"))
+    assert [one.email for one in await store.list_accounts()] == ["a\N{REPLACEMENT CHARACTER}@example.com"]
