@@ -24,14 +24,16 @@ from techstone.adapters.journal.writer import JournalWriter
 from techstone.adapters.limits.admissions import Admissions
 from techstone.adapters.limits.memory import MemoryLimits
 from techstone.adapters.reports import Watch, measure_memory, report
+from techstone.adapters.snapshot_copy import SnapshotCopy
 from techstone.adapters.snapshots import SnapshotFollower
 from techstone.adapters.telemetry.log import Log
 from techstone.adapters.telemetry.meter import Telemetry
 from techstone.adapters.transcripts import ship
 from techstone.adapters.vault import Vault
 from techstone.app import child
-from techstone.app.config import ConfigError
+from techstone.app.config import ConfigError, is_loopback
 from techstone.app.listener import Listener, bind, load_tls
+from techstone.app.planes import open_ways
 from techstone.app.wiring import Gateway, Outside
 from techstone.gateway.connections import Trust
 from techstone.wire.report import GatewayState, LimitState, SnapshotState
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from techstone.app.place import Place
     from techstone.core.snapshot import View
     from techstone.gateway.connections import Connections
-    from techstone.gateway.ports import Upstreams
+    from techstone.gateway.ports import ControlPlane
 
 LISTEN_FD = "TECHSTONE_LISTEN_FD"
 # A gateway whose control plane is down serves by the snapshot on disk, after having waited so long.
@@ -66,15 +68,8 @@ class InsecureBinding(ConfigError):
 
 def check_binding(server: ServerSection, *, insecure_http: bool) -> None:
     """Raise InsecureBinding where keys would travel in clear over a network."""
-    if not (server.tls_cert or server.trusted_proxies or insecure_http or _is_loopback(server.host)):
+    if not (server.tls_cert or server.trusted_proxies or insecure_http or is_loopback(server.host)):
         raise InsecureBinding(server.host)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def read_trust(server: ServerSection, *, insecure_http: bool) -> Trust:
@@ -82,7 +77,7 @@ def read_trust(server: ServerSection, *, insecure_http: bool) -> Trust:
     proxies = tuple(ipaddress.ip_network(proxy) for proxy in server.trusted_proxies)
     tls = server.tls_cert is not None
     # Where only the proxy makes the address safe, what comes past it in clear is refused.
-    behind = bool(proxies) and not _is_loopback(server.host)
+    behind = bool(proxies) and not is_loopback(server.host)
     return Trust(proxies, https_only=(tls or behind) and not insecure_http, tls=tls)
 
 
@@ -119,10 +114,11 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
             raise ConfigError(f"server.tls_cert, server.tls_key: {error}") from error
     loop = asyncio.get_running_loop()
     log = Log(sys.stderr.fileno())
-    follower = SnapshotFollower(place.internal_socket, place.snapshot)
+    ways = open_ways(loop, place, insecure_http=insecure_http)
+    follower = SnapshotFollower(ways.seam, SnapshotCopy(place.snapshot))
     telemetry = Telemetry(loop, follower, log)
     sock = open_socket(server)
-    books = Books(loop, place, follower)
+    books = Books(loop, place, follower, ways.seam)
     outside = Outside(
         snapshots=follower,
         limits=books.limits,
@@ -131,7 +127,7 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
         journalist=telemetry,
         render_metrics=telemetry.render,
         environment=os.environ,
-        control_socket=place.public_socket,
+        control=ways.pages,
         trust=read_trust(server, insecure_http=insecure_http),
         vault=Vault(place.data, os.environ),
         report=_complain,
@@ -143,9 +139,9 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
     follower.load()
     following = loop.create_task(follower.run())
     gateway.start()
-    books.start(gateway.upstreams)
+    books.start()
     looking = Looking(gateway, telemetry, books, follower)
-    line = Line(gateway.upstreams, place.internal_socket)
+    line = Line(ways.seam)
     errands = (report(line, looking.look, gateway.blotter), ship(line, gateway.transcripts))
     try:
         await _await_control(follower, stopping)
@@ -163,16 +159,20 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
         telemetry.close()
         log.close()
         following.cancel()
+        ways.close()
         await asyncio.gather(following, return_exceptions=True)
 
 
 class Books:
     """The gateway's limits and its journal: what it must remember; raise ConfigError for a journal that is no use."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, place: Place, follower: SnapshotFollower) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, place: Place, follower: SnapshotFollower, control: ControlPlane
+    ) -> None:
         place.prepare()
         self._loop = loop
-        self._socket = place.internal_socket
+        self._control = control
+        self._started = False
         try:
             self._lock = Lock(place.journal)
             recovered = recover(place.journal, lambda: secrets.token_hex(8))
@@ -189,7 +189,6 @@ class Books:
         except OSError as error:
             raise ConfigError(f"journal {place.journal}: {error.strerror or error}") from error
         follower.heard = self._hear
-        self._upstreams: Upstreams | None = None
         self._shipping: Shipping | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -197,13 +196,13 @@ class Books:
         """Anchor the limits, and only then ship: what the ledger had before is what the last life left."""
         self.limits.anchor(view, self.writer.journal)
         self.writer.shipped(view.snapshot.applied.get(self.writer.journal, 0))
-        if self._shipping is None and self._upstreams is not None:
-            self._shipping = Shipping(self.writer, self._upstreams, self._socket, time.time, _complain)
+        if self._shipping is None and self._started:
+            self._shipping = Shipping(self.writer, self._control, time.time, _complain)
             self._shipping.start()
 
-    def start(self, upstreams: Upstreams) -> None:
+    def start(self) -> None:
         """Begin to renew what is held, and to ship once the control plane is heard."""
-        self._upstreams = upstreams
+        self._started = True
         self._sweep()
 
     def gauge(self) -> list[tuple[str, str, float]]:

@@ -18,7 +18,8 @@ from techstone.control.ports import StoreError
 from techstone.control.publish import Publisher
 from techstone.control.services import Services
 from techstone.core import keys
-from techstone.core.snapshot import Delta, Frame, Heartbeat, Limits, Snapshot, View, advance, decode
+from techstone.core.snapshot import Limits, Snapshot, View
+from techstone.core.stream import Assembly, Delta, Frame, Heartbeat, decode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,6 +51,13 @@ async def publishing(
 async def hear(stream: AsyncIterator[bytes]) -> Frame:
     async with asyncio.timeout(2):
         return decode(await anext(stream))
+
+
+async def see(stream: AsyncIterator[bytes], assembly: Assembly) -> View:
+    """Return the view after the next frame that leads to one."""
+    while (view := assembly.take(await hear(stream))) is None:
+        pass
+    return view
 
 
 async def test_whole_comes_first_then_what_changes(house: House, ann: str) -> None:

@@ -80,8 +80,8 @@ class MemoryLimits:
         if self._anchored:
             return
         applied = view.snapshot.applied.get(journal, 0)
-        accounts = {account.id: account for account in view.snapshot.accounts}
-        keys = {key.id: key for key in view.snapshot.keys}
+        accounts = view.accounts
+        keys = {key.id: key for key in view.keys if key.id in self._keys} if self._keys else {}
         for account_id, books in self._accounts.items():
             self._base_account(books, accounts.get(account_id))
         for key_id, key_books in self._keys.items():

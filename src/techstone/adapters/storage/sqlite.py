@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 from sqlalchemy import Select, func, insert, literal, select, text, tuple_, update
@@ -27,6 +27,7 @@ from techstone.adapters.storage.invoices import SqliteInvoices
 from techstone.adapters.storage.ledger import SqliteLedger, note_grant
 from techstone.adapters.storage.payments import SqlitePayments
 from techstone.adapters.storage.projects import SqliteProjects
+from techstone.adapters.storage.reading import Rows, SqliteReading
 from techstone.adapters.storage.reports import SqliteReports
 from techstone.adapters.storage.schema import ACCOUNTS, KEYS, PROJECTS, SECRETS
 from techstone.adapters.storage.transcripts import SqliteTranscripts
@@ -35,18 +36,19 @@ from techstone.control.keys.records import Key, KeySettings
 from techstone.control.ports import Records, StoreError, StoreFacts, Taken
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import AsyncIterator, Collection
     from pathlib import Path
 
     from sqlalchemy import Row
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from techstone.control.keys.records import KeyKind
+    from techstone.core.keys import Scope
 
 _MOST_VALUES = 1000
 # Columns that hold a list of words, as JSON.
 _LISTS = ("models", "scopes", "ips")
-_SETTINGS = KeySettings.__struct_fields__
+_LIST = msgspec.json.Decoder(tuple[str, ...])
 
 _Row = dict[str, Any]  # what SQLAlchemy binds; it leaves this file only as a record
 
@@ -234,17 +236,25 @@ class SqliteStore:
         )
 
     async def read_changes(self, since: int) -> Records:
-        """Return what changed after the revision, revoked keys for inference included."""
+        """Return what changed after the revision, revoked keys for inference included; spending of these alone."""
         wanted = select(KEYS).where(KEYS.c.changed > since, KEYS.c.kind == "inference")
         async with self._look() as connection:
             number = await number_of(connection)
             accounts = (await connection.execute(select(ACCOUNTS).where(ACCOUNTS.c.changed > since))).all()
             keys = (await connection.execute(wanted)).all()
-            spending = await self.ledger.read_spending(connection, int(time.time()))
+            spending = await self.ledger.read_spending(
+                connection, int(time.time()), [account.id for account in accounts], [key.id for key in keys]
+            )
             keeping = await connection.scalars(select(PROJECTS.c.id).where(PROJECTS.c.kept_days.is_not(None)))
         return Records(
             number, tuple(map(_read_account, accounts)), tuple(map(_read_key, keys)), spending, frozenset(keeping)
         )
+
+    @contextlib.asynccontextmanager
+    async def reading(self, since: int | None = None, *, spending: bool = True) -> AsyncIterator[SqliteReading]:
+        """Begin to read every account and key, or what changed after a revision."""
+        async with self._look() as connection:
+            yield SqliteReading(connection, self.ledger, Rows(_read_account, _read_key), since, spending=spending)
 
     async def read_facts(self) -> StoreFacts:
         """Return what `doctor` tells."""
@@ -325,19 +335,32 @@ def _write_key(key: Key, changed: int) -> _Row:
 
 
 def _read_key(row: Row[Any]) -> Key:
-    settings = {name: row._mapping[name] for name in _SETTINGS}  # noqa: SLF001 - SQLAlchemy's way to columns by name
-    for name in _LISTS:
-        settings[name] = None if settings[name] is None else msgspec.json.decode(settings[name])
     return Key(
-        id=row.id,
-        digest=row.digest,
-        account=row.account,
-        name=row.name,
-        hint=row.hint,
-        settings=msgspec.convert(settings, KeySettings),
+        row.id,
+        row.digest,
+        row.account,
+        row.name,
+        row.hint,
+        # Without a conversion of the whole by msgspec, which would double the time that a million keys take.
+        KeySettings(
+            _read_list(row.models),
+            row.rpm,
+            row.tpm,
+            row.concurrent,
+            row.daily_cap,
+            row.monthly_cap,
+            cast("tuple[Scope, ...] | None", _read_list(row.scopes)),
+            _read_list(row.ips),
+            row.project,
+            row.lifetime,
+        ),
         created_at=row.created_at,
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
         kind=row.kind,
         disabled_at=row.disabled_at,
     )
+
+
+def _read_list(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else _LIST.decode(text)
