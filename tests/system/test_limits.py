@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 from tests.system.conftest import COMPLETION, House, Upstream
-
 from wholes import tell_whole
 
 from techstone.core.pricing import Price

@@ -1,9 +1,8 @@
-"""The port between the planes where they run on different machines: who listens, who is asked, and the token of both."""
+"""The port between the planes on different machines: who listens, who is asked, and the token of both."""
 
 from __future__ import annotations
 
 import os
-import socket
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from techstone.gateway.ports import Origin
 
 if TYPE_CHECKING:
     import asyncio
+    import socket
     from collections.abc import Mapping
 
     from techstone.app.config import ControlSection
@@ -60,7 +60,7 @@ def open_ways(loop: asyncio.AbstractEventLoop, place: Place, *, insecure_http: b
         return Ways(
             upstreams, over_socket(upstreams, place.internal_socket), over_socket(upstreams, place.public_socket)
         )
-    origins = tuple(_read_address(section, address, insecure_http=insecure_http) for address in section.addresses)
+    origins = tuple(_read_address(address, insecure_http=insecure_http) for address in section.addresses)
     token = read_token(section, os.environ)
     # Proxies of the environment are for providers.
     upstreams = HttpUpstreams(loop, {}, _make_trust(section))
@@ -114,7 +114,7 @@ def read_token(section: ControlSection, environment: Mapping[str, str]) -> bytes
     return token
 
 
-def _read_address(section: ControlSection, address: str, *, insecure_http: bool) -> Origin:
+def _read_address(address: str, *, insecure_http: bool) -> Origin:
     parts = urlsplit(address)
     host = parts.hostname or ""
     if parts.scheme == "https":

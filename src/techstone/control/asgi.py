@@ -13,6 +13,7 @@ import msgspec
 from litestar import Litestar, Request, Response, Router, get
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.params import FromQuery
 from litestar.response import Stream
 
@@ -28,12 +29,13 @@ from techstone.control.management.api import refuse_twice, route_management
 from techstone.control.operations import Facts
 from techstone.control.pages.site import Site, route_site
 from techstone.control.projects.api import route_projects
+from techstone.control.publish import Wish
 from techstone.control.reports.api import route_reports
 from techstone.control.reports.health import list_findings
 from techstone.control.switches.api import route_switches
 from techstone.control.transcripts.api import route_transcripts
-from techstone.control.publish import Wish
-from techstone.core.errors import ApiError, InvalidRequest, MethodNotAllowed, ServerError, UrlNotFound
+from techstone.core.errors import ApiError, InvalidRequest, MethodNotAllowed, PayloadTooLarge, ServerError, UrlNotFound
+from techstone.core.keys import conceal
 from techstone.core.stream import SnapshotError, choose_format
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
 # What Litestar calls a handler's body.
 _BODY = "data"
 _LOG = logging.getLogger("techstone.control")
+# What the management API is sent at most: some kilobytes are usual.
+_LARGEST_WISH = 1024 * 1024
 # Of what says nothing else, errors first: it runs nothing, loads nothing and is framed by nobody.
 _HTTPS = (b"strict-transport-security", b"max-age=31536000")
 _PAGE_HEADERS = {
@@ -102,7 +106,7 @@ def _route_seam(services: Services, publisher: Publisher) -> Router:
 
     @get("/snapshot")
     async def follow(
-        reads: FromQuery[int] = 1, since: FromQuery[int | None] = None, spending: FromQuery[bool] = True
+        *, reads: FromQuery[int] = 1, since: FromQuery[int | None] = None, spending: FromQuery[bool] = True
     ) -> Stream:
         try:
             choose_format(reads)
@@ -128,9 +132,8 @@ def build_public(
 ) -> Litestar:
     """Return the documentation, the Console and the management API."""
     changing = [route_management(services, members), *_list_operated(services), *console]
-    return _build(
-        [route_site(site), Router("/", route_handlers=changing, middleware=[_publish(publisher)])], _PAGE_HEADERS
-    )
+    rooms = Router("/", route_handlers=changing, middleware=[_publish(publisher)], request_max_body_size=_LARGEST_WISH)
+    return _build([route_site(site), rooms], _PAGE_HEADERS)
 
 
 def _list_operated(services: Services) -> list[Router]:
@@ -205,7 +208,7 @@ def _print(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     """Print any failure in the one form; the only place that catches everything."""
     known = _translate(request, error)
     if known is None:
-        _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        _LOG.error("%s %s failed", request.method, conceal(request.url.path), exc_info=error)
         known = ServerError()
     headers = {name.decode(): value.decode() for name, value in known.headers()}
     return Response(known.body(), status_code=known.status, headers=headers, media_type="application/json")
@@ -224,7 +227,9 @@ def _translate(request: Request[Any, Any, Any], error: Exception) -> ApiError | 
     if isinstance(error, ValidationException):
         return _explain(error)
     if isinstance(error, HTTPException) and error.status_code < 500:
-        return InvalidRequest(error.detail)
+        large = isinstance(error, RequestEntityTooLarge)
+        limit = request.route_handler.resolve_request_max_body_size() if large else None
+        return PayloadTooLarge(limit) if limit is not None else InvalidRequest(error.detail)
     return None
 
 

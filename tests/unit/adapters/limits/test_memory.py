@@ -230,6 +230,16 @@ def test_start_remembers_the_last_minute_and_what_the_ledger_has_not_booked() ->
     assert limits.credit(who) == 1000 - 300 - 2 * 10, "two of the four records were booked already"
 
 
+def test_start_knows_what_somebody_spent_whose_last_record_is_older_than_a_minute() -> None:
+    """Not booked yet, for the control plane was away: it adds to what was spent before, and does not stand for it."""
+    clock = Clock()
+    who = principal(granted=1000, spent=300, spent_month=200)
+    limits = MemoryLimits(clock, clock.wall)
+    limits.recover([(7, _record(7, 10, 300.0, clock))])
+    limits.anchor(View(Snapshot(1, accounts=(who.account,), keys=(who.key,), as_of_day=_DAY)), _JOURNAL)
+    assert limits.credit(who) == 1000 - 300 - 10
+
+
 def test_what_is_spent_before_control_is_heard_is_counted() -> None:
     """Without credit or caps nothing waits for the control plane; what is spent meanwhile adds to what it tells."""
     clock = Clock()
