@@ -56,7 +56,7 @@ class SnapshotCopy:
         with file:
             for line in file:
                 try:
-                    found = assembly.take(stream.decode(line))
+                    found = assembly.take(_read_line(line))
                 except SnapshotError:
                     if view is None:
                         raise
@@ -124,6 +124,13 @@ class SnapshotCopy:
         head = msgspec.structs.replace(view.snapshot, view_secret="")
         self._base = await asyncio.to_thread(_replace, self._path, _tell(head, accounts, keys))
         self._changes = 0
+
+
+def _read_line(line: bytes) -> stream.Frame:
+    """Read a line that is whole: one without its end may be read, but not be appended to."""
+    if not line.endswith(b"\n"):
+        raise SnapshotError("it ends in the middle of a line")
+    return stream.decode(line)
 
 
 def _tell(head: Head, accounts: list[Account], keys: list[Key]) -> Iterator[bytes]:

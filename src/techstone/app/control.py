@@ -128,14 +128,22 @@ def run(place: Place, *, insecure_http: bool) -> int:
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(options, _report))
+            runner.run(serve(options, lambda first: _report(options, first)))
     except StoreError as error:
         raise ConfigError(str(error)) from error
     return 0
 
 
-def _report(first: FirstKey | None) -> None:
-    child.report_ready(child.News(first.key, first.claim) if first else child.News())
+def _report(options: ControlOptions, first: FirstKey | None) -> None:
+    if child.report_ready(child.News(first.key, first.claim) if first else child.News()):
+        return
+    door = options.doorway
+    where = "its data folder" if door is None else f"{door.host}:{door.port}"
+    lines = [f"TechStone control plane is serving: gateways reach it by {where}."]
+    if first is not None:
+        lines.append(f"Claim the Console, once, within 7 days: {options.public_url}{first.claim}")
+        lines.append(f"Your first API key, shown only now: {first.key}")
+    print("\n".join(lines), flush=True)  # noqa: T201 - a command's output
 
 
 async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None]) -> None:

@@ -146,7 +146,9 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
     try:
         await _await_control(follower, stopping)
         await listener.start()
-        child.report_ready(child.News())
+        if not child.report_ready(child.News()):
+            host, port = sock.getsockname()[:2]
+            print(f"TechStone gateway is serving on {host}, port {port}.", flush=True)  # noqa: T201 - a command's output
         for errand in errands:
             errand.start()
         await serve(listener, gateway.connections, server.drain, stopping)
@@ -291,9 +293,16 @@ async def _await_control(follower: SnapshotFollower, stopping: Stopping) -> None
     Clients that come meanwhile wait in the socket's queue, in place of being refused. Without a snapshot on disk there
     is nothing to serve by, however long it takes.
     """
-    patience = None if follower.view is None else _CONTROL_PATIENCE
     waits = [asyncio.ensure_future(event.wait()) for event in (follower.followed, stopping.asked)]
-    await asyncio.wait(waits, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+    told = None
+    while True:
+        done, _ = await asyncio.wait(waits, timeout=_CONTROL_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        if done or follower.view is not None:
+            break
+        # Nothing is served that could tell it otherwise: /readyz is not there yet.
+        if follower.problem != told:
+            told = follower.problem
+            _complain(f"waits for the control plane before it serves: {told}")
     for wait in waits:
         wait.cancel()
 

@@ -153,7 +153,7 @@ async def test_start_from_the_copy_asks_for_all_spending(tmp_path: Path) -> None
 async def test_resumption_anchors_the_limits(tmp_path: Path, lines: int) -> None:
     """Once all its frames are there, and not before."""
     (tmp_path / "copy").write_bytes(encode(WHOLE))
-    frames = [msgspec.structs.replace(WHOLE.head(), since=1), Part(), Whole(1, 1, 1)]
+    frames: list[Frame] = [msgspec.structs.replace(WHOLE.head(), since=1), Part(), Whole(1, 1, 1)]
     more = asyncio.Event()
     async with following(tmp_path, HEAD, chunk(*frames[:lines]), more, chunk(*frames[lines:], Heartbeat(1))) as (
         control,
