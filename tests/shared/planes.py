@@ -62,6 +62,7 @@ class Planes:
             f"[[providers]]\nname = 'up'\nbase_url = '{upstream}'\n"
             "[[models]]\nname = 'gpt-4o'\ncontext_window = 4096\nmax_output_tokens = 1024\n"
             "routes = [{provider = 'up', model = 'up'}]\nprice = {input = '1', output = '2'}\n"
+            "[plans.enterprise]\nrpm = 1000000\ntpm = 1000000000\nconcurrent = 1000\n"
         )
         self.running: list[Plane] = []
 

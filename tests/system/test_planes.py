@@ -142,7 +142,8 @@ async def test_revoked_key_is_refused_by_every_gateway_within_a_second(spread_ou
     """From before the command until the last of three gateways refuses it; figures of 20."""
     _, control, gateways = spread_out
     operations = InternalClient(Place(Config(), None, control.folder / "data").internal_socket)
-    made_in, gone_in = [], []
+    made_in: list[float] = []
+    gone_in: list[float] = []
     for _ in range(20):
         for times, expected in ((made_in, 200), (gone_in, 401)):
             began = time.monotonic()

@@ -51,6 +51,8 @@ LISTEN_FD = "TECHSTONE_LISTEN_FD"
 # A gateway whose control plane is down serves by the snapshot on disk, after having waited so long.
 _CONTROL_PATIENCE = 5.0
 _GARBAGE = 20_000
+# Idle connections get so long for one more request, whose answer tells that they close.
+_LEAVE_SECONDS = 1.0
 # The last bytes of an answer get so long to leave after the last request is done.
 _FLUSH_SECONDS = 0.05
 
@@ -315,10 +317,14 @@ async def serve(listener: Listener, connections: Connections, drain: float, stop
     # What a request makes is freed by its reference counts; looking for cycles every 700 objects cost 1 µs a request.
     gc.set_threshold(_GARBAGE, 20, 100)
     await stopping.asked.wait()
+    connections.leave()
     await listener.stop()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(min(_LEAVE_SECONDS, drain)):
+            await _wait_until(lambda: not connections.fronts, stopping.at_once)
     connections.drain()
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(drain):
+        async with asyncio.timeout(max(0.0, drain - _LEAVE_SECONDS)):
             await _wait_until(lambda: not connections.working, stopping.at_once)
     connections.stop()
     if not stopping.at_once.is_set():
