@@ -176,6 +176,52 @@ def test_control_that_is_killed_is_not_missed_and_gone_on_with(tmp_path: Path) -
             wait_until(partial(_answers, gateway, made["key"], 200), 2.0)
 
 
+def test_second_control_plane_takes_over(tmp_path: Path) -> None:
+    """Two over one database: a gateway goes on at the other, from the revision that it has; usage is booked once."""
+    with spread(tmp_path, 0) as (planes, first, _):
+        second = planes.add_control("second")
+        data = second.folder / "data"
+        data.mkdir(0o700)
+        for name in ("techstone.db", "secret.key"):
+            (data / name).symlink_to(first.folder / "data" / name)
+        second.start()
+        gateway = planes.add_gateway(1, *(f"http://127.0.0.1:{plane.port}" for plane in (first, second)))
+        gateway.start()
+        key = first.key
+        for number, (lost, left) in enumerate(((first, second), (second, first)), 1):
+            assert _answers(gateway, key, 200)
+            lost.kill_alone()
+            assert _answers(gateway, key, 200)
+            made = left.ask("key", "create", "--account", "owner@localhost")
+            took = wait_until(partial(_answers, gateway, made["key"], 200), 3.0)
+            print(f"the other control plane is followed {took * 1000:.0f} ms after a key was made there")
+            assert gateway.get("/docs")[0] == 200
+            key = made["key"]
+            wait_until(partial(_listed, left, 3 * number))
+            lost.start()
+
+
+def test_journal_of_a_lost_gateway_is_booked_by_hand(tmp_path: Path) -> None:
+    """What it had served while control was away, and never shipped: once, however often; also if it comes back."""
+    with spread(tmp_path, 1) as (_, control, gateways):
+        (gateway,) = gateways
+        control.kill_alone()
+        assert _answers(gateway, control.key, 200)
+        assert (
+            "another gateway process writes it" in control.run("journal", "ship", str(gateway.folder / "data")).stderr
+        )
+        gateway.kill_alone()
+        control.start()
+        folder = str(gateway.folder / "data")
+        shipped = control.ask("journal", "ship", folder)
+        assert (shipped["records"], shipped["booked"]) == (1, 1)
+        assert control.ask("journal", "ship", folder)["booked"] == 0
+        gateway.start()
+        assert _answers(gateway, gateway.key, 200)
+        wait_until(partial(_listed, control, 2))
+        assert "there is no such folder" in control.run("journal", "ship", "nowhere").stderr
+
+
 def test_mutual_tls(tmp_path: Path) -> None:
     """Both sides show certificates of one authority; a client without one does not get as far as a pass."""
     authority = trustme.CA()

@@ -165,9 +165,10 @@ class _Service:
         if self._engine_options is not None:
             keyed[offer.ENGINE_KEY_ENV] = self._engine_options.api_key
         flags = ("--host", place.config.server.host, *insecure)
-        for number in range(place.config.server.workers):
-            name = "gateway" if place.config.server.workers == 1 else f"gateway-{number + 1}"
-            programs.append(Program(name, (*base, "gateway", *where, *flags), keyed, (self._sock.fileno(),)))
+        workers = place.config.server.workers
+        for number in range(1, workers + 1):
+            name, which = ("gateway", ()) if workers == 1 else (f"gateway-{number}", ("--worker", str(number)))
+            programs.append(Program(name, (*base, "gateway", *where, *flags, *which), keyed, (self._sock.fileno(),)))
         return programs
 
     def _secret_names(self) -> set[str]:

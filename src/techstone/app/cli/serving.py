@@ -62,12 +62,16 @@ def serve(
 
 @click.command()
 @_listening
+@click.option("--worker", type=click.IntRange(1, 256), default=1, hidden=True, help="Which of several on one folder.")
 @located
-def gateway(config: str | None, data: str | None, host: str | None, port: int | None, *, insecure_http: bool) -> int:
+def gateway(
+    config: str | None, data: str | None, host: str | None, port: int | None, worker: int, *, insecure_http: bool
+) -> int:
     """Serve the API alone: the data plane of a scaled deployment, beside a `techstone control`."""
     from techstone.app import gateway as process  # noqa: PLC0415 - each command loads its own
 
-    return process.run(_locate(config, data, host=host, port=port), insecure_http=insecure_http)
+    found = msgspec.structs.replace(_locate(config, data, host=host, port=port), worker=worker)
+    return process.run(found, insecure_http=insecure_http)
 
 
 @click.command()
