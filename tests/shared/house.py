@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvloop
+from wholes import tell_whole
 
 from techstone.adapters.journal.segments import recover
 from techstone.adapters.journal.writer import JournalWriter
 from techstone.adapters.limits.memory import MemoryLimits
 from techstone.adapters.upstreams.http import HttpUpstreams
+from techstone.adapters.way import over_socket
 from techstone.app.wiring import Gateway, Outside
-from techstone.core import keys, snapshot
+from techstone.core import keys, stream
 from techstone.core.snapshot import Account, Key, Model, Plan, Provider, Route, Snapshot, Timeouts, View
 from techstone.gateway.connections import Trust
 from techstone.gateway.front import Front
@@ -135,7 +137,7 @@ class House:
             journalist=self.books,
             render_metrics=lambda: b"# none\n",
             environment={"UP_KEY": "sk-upstream"},
-            control_socket=f"{folder}/c",
+            control=over_socket(HttpUpstreams(loop, {}), f"{folder}/c"),
             trust=Trust(),
         )
         self.gateway = Gateway(loop, outside)
@@ -221,7 +223,7 @@ _SNAPSHOT = "snapshot.json"
 @contextlib.contextmanager
 def keep_house_apart(folder: Path, view: View) -> Iterator[tuple[int, int]]:
     """Run a house by a view in a process of its own; give its port and its process id."""
-    (folder / _SNAPSHOT).write_bytes(snapshot.encode(view.snapshot))
+    (folder / _SNAPSHOT).write_bytes(stream.encode(tell_whole(view)))
     with subprocess.Popen([sys.executable, __file__, str(folder)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
@@ -232,7 +234,7 @@ def keep_house_apart(folder: Path, view: View) -> Iterator[tuple[int, int]]:
 
 async def _serve(folder: Path) -> None:
     async with keep_house(folder) as house:
-        frame = snapshot.decode((folder / _SNAPSHOT).read_bytes())
+        frame = stream.decode((folder / _SNAPSHOT).read_bytes())
         assert isinstance(frame, Snapshot)
         house.snapshots.view = View(frame)
         # As `app.gateway.serve` does: cycles are looked for as rarely.

@@ -23,8 +23,11 @@ import pytest
 from haste import within
 
 from techstone.adapters.internal import InternalClient, answers
+from techstone.adapters.snapshot_copy import SnapshotCopy
 from techstone.adapters.snapshots import SnapshotFollower
 from techstone.adapters.storage.sqlite import open_store
+from techstone.adapters.upstreams.http import HttpUpstreams
+from techstone.adapters.way import over_socket
 from techstone.control.accounts.records import NewAccount
 from techstone.control.catalog.records import Catalog
 from techstone.control.keys.records import NewKey
@@ -130,7 +133,8 @@ def mortal() -> Iterator[Control]:
 
 @contextlib.asynccontextmanager
 async def following(control: Control) -> AsyncIterator[SnapshotFollower]:
-    follower = SnapshotFollower(control.internal, control.folder / "copy")
+    upstreams = HttpUpstreams(asyncio.get_running_loop(), {})
+    follower = SnapshotFollower(over_socket(upstreams, control.internal), SnapshotCopy(control.folder / "copy"))
     follower.load()
     task = asyncio.create_task(follower.run())
     try:
@@ -139,6 +143,7 @@ async def following(control: Control) -> AsyncIterator[SnapshotFollower]:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+        upstreams.close()
 
 
 async def until(true: Callable[[], object], seconds: float) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 from tests.system.conftest import COMPLETION, House, Upstream
+from wholes import tell_whole
 
 from techstone.core.pricing import Price
 from techstone.core.snapshot import Plan, View
@@ -40,7 +41,7 @@ def _change(house: House, *, plan: Plan | None = None, price: Price | None = Non
     """Put another snapshot in force, as the control plane would."""
     snapshots = house.snapshots
     assert snapshots.view is not None
-    old = snapshots.view.snapshot
+    old = tell_whole(snapshots.view)
     models = old.models
     if price is not None:
         models = tuple(msgspec.structs.replace(model, prices=(price,)) for model in models)
@@ -351,7 +352,7 @@ async def test_nothing_of_a_route_that_failed_is_billed(house: House) -> None:
     house.upstream.behave = _stream_without_usage
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
     assert house.snapshots.view is not None
-    old = house.snapshots.view.snapshot
+    old = tell_whole(house.snapshots.view)
     up, down = old.providers
     providers = (up, msgspec.structs.replace(down, base_url=url))
     house.snapshots.view = View(msgspec.structs.replace(old, providers=providers))

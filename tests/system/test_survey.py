@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from wholes import tell_whole
 
 from techstone.core.pricing import Price
 from techstone.core.snapshot import Plan, View
@@ -51,7 +52,7 @@ def _change(house: House, plan: Plan = _PLAN, *, price: Price | None = None, key
             **account: Any) -> None:  # noqa: ANN401 - fields of an account, by name  # fmt: skip
     """Put another snapshot in force, as the control plane would; `key` are fields of the first key."""
     assert house.snapshots.view is not None
-    old = house.snapshots.view.snapshot
+    old = tell_whole(house.snapshots.view)
     first, *others = old.keys
     models = old.models if price is None else tuple(msgspec.structs.replace(one, prices=(price,)) for one in old.models)
     house.snapshots.view = View(

@@ -9,13 +9,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from techstone.core.snapshot import Timeouts
-from techstone.gateway.ports import Call, Origin, UpstreamProblem
+from techstone.gateway.ports import UpstreamProblem
 from techstone.gateway.trampoline import Trampoline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from techstone.gateway.ports import Upstreams
+    from techstone.gateway.ports import ControlPlane
 
     Attempt = Callable[[], Coroutine[object, object, bool]]
     """Posts what there is to post; says whether there may be more. What control does not take is its to keep."""
@@ -25,16 +25,15 @@ _TIMEOUTS = Timeouts(connect=1.0, first_byte=10.0, between_bytes=10.0, total=20.
 
 
 class Line:
-    """A way to the control plane's internal API."""
+    """What is posted to the control plane's internal API."""
 
-    def __init__(self, upstreams: Upstreams, socket: str) -> None:
-        self._upstreams = upstreams
-        self._origin = Origin("unix", socket, 0)
+    def __init__(self, control: ControlPlane) -> None:
+        self._control = control
 
     async def post(self, path: str, media: str, body: bytes) -> None:
         """Send a body; raise UpstreamProblem or OSError where control does not take it."""
         head = f"POST /internal/{path} HTTP/1.1\r\nhost: control\r\ncontent-type: {media}\r\nx-request-id: {path}"
-        answer = await self._upstreams.open(Call(self._origin, head.encode(), body, _TIMEOUTS))
+        answer = await self._control.ask(head.encode(), body, _TIMEOUTS)
         await answer.read(_ANSWER_LIMIT)
         if answer.status >= 300:
             raise UpstreamProblem("status", str(answer.status))

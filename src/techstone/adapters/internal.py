@@ -33,7 +33,16 @@ from techstone.control.billing.records import (
 from techstone.control.catalog.records import ModelShown
 from techstone.control.identity.records import Claim, PersonShown
 from techstone.control.keys.records import Alteration, CreatedKey, KeyChange, KeyChosen, KeyShown, NewKey, Rotation
-from techstone.control.ledger.records import PAGE, Grouping, RatingSpan, RequestShown, Rerating, UsageShown, Violation
+from techstone.control.ledger.records import (
+    PAGE,
+    Applied,
+    Grouping,
+    RatingSpan,
+    RequestShown,
+    Rerating,
+    UsageShown,
+    Violation,
+)
 from techstone.control.operations import Facts
 from techstone.control.ports import StoreError
 from techstone.control.projects.records import NewProject, ProjectChange, ProjectShown
@@ -91,16 +100,23 @@ class _Caller:
         self._path = path
 
     async def call(
-        self, method: str, url: str, shape: type[_T], body: msgspec.Struct | None = None, *, seconds: float = _SECONDS
+        self,
+        method: str,
+        url: str,
+        shape: type[_T],
+        body: msgspec.Struct | bytes | None = None,
+        *,
+        seconds: float = _SECONDS,
     ) -> _T:
         """Return the answer; raise ApiError as the service did, or StoreError where control does not answer in time."""
         return await asyncio.to_thread(self._call, method, url, shape, body, seconds)
 
-    def _call(self, method: str, url: str, shape: type[_T], body: msgspec.Struct | None, seconds: float) -> _T:
+    def _call(self, method: str, url: str, shape: type[_T], body: msgspec.Struct | bytes | None, seconds: float) -> _T:
         connection = _Connection(self._path, seconds)
         try:
-            data = msgspec.json.encode(body) if body is not None else None
-            connection.request(method, "/internal" + url, data, {"content-type": "application/json"})
+            data = msgspec.json.encode(body) if isinstance(body, msgspec.Struct) else body
+            media = "application/octet-stream" if isinstance(body, bytes) else "application/json"
+            connection.request(method, "/internal" + url, data, {"content-type": media})
             response = connection.getresponse()
             answer = response.read()
         except (OSError, http.client.HTTPException) as error:
@@ -334,6 +350,10 @@ class _Ledger:
 
     def __init__(self, caller: _Caller) -> None:
         self._caller = caller
+
+    async def book(self, journal: str, first: int, body: bytes) -> Applied:
+        url = "/journal?" + urlencode({"journal": journal, "first": first})
+        return await self._caller.call("POST", url, Applied, body, seconds=_LONG_SECONDS)
 
     async def list_requests(self, account: str | None, since: int) -> tuple[RequestShown, ...]:
         found: list[RequestShown] = []

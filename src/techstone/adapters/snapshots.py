@@ -1,36 +1,43 @@
 """Follows the control plane's snapshot stream; the adapter of the gateway's port `Snapshots`.
 
-A frame that is broken or of another format is refused and the last good view kept; the stream is then begun anew. The
-last good snapshot is on disk too, so that a gateway starts while the control plane is down.
+A frame that is broken or of another format is refused and the last good view kept; the stream is then begun anew, from
+the revision that is known, at whichever control plane answers. The last good snapshot is on disk too, so that a gateway
+starts while the control plane is down.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-from typing import TYPE_CHECKING
+import random
+from typing import TYPE_CHECKING, Any
 
-import httptools
 import msgspec
 
-from techstone.core import snapshot as seam
-from techstone.core.snapshot import Delta, Snapshot, SnapshotError, View
+from techstone.core import stream
+from techstone.core.snapshot import Head, Snapshot, Timeouts, View
+from techstone.core.stream import Assembly, Delta, Part, SnapshotError, Whole
+from techstone.gateway.ports import UpstreamProblem
+from techstone.gateway.trampoline import Trampoline
+from techstone.wire.error import ErrorBody
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Coroutine
 
-_CONNECT_SECONDS = 2.0
-# The control plane sends a heartbeat every 5 s; three missed ones mean that it is gone.
+    from techstone.adapters.snapshot_copy import SnapshotCopy
+    from techstone.core.stream import Frame
+    from techstone.gateway.ports import ControlPlane
+
+# The control plane sends a heartbeat every 5 s; three missed ones mean that it is gone. Its first byte may wait for two
+# other gateways that begin.
 _SILENT_SECONDS = 15.0
+_FIRST_SECONDS = 120.0
+_FOR_EVER = 10.0**9
 # A control plane that is away is asked often, so that it is heard soon after its start: a refused connection costs
-# nothing. One that says what cannot be used is asked seldom: each time it sends the whole.
-_AGAIN_SECONDS = 0.1
+# nothing. One that says what cannot be used is asked seldom: each time it may send the whole.
+_AGAIN_SECONDS = (0.1, 0.2, 0.4, 0.8)
 _REFUSED_SECONDS = 1.0
 _LINE_LIMIT = 64 * 1024 * 1024
-_READ = 256 * 1024
-_REQUEST = b"GET /internal/snapshot HTTP/1.1\r\nHost: control\r\nAccept: application/x-ndjson\r\n\r\n"
+_ANSWER_LIMIT = 64 * 1024
 
 
 class StaticSnapshots:
@@ -46,17 +53,18 @@ class StaticSnapshots:
 
 
 class SnapshotFollower:
-    """The newest view of the control plane at a Unix socket; `copy` is the file of the last good snapshot."""
+    """The newest view of the control plane; `copy` keeps the last good one on disk."""
 
-    def __init__(self, socket: str, copy: Path) -> None:
+    def __init__(self, control: ControlPlane, copy: SnapshotCopy) -> None:
         self.view: View | None = None
         self.problem: str | None = "no snapshot yet"
-        self._socket = socket
+        self._control = control
         self._copy = copy
-        self._arrived = asyncio.Event()
         self._moved = asyncio.Event()
+        self._anchored = False
+        self._broken = False
         self.heard: Callable[[View], None] | None = None
-        """Called with the view of every whole snapshot of the control plane, before any change to it."""
+        """Called with every view that the control plane told with all spending, before any change to it."""
         self.followed = asyncio.Event()
         """Set once the control plane itself was heard."""
         self.heard_at = 0.0
@@ -65,34 +73,43 @@ class SnapshotFollower:
     def load(self) -> None:
         """Begin with the copy on disk, if there is one that can be read."""
         try:
-            frame = seam.decode(self._copy.read_bytes())
-        except FileNotFoundError:
-            return
+            self.view = self._copy.load()
         except (OSError, SnapshotError) as error:
             self.problem = f"the snapshot on disk cannot be used: {error}"
-            return
-        if isinstance(frame, Snapshot):
-            self.view = View(frame)
 
     async def run(self) -> None:
         """Follow, until cancelled."""
-        keeping = asyncio.create_task(self._keep_copy())
+        keeping = asyncio.create_task(self._copy.run())
+        failures = 0
         try:
             while True:
-                pause = _AGAIN_SECONDS
-                try:
-                    await self._follow()
-                    self.problem = "the control plane ended the snapshot stream"
-                except SnapshotError as error:
-                    self.problem = str(error)
-                    pause = _REFUSED_SECONDS
-                except TimeoutError:
-                    self.problem = "the control plane is silent"
-                except OSError as error:
-                    self.problem = f"the control plane cannot be reached: {error.strerror or error}"
-                await asyncio.sleep(pause)
+                heard = self.heard_at
+                pause = await self._try()
+                failures = 0 if self.heard_at != heard else failures + 1
+                if pause == 0.0:
+                    pause = _AGAIN_SECONDS[min(failures, len(_AGAIN_SECONDS) - 1)]
+                # Many gateways lose one control plane at the same moment: they do not come back at the same one.
+                await asyncio.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 - no secret
         finally:
             keeping.cancel()
+
+    async def _try(self) -> float:
+        """Read one stream to its end and keep why it ended; return the seconds to wait at least."""
+        pause = 0.0
+        try:
+            await _drive(self._follow())
+            self.problem = "the control plane ended the snapshot stream"
+        except SnapshotError as error:
+            self.problem = str(error)
+            # What was said on top of our revision does not follow from it: only the whole helps.
+            self._broken = True
+            pause = _REFUSED_SECONDS
+            self._control.turn()
+        except UpstreamProblem as problem:
+            self.problem = _explain(problem)
+            if problem.kind == "timeout":
+                self._control.turn()
+        return pause
 
     async def reach(self, revision: int) -> None:
         """Implement `Snapshots.reach`."""
@@ -100,102 +117,130 @@ class SnapshotFollower:
             await self._moved.wait()
 
     async def _follow(self) -> None:
-        """Read one stream to its end."""
-        async with asyncio.timeout(_CONNECT_SECONDS):
-            reader, writer = await asyncio.open_unix_connection(self._socket)
+        """Read one stream to its end; raise SnapshotError, UpstreamProblem."""
+        target = f"/internal/snapshot?reads={stream.FORMAT}"
+        known = None if self._broken else self.view
+        if known is not None:
+            target += f"&since={known.snapshot.revision}&spending={0 if self._anchored else 1}"
+        head = f"GET {target} HTTP/1.1\r\nhost: control\r\naccept: application/x-ndjson\r\nx-request-id: snapshot"
+        timeouts = Timeouts(2.0, _FIRST_SECONDS, _SILENT_SECONDS, _FOR_EVER)
+        answer = await self._control.ask(head.encode(), b"", timeouts)
         try:
-            writer.write(_REQUEST)
-            lines = _Lines()
-            current: View | None = None
-            while True:
-                async with asyncio.timeout(_SILENT_SECONDS):
-                    data = await reader.read(_READ)
-                if not data:
-                    return
-                for line in lines.feed(data):
-                    current = self._take(current, line)
+            if answer.status != 200:
+                raise SnapshotError(_read_refusal(answer.status, await answer.read(_ANSWER_LIMIT)))
+            lines = _Lines(_Reader(self, Assembly(known)).take)
+            answer.pipe(lines)
+            await lines.ended
         finally:
-            writer.close()
+            answer.close()
 
-    def _take(self, current: View | None, line: bytes) -> View:
-        """Return the view after the line; raise SnapshotError where it does not follow."""
-        frame = seam.decode(line)
-        if isinstance(frame, Delta) and current is not None:
-            following = current.follow(frame)
-        else:
-            snapshot = seam.advance(None if current is None else current.snapshot, frame)
-            following = current if current is not None and snapshot is current.snapshot else View(snapshot)
-        if following is not current:
-            if self.heard is not None and isinstance(frame, Snapshot):
-                self.heard(following)
-            self.view = following
-            self._arrived.set()
+    def move(self, view: View, frame: Frame, lines: list[bytes]) -> None:
+        """Take a view that a frame led to; `lines` led there from the view before, none: it stands for itself."""
+        if view is not self.view:
+            if lines:
+                self._copy.follow(view, b"".join(lines))
+            else:
+                self._copy.replace(view)
+            if isinstance(frame, Snapshot | Whole) and view.snapshot.spending:
+                self._anchored = True
+                if self.heard is not None:
+                    self.heard(view)
+            self.view = view
             self._moved.set()
             self._moved = asyncio.Event()
         self.problem = None
+        self._broken = False
         self.heard_at = asyncio.get_running_loop().time()
         self.followed.set()
-        return following
 
-    async def _keep_copy(self) -> None:
-        """Write the newest snapshot to disk, at most once a second, beside the event loop."""
-        while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            if self.view is not None:
-                kept = msgspec.structs.replace(self.view.snapshot, view_secret="")
-                # Not told to clients: serving does not depend on it, and the next change writes it again.
-                with contextlib.suppress(OSError):
-                    await asyncio.to_thread(_write, self._copy, seam.encode(kept))
-            await asyncio.sleep(1.0)
+
+class _Reader:
+    """One stream, line by line."""
+
+    def __init__(self, follower: SnapshotFollower, assembly: Assembly) -> None:
+        self._follower = follower
+        self._assembly = assembly
+        self._lines: list[bytes] = []
+        self._onto = False
+
+    def take(self, line: bytes) -> None:
+        """Take a line; raise SnapshotError where it does not follow."""
+        frame = stream.decode(line)
+        view = self._assembly.take(frame)
+        if isinstance(frame, Head):
+            self._onto = frame.since is not None
+            line = stream.encode(msgspec.structs.replace(frame, view_secret=""))
+        if isinstance(frame, Delta) or (self._onto and isinstance(frame, Head | Part | Whole)):
+            self._lines.append(line)
+        if view is not None:
+            lines, self._lines = self._lines, []
+            self._follower.move(view, frame, lines)
 
 
 class _Lines:
-    """Bytes of an HTTP answer in, lines of its body out."""
+    """Pieces of an answer's body in, lines out. Implements `AnswerSink`; `ended` raises why it ended, None: it did."""
 
-    def __init__(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
+    def __init__(self, take: Callable[[bytes], None]) -> None:
+        self._take = take
         self._pieces: list[bytes] = []
         self._held = 0
-        self._ended = False
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """Return the lines that the bytes complete; raise SnapshotError."""
+    def body_received(self, data: bytes) -> None:
+        """Take a piece; pieces are joined only where a line ends, so that a long line is copied once."""
+        if self.ended.done():
+            return
+        self._pieces.append(data)
+        self._held += len(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserCallbackError as error:
-            # The parser hides what a callback of ours raised behind an error of its own.
-            raise SnapshotError(str(error.__context__)) from error
-        except httptools.HttpParserError as error:
-            raise SnapshotError(f"the snapshot stream is no HTTP: {error}") from error
-        if not self._ended:
-            return []
-        lines = b"".join(self._pieces).split(b"\n")
-        self._pieces = [lines.pop()]
-        self._held = len(self._pieces[0])
-        self._ended = False
-        return lines
+            if b"\n" in data:
+                lines = b"".join(self._pieces).split(b"\n")
+                self._pieces = [lines.pop()]
+                self._held = len(self._pieces[0])
+                for line in lines:
+                    self._take(line + b"\n")
+        except SnapshotError as error:
+            self.ended.set_exception(error)
+            return
+        if self._held > _LINE_LIMIT:
+            self.ended.set_exception(SnapshotError(f"a snapshot frame of more than {_LINE_LIMIT:,} bytes"))
 
-    def on_headers_complete(self) -> None:
-        """Refuse what is not the stream."""
-        status = self._parser.get_status_code()
-        if status != 200:
-            raise SnapshotError(f"the control plane answered {status}")
-
-    def on_body(self, body: bytes) -> None:
-        """Take a piece of the body; pieces are joined only where a line ends, so that a long line is copied once."""
-        self._pieces.append(body)
-        self._held += len(body)
-        self._ended = self._ended or b"\n" in body
-        if self._held > _LINE_LIMIT and not self._ended:
-            raise SnapshotError("a snapshot of more than 64 MiB")
+    def body_ended(self, problem: UpstreamProblem | None) -> None:
+        """Hear that there is no more."""
+        if not self.ended.done():
+            if problem is None:
+                self.ended.set_result(None)
+            else:
+                self.ended.set_exception(problem)
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Replace the file, whole or not at all, readable for its owner alone."""
-    fresh = path.with_suffix(f".{os.getpid()}.new")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+async def _drive(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run what speaks to upstreams to its end, from a task."""
+    over: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+    running = Trampoline(coroutine, lambda error: None if over.done() else over.set_result(error))
+    running.advance()
+    try:
+        error = await over
+    except asyncio.CancelledError:
+        running.cancel()
+        raise
+    if error is not None:
+        raise error
+
+
+def _explain(problem: UpstreamProblem) -> str:
+    if problem.kind == "connect":
+        return f"the control plane cannot be reached: {problem.detail}"
+    if problem.kind == "timeout":
+        return f"the control plane is silent: {problem.detail}"
+    if problem.kind == "protocol":
+        return f"the snapshot stream is no HTTP: {problem.detail}"
+    return "the control plane ended the snapshot stream"
+
+
+def _read_refusal(status: int, body: bytes) -> str:
+    try:
+        said = ": " + msgspec.json.decode(body, type=ErrorBody).error.message
+    except msgspec.MsgspecError:
+        said = ""
+    return f"the control plane answered {status}{said}"

@@ -50,9 +50,11 @@ def give_way() -> None:
             _AUTOGROUP.write_text(str(_NICENESS))
 
 
-def report_ready(news: News) -> None:
-    """Tell the parent; nothing where nobody waits."""
+def report_ready(news: News) -> bool:
+    """Tell the parent; False where nobody waits: then it is this process that tells the operator."""
     number = os.environ.pop(READY_FD, None)
-    if number is not None:
-        with os.fdopen(int(number), "wb") as pipe:
-            pipe.write(msgspec.json.encode(news) + b"\n")
+    if number is None:
+        return False
+    with os.fdopen(int(number), "wb") as pipe:
+        pipe.write(msgspec.json.encode(news) + b"\n")
+    return True

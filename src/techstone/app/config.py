@@ -58,6 +58,22 @@ class DataSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: str = "memory"
 
 
+class ControlSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[control]: how gateways on other machines reach the control plane; without it they share its data folder.
+
+    `listen` (host:port) is a control plane's, `addresses` (URLs) are a gateway's. Both have the token, and certificates
+    of their own: a control plane with `tls_ca` asks gateways for one of that authority.
+    """
+
+    listen: str | None = None
+    addresses: tuple[str, ...] = ()
+    token_env: str = "TECHSTONE_CONTROL_TOKEN"  # noqa: S105 - the name of the variable
+    token_file: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    tls_ca: str | None = None
+
+
 class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[engine]: the embedded model. `model` is a GGUF file; `context` is in tokens, per request."""
 
@@ -186,6 +202,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     server: ServerSection = ServerSection()
     data: DataSection = DataSection()
+    control: ControlSection = ControlSection()
     engine: EngineSection = EngineSection()
     providers: tuple[ProviderEntry, ...] = ()
     models: tuple[ModelEntry, ...] = ()
@@ -261,6 +278,7 @@ def check(config: Config) -> None:
             "server.workers: limits kept in memory belong to one process; set server.workers = 1 (one process serves "
             "thousands of requests a second)"
         )
+    _check_control(config.control)
     _check_range("engine.parallel", config.engine.parallel, 1, 256)
     _check_range("engine.context", config.engine.context, 256, 10_000_000)
     if config.engine.threads is not None:
@@ -296,6 +314,26 @@ def _check_server(server: ServerSection) -> None:
         _check_url("server.public_url", server.public_url)
 
 
+def _check_control(control: ControlSection) -> None:
+    if (control.tls_cert is None) != (control.tls_key is None):
+        raise ConfigError("control.tls_cert and control.tls_key: give both or neither")
+    for path, url in (
+        *([("control.listen", f"//{control.listen}")] if control.listen is not None else []),
+        *((f"control.addresses[{place}]", url) for place, url in enumerate(control.addresses)),
+    ):
+        try:
+            parts = urlsplit(url)
+            whole = bool(parts.hostname) and parts.port != 0 and not (parts.path.strip("/") or parts.query)
+            valid = whole and parts.username is None and parts.scheme in ({""} if url[:2] == "//" else _SCHEMES)
+        except ValueError:
+            valid = False
+        if not valid:
+            wanted = (
+                "a host and port such as 10.0.0.5:8100" if url[:2] == "//" else "a URL such as https://control:8100"
+            )
+            raise ConfigError(f"{path}: expected {wanted}")
+
+
 def _check_mail(mail: MailSection) -> None:
     if not re.fullmatch(r"[^\s@<>]+@[^\s@<>]+|[^<>@\r\n]+ <[^\s@<>]+@[^\s@<>]+>", mail.sender):
         raise ConfigError("mail.sender: expected an address such as cloud@example.com or Cloud <cloud@example.com>")
@@ -317,7 +355,7 @@ def _check_oidc(path: str, entry: OidcEntry) -> None:
         raise ConfigError(f"{path}.name: expected letters, digits, spaces, dots, dashes or underscores, at most 40")
     _check_url(f"{path}.issuer", entry.issuer)
     parts = urlsplit(entry.issuer)
-    if parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
+    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
         raise ConfigError(f"{path}.issuer: expected https; plain http is for this machine alone")
     for field, value in (("client_id", entry.client_id), ("client_secret_env", entry.client_secret_env)):
         if not value:
@@ -327,13 +365,15 @@ def _check_oidc(path: str, entry: OidcEntry) -> None:
             raise ConfigError(f"{path}.allowed_domains: expected domains in lower case such as example.com")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Say whether a host is this machine."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
 
+_SCHEMES = {"http", "https"}
 _STRIPE_LEAST, _STRIPE_MOST = 50, 99_999_999
 
 

@@ -8,6 +8,7 @@ import os
 import secrets
 import signal
 import socket
+import ssl
 import stat
 import sys
 from pathlib import Path
@@ -26,8 +27,9 @@ from techstone.adapters.storage.target import Target
 from techstone.app import child, offer
 from techstone.app.config import ConfigError, MailSection, OidcEntry, PaymentsSection, read_cents
 from techstone.app.database import await_store
+from techstone.app.planes import Doorway, open_port, read_doorway
 from techstone.app.rooms import compose_means, open_vault
-from techstone.control.asgi import build_internal, build_public
+from techstone.control.asgi import build_internal, build_public, build_seam
 from techstone.control.billing.alerts import tell
 from techstone.control.bootstrap import FirstKey, bootstrap
 from techstone.control.catalog.records import Catalog
@@ -35,6 +37,7 @@ from techstone.control.console.pages import Pages
 from techstone.control.console.reader import Reader
 from techstone.control.console.shell import Shell
 from techstone.control.console.site import route_console
+from techstone.control.gate import Gate
 from techstone.control.identity.factors import Factors
 from techstone.control.identity.federation import Federation
 from techstone.control.identity.foreigners import Foreigners
@@ -59,7 +62,8 @@ from techstone.control.services import Services
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
-    from litestar import Litestar, Router
+    from litestar import Router
+    from litestar.types import ASGIApp
 
     from techstone.adapters.vault import Vault
     from techstone.app.place import Place
@@ -94,13 +98,14 @@ class ControlOptions(msgspec.Struct, frozen=True, kw_only=True):
     private_providers: bool = False
     seller: Party | None = None
     payments: PaymentsSection = PaymentsSection()
+    doorway: Doorway | None = None
     owner: str = _OWNER
     plan: str | None = None
     poll: float = 0.2
     heartbeat: float = 5.0
 
 
-def run(place: Place) -> int:
+def run(place: Place, *, insecure_http: bool) -> int:
     """Serve until a signal; return the exit status; raise ConfigError."""
     child.follow_parent()
     child.give_way()
@@ -122,18 +127,27 @@ def run(place: Place) -> int:
         if place.config.billing.seller is None
         else msgspec.convert(place.config.billing.seller, Party, from_attributes=True),
         payments=place.config.payments,
+        doorway=read_doorway(place.config.control, insecure_http=insecure_http),
         plan=_OWNER_PLAN,
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(options, _report))
+            runner.run(serve(options, lambda first: _report(options, first)))
     except StoreError as error:
         raise ConfigError(str(error)) from error
     return 0
 
 
-def _report(first: FirstKey | None) -> None:
-    child.report_ready(child.News(first.key, first.claim) if first else child.News())
+def _report(options: ControlOptions, first: FirstKey | None) -> None:
+    if child.report_ready(child.News(first.key, first.claim) if first else child.News()):
+        return
+    door = options.doorway
+    where = "its data folder" if door is None else f"{door.host}:{door.port}"
+    lines = [f"TechStone control plane is serving: gateways reach it by {where}."]
+    if first is not None:
+        lines.append(f"Claim the Console, once, within 7 days: {options.public_url}{first.claim}")
+        lines.append(f"Your first API key, shown only now: {first.key}")
+    print("\n".join(lines), flush=True)  # noqa: T201 - a command's output
 
 
 async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None]) -> None:
@@ -143,7 +157,11 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
     nobody would see; StoreError.
     """
     vault = open_vault(options.database.parent)
-    with _bind(options.internal_socket) as internal, _bind(options.public_socket) as public:
+    with (
+        _bind(options.internal_socket) as internal,
+        _bind(options.public_socket) as public,
+        contextlib.nullcontext() if options.doorway is None else open_port(options.doorway) as door,
+    ):
         store = await await_store(options.database, options.server, _complain)
         try:
             services = Services(
@@ -180,13 +198,11 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
             members = Members(store.identity, links, services.now)
             pages = Pages(Shell(options.public_url, services.switches.is_on), services, identity, view_secret)
             console = _compose_console(options, pages, members, links, seals)
-            servers = [
-                _Server(build_internal(services, publisher), internal),
-                _Server(
-                    build_public(site, console, services, members, publisher),
-                    public,
-                ),
-            ]
+            pages_of_all = build_public(site, console, services, members, publisher)
+            servers = [_Server(build_internal(services, publisher), internal), _Server(pages_of_all, public)]
+            if options.doorway is not None and door is not None:
+                gate = Gate(options.doorway.token, build_seam(services, publisher), pages_of_all)
+                servers.append(_Server(gate, door, options.doorway))
             await _run(
                 servers,
                 [
@@ -326,14 +342,23 @@ async def _run(
 
 
 class _Server(uvicorn.Server):
-    """One application on one listening socket."""
+    """One application on one listening socket; with a doorway's certificates on its port."""
 
-    def __init__(self, application: Litestar, listening: socket.socket) -> None:
+    def __init__(self, application: ASGIApp, listening: socket.socket, doorway: Doorway | None = None) -> None:
+        # A socket that is detached here is closed by the server.
+        self._listening = None if doorway is None else listening
         super().__init__(
             uvicorn.Config(
                 application,
-                fd=listening.detach(),
+                fd=listening.detach() if doorway is None else None,
+                # What a header claims of the client's address is read where the pages read it, behind the gate.
+                proxy_headers=False,
+                ssl_certfile=None if doorway is None else doorway.certificate,
+                ssl_keyfile=None if doorway is None else doorway.key,
+                ssl_ca_certs=None if doorway is None else doorway.client_ca,
+                ssl_cert_reqs=ssl.CERT_NONE if doorway is None or doorway.client_ca is None else ssl.CERT_REQUIRED,
                 loop="none",
+                ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -352,7 +377,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve."""
-        await super().startup(sockets)
+        await super().startup(sockets if self._listening is None else [self._listening])
         self.up.set()
 
 

@@ -24,14 +24,16 @@ from techstone.adapters.journal.writer import JournalWriter
 from techstone.adapters.limits.admissions import Admissions
 from techstone.adapters.limits.memory import MemoryLimits
 from techstone.adapters.reports import Watch, measure_memory, report
+from techstone.adapters.snapshot_copy import SnapshotCopy
 from techstone.adapters.snapshots import SnapshotFollower
 from techstone.adapters.telemetry.log import Log
 from techstone.adapters.telemetry.meter import Telemetry
 from techstone.adapters.transcripts import ship
 from techstone.adapters.vault import Vault
 from techstone.app import child
-from techstone.app.config import ConfigError
+from techstone.app.config import ConfigError, is_loopback
 from techstone.app.listener import Listener, bind, load_tls
+from techstone.app.planes import open_ways
 from techstone.app.wiring import Gateway, Outside
 from techstone.gateway.connections import Trust
 from techstone.wire.report import GatewayState, LimitState, SnapshotState
@@ -43,12 +45,14 @@ if TYPE_CHECKING:
     from techstone.app.place import Place
     from techstone.core.snapshot import View
     from techstone.gateway.connections import Connections
-    from techstone.gateway.ports import Upstreams
+    from techstone.gateway.ports import ControlPlane
 
 LISTEN_FD = "TECHSTONE_LISTEN_FD"
 # A gateway whose control plane is down serves by the snapshot on disk, after having waited so long.
 _CONTROL_PATIENCE = 5.0
 _GARBAGE = 20_000
+# Idle connections get so long for one more request, whose answer tells that they close.
+_LEAVE_SECONDS = 1.0
 # The last bytes of an answer get so long to leave after the last request is done.
 _FLUSH_SECONDS = 0.05
 
@@ -66,15 +70,8 @@ class InsecureBinding(ConfigError):
 
 def check_binding(server: ServerSection, *, insecure_http: bool) -> None:
     """Raise InsecureBinding where keys would travel in clear over a network."""
-    if not (server.tls_cert or server.trusted_proxies or insecure_http or _is_loopback(server.host)):
+    if not (server.tls_cert or server.trusted_proxies or insecure_http or is_loopback(server.host)):
         raise InsecureBinding(server.host)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def read_trust(server: ServerSection, *, insecure_http: bool) -> Trust:
@@ -82,7 +79,7 @@ def read_trust(server: ServerSection, *, insecure_http: bool) -> Trust:
     proxies = tuple(ipaddress.ip_network(proxy) for proxy in server.trusted_proxies)
     tls = server.tls_cert is not None
     # Where only the proxy makes the address safe, what comes past it in clear is refused.
-    behind = bool(proxies) and not _is_loopback(server.host)
+    behind = bool(proxies) and not is_loopback(server.host)
     return Trust(proxies, https_only=(tls or behind) and not insecure_http, tls=tls)
 
 
@@ -119,10 +116,11 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
             raise ConfigError(f"server.tls_cert, server.tls_key: {error}") from error
     loop = asyncio.get_running_loop()
     log = Log(sys.stderr.fileno())
-    follower = SnapshotFollower(place.internal_socket, place.snapshot)
+    ways = open_ways(loop, place, insecure_http=insecure_http)
+    follower = SnapshotFollower(ways.seam, SnapshotCopy(place.snapshot))
     telemetry = Telemetry(loop, follower, log)
     sock = open_socket(server)
-    books = Books(loop, place, follower)
+    books = Books(loop, place, follower, ways.seam)
     outside = Outside(
         snapshots=follower,
         limits=books.limits,
@@ -131,7 +129,7 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
         journalist=telemetry,
         render_metrics=telemetry.render,
         environment=os.environ,
-        control_socket=place.public_socket,
+        control=ways.pages,
         trust=read_trust(server, insecure_http=insecure_http),
         vault=Vault(place.data, os.environ),
         report=_complain,
@@ -143,14 +141,16 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
     follower.load()
     following = loop.create_task(follower.run())
     gateway.start()
-    books.start(gateway.upstreams)
+    books.start()
     looking = Looking(gateway, telemetry, books, follower)
-    line = Line(gateway.upstreams, place.internal_socket)
+    line = Line(ways.seam)
     errands = (report(line, looking.look, gateway.blotter), ship(line, gateway.transcripts))
     try:
         await _await_control(follower, stopping)
         await listener.start()
-        child.report_ready(child.News())
+        if not child.report_ready(child.News()):
+            host, port = sock.getsockname()[:2]
+            print(f"TechStone gateway is serving on {host}, port {port}.", flush=True)  # noqa: T201 - a command's output
         for errand in errands:
             errand.start()
         await serve(listener, gateway.connections, server.drain, stopping)
@@ -163,16 +163,20 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
         telemetry.close()
         log.close()
         following.cancel()
+        ways.close()
         await asyncio.gather(following, return_exceptions=True)
 
 
 class Books:
     """The gateway's limits and its journal: what it must remember; raise ConfigError for a journal that is no use."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, place: Place, follower: SnapshotFollower) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, place: Place, follower: SnapshotFollower, control: ControlPlane
+    ) -> None:
         place.prepare()
         self._loop = loop
-        self._socket = place.internal_socket
+        self._control = control
+        self._started = False
         try:
             self._lock = Lock(place.journal)
             recovered = recover(place.journal, lambda: secrets.token_hex(8))
@@ -189,7 +193,6 @@ class Books:
         except OSError as error:
             raise ConfigError(f"journal {place.journal}: {error.strerror or error}") from error
         follower.heard = self._hear
-        self._upstreams: Upstreams | None = None
         self._shipping: Shipping | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -197,13 +200,13 @@ class Books:
         """Anchor the limits, and only then ship: what the ledger had before is what the last life left."""
         self.limits.anchor(view, self.writer.journal)
         self.writer.shipped(view.snapshot.applied.get(self.writer.journal, 0))
-        if self._shipping is None and self._upstreams is not None:
-            self._shipping = Shipping(self.writer, self._upstreams, self._socket, time.time, _complain)
+        if self._shipping is None and self._started:
+            self._shipping = Shipping(self.writer, self._control, time.time, _complain)
             self._shipping.start()
 
-    def start(self, upstreams: Upstreams) -> None:
+    def start(self) -> None:
         """Begin to renew what is held, and to ship once the control plane is heard."""
-        self._upstreams = upstreams
+        self._started = True
         self._sweep()
 
     def gauge(self) -> list[tuple[str, str, float]]:
@@ -292,9 +295,16 @@ async def _await_control(follower: SnapshotFollower, stopping: Stopping) -> None
     Clients that come meanwhile wait in the socket's queue, in place of being refused. Without a snapshot on disk there
     is nothing to serve by, however long it takes.
     """
-    patience = None if follower.view is None else _CONTROL_PATIENCE
     waits = [asyncio.ensure_future(event.wait()) for event in (follower.followed, stopping.asked)]
-    await asyncio.wait(waits, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+    told = None
+    while True:
+        done, _ = await asyncio.wait(waits, timeout=_CONTROL_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        if done or follower.view is not None:
+            break
+        # Nothing is served that could tell it otherwise: /readyz is not there yet.
+        if follower.problem != told:
+            told = follower.problem
+            _complain(f"waits for the control plane before it serves: {told}")
     for wait in waits:
         wait.cancel()
 
@@ -307,10 +317,14 @@ async def serve(listener: Listener, connections: Connections, drain: float, stop
     # What a request makes is freed by its reference counts; looking for cycles every 700 objects cost 1 µs a request.
     gc.set_threshold(_GARBAGE, 20, 100)
     await stopping.asked.wait()
+    connections.leave()
     await listener.stop()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(min(_LEAVE_SECONDS, drain)):
+            await _wait_until(lambda: not connections.fronts, stopping.at_once)
     connections.drain()
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(drain):
+        async with asyncio.timeout(max(0.0, drain - _LEAVE_SECONDS)):
             await _wait_until(lambda: not connections.working, stopping.at_once)
     connections.stop()
     if not stopping.at_once.is_set():

@@ -73,9 +73,7 @@ class Listener:
             except OSError:
                 await asyncio.sleep(0.1)  # out of file descriptors: accept again once some are closed (row O-7)
                 continue
-            task = loop.create_task(self._welcome(loop, sock))
-            self._welcoming.add(task)
-            task.add_done_callback(self._welcoming.discard)
+            self._greet(loop, sock)
 
     async def _welcome(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -96,14 +94,34 @@ class Listener:
             sock.close()
 
     async def stop(self) -> None:
-        """Accept no more."""
+        """Accept no more, but who has connected already: closing the socket would reset whoever waits in its queue."""
+        spare = self._sock.dup()
         if self._server is not None:
             self._server.close()
         if self._accepting is not None:
             self._accepting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._accepting
+        loop = asyncio.get_running_loop()
+        spare.setblocking(False)
+        with contextlib.suppress(OSError):
+            while True:
+                sock, _ = spare.accept()
+                await self._take(loop, sock)
+        spare.close()
         self._sock.close()
+
+    async def _take(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        if self._tls is None:
+            sock.setblocking(False)
+            await loop.connect_accepted_socket(lambda: Front(self._connections), sock)
+        else:
+            self._greet(loop, sock)
+
+    def _greet(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        task = loop.create_task(self._welcome(loop, sock))
+        self._welcoming.add(task)
+        task.add_done_callback(self._welcoming.discard)
 
 
 async def _peek(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bytes:

@@ -19,11 +19,16 @@ _CONFIG_NAME = "techstone.toml"
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A configuration and the folders that belong to it. `file` is None where no configuration file is used."""
+    """A configuration and the folders that belong to it. `file` is None where no configuration file is used.
+
+    `worker` is which of the gateways on this data folder it is for: each has a journal and a snapshot of its own, and
+    the first one's are where those of a single gateway are, so that more or fewer of them lose nothing.
+    """
 
     config: Config
     file: Path | None
     data: Path
+    worker: int = 1
 
     @property
     def database(self) -> Path:
@@ -44,14 +49,19 @@ class Place(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(parse(data.database), password=password)
 
     @property
+    def own(self) -> Path:
+        """The folder of what belongs to this gateway alone."""
+        return self.data if self.worker == 1 else self.data / f"worker-{self.worker}"
+
+    @property
     def snapshot(self) -> Path:
         """The last good snapshot, by which a gateway starts while control is down."""
-        return self.data / "snapshot.json"
+        return self.own / "snapshot.json"
 
     @property
     def journal(self) -> Path:
         """The folder of the journal."""
-        return self.data / "journal"
+        return self.own / "journal"
 
     @property
     def admissions(self) -> Path:
@@ -79,7 +89,7 @@ class Place(msgspec.Struct, frozen=True):
 
     def prepare(self) -> None:
         """Create the folders, readable for nobody else; raise ConfigError."""
-        for folder in (self.data, self.run, self.journal):
+        for folder in (self.data, self.run, self.own, self.journal):
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 owner = folder.stat().st_uid

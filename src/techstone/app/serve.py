@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from techstone.app import gateway, offer, presets
 from techstone.app.config import ConfigError
+from techstone.app.planes import read_doorway
 from techstone.app.supervisor import Child, Program, StartError
 from techstone.engine.options import BUILT_IN, HEALTH_PATH, EngineOptions, command, name_model
 
@@ -49,6 +50,11 @@ def run(place: Place, *, insecure_http: bool) -> int:
     """Serve until a signal; return the exit status; raise ConfigError."""
     server = place.config.server
     gateway.check_binding(server, insecure_http=insecure_http)
+    if place.config.control.addresses:
+        raise ConfigError(
+            "control.addresses: for `techstone gateway`; `techstone serve` has a control plane of its own"
+        )
+    read_doorway(place.config.control, insecure_http=insecure_http)
     for line in offer.missing_secrets(place.config, os.environ):
         raise ConfigError(line)
     if "TECHSTONE_SECRET_KEY" in os.environ:
@@ -149,7 +155,8 @@ class _Service:
             environment = {**self._without_secrets(common), **extra}
             probe = _probe(self._engine_options.port)
             programs.append(Program("engine", tuple(words), environment, probe=probe, vital=False))
-        programs.append(Program("control", (*base, "control", *where), self._masked(common)))
+        insecure = (_INSECURE,) if self._insecure_http else ()
+        programs.append(Program("control", (*base, "control", *where, *insecure), self._masked(common)))
         withheld = self._control_secrets()
         keyed = {
             **{name: value for name, value in common.items() if name not in withheld},
@@ -157,10 +164,11 @@ class _Service:
         }
         if self._engine_options is not None:
             keyed[offer.ENGINE_KEY_ENV] = self._engine_options.api_key
-        flags = ("--host", place.config.server.host, *((_INSECURE,) if self._insecure_http else ()))
-        for number in range(place.config.server.workers):
-            name = "gateway" if place.config.server.workers == 1 else f"gateway-{number + 1}"
-            programs.append(Program(name, (*base, "gateway", *where, *flags), keyed, (self._sock.fileno(),)))
+        flags = ("--host", place.config.server.host, *insecure)
+        workers = place.config.server.workers
+        for number in range(1, workers + 1):
+            name, which = ("gateway", ()) if workers == 1 else (f"gateway-{number}", ("--worker", str(number)))
+            programs.append(Program(name, (*base, "gateway", *where, *flags, *which), keyed, (self._sock.fileno(),)))
         return programs
 
     def _secret_names(self) -> set[str]:
@@ -174,7 +182,12 @@ class _Service:
         """Return the names of what only the control plane may know."""
         config = self._place.config
         payments = config.payments
-        names = (config.mail.password_env, payments.stripe_key_env, payments.stripe_webhook_secret_env)
+        names = (
+            config.mail.password_env,
+            payments.stripe_key_env,
+            payments.stripe_webhook_secret_env,
+            config.control.token_env,
+        )
         return {name for name in names if name}
 
     def _without_secrets(self, environment: Mapping[str, str]) -> dict[str, str]:

@@ -22,7 +22,7 @@ from techstone.gateway.estimate import Estimates
 from techstone.gateway.forward import Forward
 from techstone.gateway.health import Health
 from techstone.gateway.idempotency import Idempotency
-from techstone.gateway.ports import Answers, Journal, LimitStore, Opener, Snapshots
+from techstone.gateway.ports import Answers, ControlPlane, Journal, LimitStore, Opener, Snapshots
 from techstone.gateway.quota import Quota
 from techstone.gateway.settlement import Settlement
 from techstone.gateway.survey import Guests, Survey
@@ -44,7 +44,7 @@ class Outside(msgspec.Struct):
     journalist: Journalist
     render_metrics: Callable[[], bytes]
     environment: Mapping[str, str]
-    control_socket: str
+    control: ControlPlane
     trust: Trust
     vault: Opener | None = None
     report: Callable[[str], None] | None = None
@@ -73,8 +73,8 @@ class Gateway:
         catalog = Catalog(outside.snapshots)
         survey = Survey(outside.limits, doorkeeper, quota, Guests(outside.snapshots, time.time))
         self.blotter = Blotter(outside.snapshots)
-        health = Health(outside.snapshots, outside.journal, outside.render_metrics, lambda: self.connections.draining)
-        forward = Forward(self.upstreams, outside.control_socket, quota, outside.snapshots)
+        health = Health(outside.snapshots, outside.journal, outside.render_metrics, lambda: self.connections.leaving)
+        forward = Forward(outside.control, quota, outside.snapshots)
         asked = _Asked(
             completions=Route((b"POST",), chat.create, check=doorkeeper.check_completion, scope="chat", json=True),
             estimate=Route(

@@ -1,7 +1,7 @@
 """The control plane's two applications: one for the gateways and the command line, one for the pages.
 
-They listen on sockets of their own, so that a forwarded request can never reach the internal one. Both print errors in
-the API's one form.
+They listen on sockets of their own, so that a forwarded request can never reach the internal one; on the port for
+gateways of other machines a pass tells them apart (`gate`). All print errors in the API's one form.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from litestar import Litestar, Request, Response, Router, get
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+from litestar.params import FromQuery
 from litestar.response import Stream
 
 from techstone.control.accounts.api import route_accounts
@@ -23,12 +24,13 @@ from techstone.control.billing.api import route_alerts, route_codes, route_price
 from techstone.control.catalog.api import route_catalog, route_entries, route_plans, route_providers
 from techstone.control.identity.api import route_claims, route_identities
 from techstone.control.keys.api import route_keys
-from techstone.control.ledger.api import route_ledger
+from techstone.control.ledger.api import route_journals, route_ledger
 from techstone.control.management.api import refuse_twice, route_management
 from techstone.control.operations import Facts
 from techstone.control.pages.site import Site, route_site
 from techstone.control.ports import StoreError
 from techstone.control.projects.api import route_projects
+from techstone.control.publish import Wish
 from techstone.control.reports.api import route_reports
 from techstone.control.reports.health import list_findings
 from techstone.control.switches.api import route_switches
@@ -43,6 +45,7 @@ from techstone.core.errors import (
     UrlNotFound,
 )
 from techstone.core.keys import conceal
+from techstone.core.stream import SnapshotError, choose_format
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -71,11 +74,7 @@ _PAGE_HEADERS = {
 
 
 def build_internal(services: Services, publisher: Publisher) -> Litestar:
-    """Return the internal API: the snapshot stream, and what the command line does."""
-
-    @get("/snapshot")
-    async def follow() -> Stream:
-        return Stream(publisher.subscribe(), media_type="application/x-ndjson")
+    """Return the internal API of this machine: what the command line does, and what gateways do."""
 
     @get("/doctor")
     async def doctor() -> Facts:
@@ -99,15 +98,37 @@ def build_internal(services: Services, publisher: Publisher) -> Litestar:
         route_audit(services.audit),
         route_projects(services.projects),
     ]
-    commands = Router("/internal", route_handlers=[follow, doctor, *rooms], middleware=[_publish(publisher)])
-    # What gateways send changes nothing that they would have to be told.
-    sent_rooms = [
-        route_ledger(services.ledger),
+    commands = Router("/internal", route_handlers=[doctor, *rooms], middleware=[_publish(publisher)])
+    # What is asked of the ledger changes nothing that gateways would have to be told.
+    asked = Router("/internal", route_handlers=[route_ledger(services.ledger)])
+    rooms_of_gateways = _route_seam(services, publisher)
+    return _build([Router("/", route_handlers=[commands, asked, rooms_of_gateways], guards=[_act_as_operator])])
+
+
+def build_seam(services: Services, publisher: Publisher) -> Litestar:
+    """Return the part of the internal API that gateways on other machines reach, and no more of it."""
+    return _build([_route_seam(services, publisher)])
+
+
+def _route_seam(services: Services, publisher: Publisher) -> Router:
+    """Return the snapshot stream, and what gateways send: it changes nothing that they would have to be told."""
+
+    @get("/snapshot")
+    async def follow(
+        *, reads: FromQuery[int] = 1, since: FromQuery[int | None] = None, spending: FromQuery[bool] = True
+    ) -> Stream:
+        try:
+            choose_format(reads)
+        except SnapshotError as error:
+            raise InvalidRequest(str(error), param="reads") from error
+        return Stream(publisher.subscribe(Wish(reads, since, spending)), media_type="application/x-ndjson")
+
+    rooms = [
+        route_journals(services.ledger),
         route_reports(services.reports),
         route_transcripts(services.transcripts),
     ]
-    sent = Router("/internal", route_handlers=[*sent_rooms])
-    return _build([Router("/", route_handlers=[commands, sent], guards=[_act_as_operator])])
+    return Router("/internal", route_handlers=[follow, *rooms])
 
 
 def _act_as_operator(_: ASGIConnection[Any, Any, Any, Any], __: BaseRouteHandler) -> None:

@@ -41,7 +41,15 @@ if TYPE_CHECKING:
     )
     from techstone.control.identity.records import Claim, PersonShown
     from techstone.control.keys.records import CreatedKey, KeyChange, KeyShown, NewKey
-    from techstone.control.ledger.records import Grouping, RatingSpan, RequestShown, Rerating, UsageShown, Violation
+    from techstone.control.ledger.records import (
+        Applied,
+        Grouping,
+        RatingSpan,
+        RequestShown,
+        Rerating,
+        UsageShown,
+        Violation,
+    )
     from techstone.control.projects.records import NewProject, ProjectChange, ProjectShown
     from techstone.control.switches.records import SwitchShown
 
@@ -204,6 +212,9 @@ class SwitchOperations(Protocol):
 
 class LedgerOperations(Protocol):
     """Usage and the ledger's soundness."""
+
+    async def book(self, journal: str, first: int, body: bytes) -> Applied:
+        """Book a batch of a journal's frames, from the record of that number on; what is booked is passed over."""
 
     async def list_requests(self, account: str | None, since: int) -> tuple[RequestShown, ...]:
         """Return the requests of an account (email or id; None: all) since a unix time, oldest first."""

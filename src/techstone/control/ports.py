@@ -16,7 +16,8 @@ from techstone.control.keys.records import Key
 from techstone.control.ledger.records import Spending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    import contextlib
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
     from techstone.control.accounts.records import Terms
     from techstone.control.audit.ports import AuditStore
@@ -103,6 +104,29 @@ class Records(msgspec.Struct, frozen=True):
     keys: tuple[Key, ...] = ()
     spending: Spending = Spending(0, {}, {}, {}, {})
     keeping: frozenset[str] = frozenset()
+
+
+class Extent(msgspec.Struct, frozen=True):
+    """How much there is at a revision: accounts, and keys for inference that are not revoked.
+
+    `applied` is how far the ledger has followed each journal, `day` the UTC day that spending is told of.
+    """
+
+    revision: int
+    accounts: int
+    keys: int
+    applied: dict[str, int]
+    day: int
+
+
+class Reading(Protocol):
+    """A look at the records that lasts: all of it is of one moment."""
+
+    async def measure(self) -> Extent:
+        """Return what there is; comes before `parts`."""
+
+    def parts(self) -> AsyncIterator[Records]:
+        """Yield the accounts, then the keys, some thousands at a time; their `revision` says nothing."""
 
 
 class StoreFacts(msgspec.Struct, frozen=True):
@@ -390,6 +414,14 @@ class Store(
 
     async def read_changes(self, since: int) -> Records:
         """Return what changed after the revision, revoked keys for inference included, and the spending of it alone."""
+
+    def reading(
+        self, since: int | None = None, *, spending: bool = True
+    ) -> contextlib.AbstractAsyncContextManager[Reading]:
+        """Begin to read every account and every key for inference that is not revoked.
+
+        `since` a revision: what changed after it, revoked keys included, and where `spending` also who spent anything.
+        """
 
     async def read_facts(self) -> StoreFacts:
         """Return what `doctor` tells."""

@@ -1,7 +1,8 @@
 """Publishes the snapshot to the gateways: one whole, then every change, and a heartbeat while there is none.
 
-The store says what changed since a revision; so it does not matter which process made the change. A subscriber that
-does not keep up is let go: it comes back and gets the whole.
+The store says what changed since a revision; so it does not matter which process made the change, or which told a
+gateway so far. Accounts and keys are never kept here: they go from the store to the gateway in parts. A subscriber that
+does not keep up is let go: it comes back and is told what it missed.
 """
 
 from __future__ import annotations
@@ -13,23 +14,41 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from techstone.control.billing.prices import PriceBook
-from techstone.control.ports import StoreError
+from techstone.control.ports import Records, StoreError
 from techstone.core import snapshot as seam
+from techstone.core import stream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from techstone.control.accounts.records import Account
     from techstone.control.catalog.records import Catalog
     from techstone.control.catalog.service import Offers
     from techstone.control.keys.records import Key
     from techstone.control.ledger.records import Spending
-    from techstone.control.ports import Records, Store
+    from techstone.control.ports import Extent, Reading, Store
 
 _Named = TypeVar("_Named", seam.Model, seam.Provider, seam.Plan)
 
 # So many frames may wait for one subscriber: some minutes of a busy day.
 _LONGEST_QUEUE = 1000
+# So many parts of a whole are read ahead of a gateway's connection: 4 MB. What is read from a database that changes
+# holds its log back, so a gateway that takes nothing for so long (seconds) is let go.
+_AHEAD = 8
+_STALLED_SECONDS = 30.0
+# Gateways that begin at the same time wait for each other: each costs the database a read of everything.
+_WHOLES_AT_ONCE = 2
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What a gateway asks for: the newest format that it reads, the revision that it has, whether it knows spending."""
+
+    format: int = 1
+    since: int | None = None
+    spending: bool = True
+
+
+_PLAIN = Wish()
 
 
 class Publisher:
@@ -53,9 +72,10 @@ class Publisher:
         self._heartbeat = heartbeat
         self._report = report
         self._view_secret = view_secret.hex()
-        self._current = seam.Snapshot(0)
+        self._current = seam.Head(0)
         self._turn = asyncio.Lock()
-        self._followers: set[asyncio.Queue[bytes | None]] = set()
+        self._wholes = asyncio.Semaphore(_WHOLES_AT_ONCE)
+        self._followers: dict[asyncio.Queue[bytes | None], int] = {}  # with the format of each
 
     @property
     def subscribers(self) -> int:
@@ -72,34 +92,18 @@ class Publisher:
         return self._current.revision
 
     async def load(self) -> None:
-        """Read the whole; must be done before `run` and `subscribe`."""
-        self._current = await self._read()
-
-    async def _read(self) -> seam.Snapshot:
-        records = await self._store.read_all()
-        # After the records, so that no account is told before its plan.
+        """Read what there is but for accounts and keys; must be done before `run` and `subscribe`."""
+        revision = await self._store.read_revision()
+        # After the revision: what is newer than that is told again by the change that it belongs to.
         await self._catalog.refresh()
-        catalog = self._catalog.catalog
-        return seam.Snapshot(
-            records.revision,
+        catalog = self._told = self._catalog.catalog
+        self._current = seam.Head(
+            revision,
             plans=catalog.plans,
-            accounts=tuple(_tell_account(account, records.spending) for account in records.accounts),
-            keys=tuple(_tell_key(key, records) for key in records.keys),
-            # After the records: what is newer than these is told again by the change that it belongs to.
             models=await self._book.read(),
             providers=catalog.providers,
-            applied=records.spending.applied,
-            as_of_day=records.spending.day,
             view_secret=self._view_secret,
         )
-
-    async def _refresh(self) -> seam.Snapshot:
-        """Return the whole as it is now: what was spent changes all the time, without a revision of its own."""
-        while True:
-            await self._advance()
-            fresh = await self._read()
-            if fresh.revision == self._current.revision:
-                return fresh
 
     async def run(self) -> None:
         """Publish what other processes change, until cancelled."""
@@ -124,15 +128,17 @@ class Publisher:
         if await self._store.read_revision() == base:
             return
         delta = await self._tell_catalog(_tell_changes(base, await self._store.read_changes(base)))
-        self._current = seam.advance(self._current, delta)
-        frame = seam.encode(delta)
-        for queue in list(self._followers):
+        self._current = stream.advance(self._current, delta)
+        frames = {stream.FORMAT: stream.encode(delta)}
+        for queue, spoken in list(self._followers.items()):
+            if spoken not in frames:
+                frames[spoken] = stream.encode(msgspec.structs.replace(delta, format=spoken))
             try:
-                queue.put_nowait(frame)
+                queue.put_nowait(frames[spoken])
             except asyncio.QueueFull:
                 self._let_go(queue)
 
-    async def _tell_catalog(self, delta: seam.Delta) -> seam.Delta:
+    async def _tell_catalog(self, delta: stream.Delta) -> stream.Delta:
         """Return the change with what it says of the catalog; of another catalog all that differs from what was told.
 
         It is read after the records, so that no account is told before its plan.
@@ -157,18 +163,20 @@ class Publisher:
         )
 
     def _let_go(self, queue: asyncio.Queue[bytes | None]) -> None:
-        self._followers.discard(queue)
-        while not queue.empty():
-            queue.get_nowait()
-        queue.put_nowait(None)
+        self._followers.pop(queue, None)
+        _cut(queue)
 
-    async def subscribe(self) -> AsyncIterator[bytes]:
-        """Yield frames as lines: the whole snapshot, then what changes; ends when the subscriber is let go."""
+    async def subscribe(self, wish: Wish = _PLAIN) -> AsyncIterator[bytes]:
+        """Yield frames as lines: what there is, then what changes; ends when the subscriber is let go.
+
+        Raise SnapshotError for a gateway that reads no format of these.
+        """
+        spoken = stream.choose_format(wish.format)
         queue: asyncio.Queue[bytes | None] = asyncio.Queue(_LONGEST_QUEUE)
-        whole = await self._refresh()
-        self._followers.add(queue)
         try:
-            yield seam.encode(whole)
+            async with contextlib.aclosing(self._begin(wish, spoken, queue)) as beginning:
+                async for line in beginning:
+                    yield line
             while True:
                 try:
                     async with asyncio.timeout(self._heartbeat):
@@ -177,17 +185,108 @@ class Publisher:
                     # A change that came in this very moment goes first: a heartbeat tells of nothing unsaid.
                     if not queue.empty():
                         continue
-                    frame = seam.encode(seam.Heartbeat(self._current.revision))
+                    frame = stream.encode(stream.Heartbeat(self._current.revision, spoken))
                 if frame is None:
                     return
                 yield frame
         finally:
-            self._followers.discard(queue)
+            self._followers.pop(queue, None)
+
+    async def _begin(self, wish: Wish, spoken: int, queue: asyncio.Queue[bytes | None]) -> AsyncGenerator[bytes, None]:
+        """Yield what a subscriber begins with, while its queue already takes the changes that come after it."""
+        lines: asyncio.Queue[bytes | None] = asyncio.Queue(_AHEAD)
+        reading = asyncio.create_task(self._read(wish, spoken, queue, lines))
+        try:
+            while (line := await lines.get()) is not None:
+                yield line
+        finally:
+            reading.cancel()
+
+    async def _read(
+        self, wish: Wish, spoken: int, queue: asyncio.Queue[bytes | None], lines: asyncio.Queue[bytes | None]
+    ) -> None:
+        """Read the store for one subscriber, no further ahead than its lines have room."""
+        try:
+            async with self._wholes:
+                while not await self._tell(wish, spoken, queue, lines):
+                    pass
+            await lines.put(None)
+        except (StoreError, TimeoutError) as error:
+            self._report(f"a gateway was let go: {error or 'it takes nothing'}")
+            self._let_go(queue)
+            _cut(lines)
+
+    async def _tell(
+        self, wish: Wish, spoken: int, queue: asyncio.Queue[bytes | None], lines: asyncio.Queue[bytes | None]
+    ) -> bool:
+        """Tell what there is at one revision; False where another change came in between: then nothing was told."""
+        since = wish.since if spoken > 1 else None
+        if since is not None and since > await self._store.read_revision():
+            since = None  # of a database that was restored from a backup since
+        async with self._store.reading(since, spending=wish.spending) as reading:
+            extent = await reading.measure()
+            # After the records, so that no account is told before its plan.
+            await self._advance()
+            models = await self._book.read()
+            if extent.revision != self._current.revision:
+                return False
+            self._followers[queue] = spoken
+            head = msgspec.structs.replace(
+                self._current, models=models, applied=extent.applied, as_of_day=extent.day, since=since,
+                spending=since is None or wish.spending,
+            )  # fmt: skip
+            async for line in _tell_whole(head, reading) if spoken == 1 else _tell_parts(head, extent, reading):
+                async with asyncio.timeout(_STALLED_SECONDS):
+                    await lines.put(line)
+        return True
 
     def close(self) -> None:
         """End every subscription."""
         for queue in list(self._followers):
             self._let_go(queue)
+
+
+def _cut(queue: asyncio.Queue[bytes | None]) -> None:
+    """End what a queue says here and now."""
+    while not queue.empty():
+        queue.get_nowait()
+    queue.put_nowait(None)
+
+
+async def _tell_parts(head: seam.Head, extent: Extent, reading: Reading) -> AsyncIterator[bytes]:
+    """Yield the frames of format 2."""
+    yield stream.encode(head)
+    async for records in reading.parts():
+        yield stream.encode(
+            stream.Part(
+                tuple(_tell_account(account, records.spending) for account in records.accounts),
+                tuple(_tell_key(key, records) for key in records.keys if key.revoked_at is None),
+                tuple(key.digest.hex() for key in records.keys if key.revoked_at is not None),
+            )
+        )
+    yield stream.encode(stream.Whole(head.revision, extent.accounts, extent.keys))
+
+
+async def _tell_whole(head: seam.Head, reading: Reading) -> AsyncIterator[bytes]:
+    """Yield the one frame of format 1."""
+    accounts: list[seam.Account] = []
+    keys: list[seam.Key] = []
+    async for records in reading.parts():
+        accounts += (_tell_account(account, records.spending) for account in records.accounts)
+        keys += (_tell_key(key, records) for key in records.keys)
+    yield stream.encode(
+        seam.Snapshot(
+            head.revision,
+            head.plans,
+            tuple(accounts),
+            tuple(keys),
+            head.models,
+            head.providers,
+            head.applied,
+            head.as_of_day,
+            head.view_secret,
+        )
+    )
 
 
 def _compare(told: tuple[_Named, ...], now: tuple[_Named, ...]) -> tuple[tuple[_Named, ...], tuple[str, ...]]:
@@ -200,13 +299,15 @@ def _compare(told: tuple[_Named, ...], now: tuple[_Named, ...]) -> tuple[tuple[_
     )
 
 
-def _tell_changes(base: int, records: Records) -> seam.Delta:
-    return seam.Delta(
+def _tell_changes(base: int, records: Records) -> stream.Delta:
+    gone = [key for key in records.keys if key.revoked_at is not None]
+    return stream.Delta(
         base,
         records.revision,
         accounts=tuple(_tell_account(account, records.spending) for account in records.accounts),
         keys=tuple(_tell_key(key, records) for key in records.keys if key.revoked_at is None),
-        gone_keys=tuple(key.id for key in records.keys if key.revoked_at is not None),
+        gone_keys=tuple(key.id for key in gone),
+        gone_digests=tuple(key.digest.hex() for key in gone),
     )
 
 

@@ -70,6 +70,7 @@ class Connections:
         self.loop = loop
         self.directory = directory
         self.bounds = bounds or Bounds()
+        self.leaving = False
         self.draining = False
         self.comment_seconds = _COMMENT_SECONDS
         self.fronts: set[Front] = set()
@@ -151,9 +152,19 @@ class Connections:
             return False
         return any(ip in network for network in self._trust.proxies)
 
+    def leave(self) -> None:
+        """Say with every answer from now on that its connection closes; requests are taken still.
+
+        A connection that is closed while its client's next request is on the way fails a request that nobody refused
+        (RFC 9112 section 9.5): who is asked often says goodbye in an answer.
+        """
+        self.leaving = True
+        for front in list(self.fronts):
+            front.leave()
+
     def drain(self) -> None:
         """Take no new requests: idle connections close, the others after their answer."""
-        self.draining = True
+        self.leaving = self.draining = True
         for front in list(self.fronts):
             front.drain()
 

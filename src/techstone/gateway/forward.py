@@ -1,8 +1,8 @@
 """Every path that is not the API's goes to the control plane: its pages, the management API.
 
-The same relay that serves the upstreams, over the control plane's Unix socket: one parser and one guard for everything,
-and the Console's framework is never exposed bare. Hop-by-hop headers stay here (RFC 9110 section 7.6.1); the client's
-address and scheme are told by us, never by the client.
+The same relay that serves the upstreams: one parser and one guard for everything, and the Console's framework is never
+exposed bare. Hop-by-hop headers stay here (RFC 9110 section 7.6.1); the client's address and scheme are told by us,
+never by the client, and so is the pass of the port between the planes.
 
 What changed something is answered once this gateway knows of the change too: a key is good when it is shown.
 """
@@ -13,9 +13,10 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from techstone.core import passes
 from techstone.core.errors import ServiceUnavailable
 from techstone.core.snapshot import Timeouts
-from techstone.gateway.ports import Answer, Call, Origin, Snapshots, UpstreamProblem, Upstreams
+from techstone.gateway.ports import Answer, ControlPlane, Snapshots, UpstreamProblem
 
 if TYPE_CHECKING:
     from techstone.gateway.exchange import Exchange, Field
@@ -35,7 +36,9 @@ _HOP = frozenset(
         b"expect",
     )
 )
-_OURS = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id", b"forwarded"))
+_OURS = frozenset(
+    (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id", b"forwarded", passes.HEADER)
+)
 # Which revision of the snapshot a change has made; between the planes only.
 _REVISION = b"x-techstone-revision"
 _DROPPED_OUT = _HOP | {b"date", b"server", b"x-request-id", _REVISION}
@@ -45,20 +48,18 @@ _TIMEOUTS = Timeouts(connect=2.0, first_byte=30.0, between_bytes=60.0, total=360
 
 
 class Forward:
-    """The endpoint of all other paths. `socket` is the control plane's Unix socket."""
+    """The endpoint of all other paths. `control` serves the pages."""
 
-    def __init__(self, upstreams: Upstreams, socket: str, quota: Quota, snapshots: Snapshots) -> None:
+    def __init__(self, control: ControlPlane, quota: Quota, snapshots: Snapshots) -> None:
         self._quota = quota
         self._snapshots = snapshots
-        self._upstreams = upstreams
-        self._origin = Origin("unix", socket, 0)
+        self._control = control
 
     async def pass_on(self, exchange: Exchange) -> None:
         """Send the request to the control plane and its answer to the client."""
-        call = Call(self._origin, _head(exchange), exchange.body, _TIMEOUTS, head_only=exchange.method == b"HEAD")
-        exchange.body = b""
+        body, exchange.body = exchange.body, b""
         try:
-            answer = await self._upstreams.open(call)
+            answer = await self._control.ask(_head(exchange), body, _TIMEOUTS, head_only=exchange.method == b"HEAD")
         except UpstreamProblem as problem:
             raise ServiceUnavailable("The Console is not available at the moment. The API is.") from problem
         if answer.status == 401 and b"authorization" in exchange.headers:

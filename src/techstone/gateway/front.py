@@ -165,7 +165,7 @@ class Front(asyncio.Protocol):
         """Judge who asks for what, and either wait for the body or, if it is here, go on."""
         house = self._house
         exchange = self.exchange = Exchange(self, head, house.next_id(), self.loop.time())
-        if house.draining:
+        if house.leaving:
             exchange.keep_alive = False
         if house.has_proxies:
             exchange.client, exchange.secure = house.origin_of(self, head.headers)
@@ -347,6 +347,11 @@ class Front(asyncio.Protocol):
         else:
             self._house.outbox.flush()
             transport.abort() if self._lingering else transport.close()
+
+    def leave(self) -> None:
+        """Close after the answer that is under way, if there is one."""
+        if self.exchange is not None:
+            self.exchange.keep_alive = False
 
     def drain(self) -> None:
         """Close now if idle; else after the answer that is under way."""

@@ -125,6 +125,19 @@ class Opener(Protocol):
         """Return the secret; raise Unsealable."""
 
 
+class ControlPlane(Protocol):
+    """The control plane, whichever of several answers and wherever it listens."""
+
+    async def ask(self, head: bytes, body: bytes, timeouts: Timeouts, *, head_only: bool = False) -> Answer:
+        """Send a request and return the answer once its head has come; raise UpstreamProblem.
+
+        `head` is the request line and headers, up to and without the final empty line.
+        """
+
+    def turn(self) -> None:
+        """Ask another one from now on, where there are several: this one was of no use."""
+
+
 class LimitStore(Protocol):
     """The books of all accounts and keys: who may do how much now."""
 

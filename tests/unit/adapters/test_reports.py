@@ -9,6 +9,7 @@ import msgspec
 
 from techstone.adapters.errand import Line
 from techstone.adapters.reports import Watch, measure_memory, report
+from techstone.adapters.way import over_socket
 from techstone.core.breaker import FAILURES, Breaker
 from techstone.gateway.ports import UpstreamProblem
 from techstone.wire.report import GatewayState, JournalState, LimitState, RefusalNote, Report, SnapshotState
@@ -79,7 +80,7 @@ async def test_refusals_wait_for_a_control_plane_that_is_away(monkeypatch: pytes
     """Each report is of the state as it is then."""
     monkeypatch.setattr("techstone.adapters.reports.PACE_SECONDS", 0.001)
     control = _Control()
-    reporter = report(Line(cast("Upstreams", control), "/s"), lambda: STATE, cast("Blotter", _Blotter()))
+    reporter = report(Line(over_socket(cast("Upstreams", control), "/s")), lambda: STATE, cast("Blotter", _Blotter()))
     reporter.start()
     while len(control.bodies) < 3:  # noqa: ASYNC110 - the reporter keeps no event for it
         await asyncio.sleep(0.001)

@@ -6,18 +6,24 @@ import asyncio
 import contextlib
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 import pytest
 
 from techstone.adapters import snapshots
+from techstone.adapters.snapshot_copy import SnapshotCopy
 from techstone.adapters.snapshots import SnapshotFollower, StaticSnapshots
-from techstone.core.snapshot import Account, Delta, Heartbeat, Key, Plan, Snapshot, View, encode
+from techstone.adapters.upstreams.http import HttpUpstreams
+from techstone.adapters.way import over_socket
+from techstone.core.snapshot import Account, Key, Plan, Snapshot, View
+from techstone.core.stream import Delta, Frame, Heartbeat, Part, Whole, encode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
+
+    from techstone.gateway.ports import ControlPlane
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 WHOLE = Snapshot(
@@ -26,7 +32,8 @@ WHOLE = Snapshot(
     accounts=(Account("a1", "a@b.c", "pro"),),
     keys=(Key("k1", "11" * 32, "a1", "n", "h"),),
 )
-GONE = Delta(1, 2, gone_keys=("k1",))
+DIGEST = b"\x11" * 32
+GONE = Delta(1, 2, gone_keys=("k1",), gone_digests=("11" * 32,))
 
 
 class Control:
@@ -34,11 +41,14 @@ class Control:
 
     def __init__(self) -> None:
         self.script: list[bytes | asyncio.Event | None] = []
-        self.asked = 0
+        self.targets: list[bytes] = []
+
+    @property
+    def asked(self) -> int:
+        return len(self.targets)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.asked += 1
-        await reader.readuntil(b"\r\n\r\n")
+        self.targets.append((await reader.readuntil(b"\r\n\r\n")).split()[1])
         for piece in self.script:
             if piece is None:
                 writer.close()
@@ -52,7 +62,10 @@ class Control:
         writer.close()
 
 
-def chunk(*frames: Snapshot | Delta | Heartbeat | bytes) -> bytes:
+_NOBODY = cast("ControlPlane", None)  # what only loads asks nobody
+
+
+def chunk(*frames: Frame | bytes) -> bytes:
     data = b"".join(frame if isinstance(frame, bytes) else encode(frame) for frame in frames)
     return b"%x\r\n%b\r\n" % (len(data), data)
 
@@ -64,7 +77,9 @@ async def following(
     control = Control()
     control.script = [*script]
     server = await asyncio.start_unix_server(control.serve, str(folder / "s"))
-    follower = SnapshotFollower(str(folder / "s"), folder / "copy")
+    upstreams = HttpUpstreams(asyncio.get_running_loop(), {})
+    follower = SnapshotFollower(over_socket(upstreams, str(folder / "s")), SnapshotCopy(folder / "copy"))
+    follower.load()
     task = asyncio.create_task(follower.run())
     try:
         yield control, follower
@@ -72,6 +87,7 @@ async def following(
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+        upstreams.close()
         server.close()
         # The server's own ends of the connections must be gone before the loop is.
         await asyncio.sleep(0.01)
@@ -88,17 +104,68 @@ def revision(follower: SnapshotFollower) -> int | None:
 
 
 async def test_view_follows_the_changes(tmp_path: Path) -> None:
-    """The whole, then a change: the view is another object, the old one as it was."""
-    async with following(tmp_path, HEAD, chunk(WHOLE)) as (_, follower):
+    """The whole, then a change: the view is another object; who is gone is gone in the older one too."""
+    change = asyncio.Event()
+    async with following(tmp_path, HEAD, chunk(WHOLE), change, chunk(GONE, Heartbeat(2))) as (_, follower):
         await until(lambda: revision(follower) == 1)
         older = follower.view
-    async with following(tmp_path, HEAD, chunk(WHOLE, GONE, Heartbeat(2))) as (_, follower):
+        change.set()
         await until(lambda: revision(follower) == 2)
         assert (follower.problem, follower.followed.is_set()) == (None, True)
         assert follower.view is not None
-        assert not follower.view.principals
+        assert follower.view is not older
+        assert DIGEST not in follower.view.principals
     assert older is not None
-    assert len(older.principals) == 1
+    assert DIGEST not in older.principals
+
+
+async def test_broken_off_stream_is_gone_on_with(tmp_path: Path) -> None:
+    """The next one begins at the revision that is known; control tells what changed since."""
+    async with following(tmp_path, HEAD, chunk(WHOLE), None) as (control, follower):
+        await until(lambda: control.asked > 1)
+        assert control.targets[0] == b"/internal/snapshot?reads=2"
+        assert control.targets[1] == b"/internal/snapshot?reads=2&since=1&spending=0"
+        head = msgspec.structs.replace(WHOLE.head(), revision=3, since=1, spending=False)
+        control.script = [HEAD, chunk(head, Part(gone_keys=("11" * 32,)), Whole(3, 1, 0))]
+        await until(lambda: revision(follower) == 3)
+        await until(lambda: b'"revision":3' in (tmp_path / "copy").read_bytes())
+    late = SnapshotCopy(tmp_path / "copy").load()
+    assert late is not None
+    assert (late.snapshot.revision, list(late.keys)) == (3, [])
+
+
+async def test_start_from_the_copy_asks_for_all_spending(tmp_path: Path) -> None:
+    """The copy is not of now: what everybody spent is told anew, and only then anchors the limits."""
+    (tmp_path / "copy").write_bytes(encode(WHOLE))
+    async with following(tmp_path, HEAD, chunk(Heartbeat(1))) as (control, follower):
+        heard: list[View] = []
+        follower.heard = heard.append
+        await until(lambda: "before the first whole" in (follower.problem or ""))
+        assert control.targets[0] == b"/internal/snapshot?reads=2&since=1&spending=1"
+        assert not heard
+        head = msgspec.structs.replace(WHOLE.head(), revision=1, since=1)
+        control.script = [HEAD, chunk(head, Whole(1, 1, 1))]
+        await until(lambda: control.asked > 1)
+        assert control.targets[1] == b"/internal/snapshot?reads=2", "what did not follow is not asked for again"
+
+
+@pytest.mark.parametrize("lines", [2, 1])
+async def test_resumption_anchors_the_limits(tmp_path: Path, lines: int) -> None:
+    """Once all its frames are there, and not before."""
+    (tmp_path / "copy").write_bytes(encode(WHOLE))
+    frames: list[Frame] = [msgspec.structs.replace(WHOLE.head(), since=1), Part(), Whole(1, 1, 1)]
+    more = asyncio.Event()
+    async with following(tmp_path, HEAD, chunk(*frames[:lines]), more, chunk(*frames[lines:], Heartbeat(1))) as (
+        control,
+        follower,
+    ):
+        heard: list[View] = []
+        follower.heard = heard.append
+        await until(lambda: control.asked)
+        assert follower.followed.is_set() is False
+        more.set()
+        await until(follower.followed.is_set)
+        assert len(heard) == 1
 
 
 @pytest.mark.parametrize("size", [1, 7, 100])
@@ -116,7 +183,7 @@ async def test_frames_may_come_in_any_pieces(tmp_path: Path, size: int) -> None:
         (chunk(Delta(5, 6)), "change from revision 5, have 1"),
         (chunk(Heartbeat(9)), "heartbeat of revision 9, have 1"),
         (chunk(b"nonsense\n"), "unreadable snapshot frame"),
-        (chunk(msgspec.structs.replace(GONE, format=99)), "snapshot format 99, expected 1"),
+        (chunk(msgspec.structs.replace(GONE, format=99)), "snapshot format 99, expected 1 to 2"),
         (b"zz\r\n", "no HTTP"),
         (None, "ended the snapshot stream"),
     ],
@@ -151,7 +218,7 @@ async def test_silence_is_a_broken_stream(tmp_path: Path, monkeypatch: pytest.Mo
     """Three heartbeats that do not come mean that control is gone; the view stays."""
     monkeypatch.setattr(snapshots, "_SILENT_SECONDS", 0.5)  # long enough that a busy machine reads the first line
     async with following(tmp_path, HEAD, chunk(WHOLE)) as (control, follower):
-        await until(lambda: follower.problem == "the control plane is silent")
+        await until(lambda: "the control plane is silent" in (follower.problem or ""))
         assert revision(follower) == 1
         await until(lambda: control.asked > 1)
 
@@ -160,17 +227,17 @@ async def test_line_that_never_ends_is_refused(tmp_path: Path, monkeypatch: pyte
     """Memory is bounded, whatever control sends."""
     monkeypatch.setattr(snapshots, "_LINE_LIMIT", 1000)
     async with following(tmp_path, HEAD, *[chunk(b"x" * 100)] * 20) as (_, follower):
-        await until(lambda: follower.problem == "a snapshot of more than 64 MiB")
+        await until(lambda: follower.problem == "a snapshot frame of more than 1,000 bytes")
 
 
 async def test_copy_on_disk_serves_while_control_is_down(tmp_path: Path) -> None:
     """The last good snapshot is written whole and for its owner alone; a new follower begins with it."""
     copy = tmp_path / "copy"
     async with following(tmp_path, HEAD, chunk(WHOLE, GONE)):
-        await until(copy.exists)
+        await until(lambda: copy.exists() and SnapshotCopy(copy).load().snapshot.revision == 2)  # type: ignore[union-attr] # then there is one
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     assert {name for name in os.listdir(tmp_path) if name != "s"} == {"copy"}  # noqa: PTH208 - pathlib is no async code
-    late = SnapshotFollower(str(tmp_path / "nobody"), copy)
+    late = SnapshotFollower(_NOBODY, SnapshotCopy(copy))
     late.load()
     assert revision(late) == 2
     assert late.problem == "no snapshot yet"
@@ -180,7 +247,7 @@ async def test_copy_on_disk_serves_while_control_is_down(tmp_path: Path) -> None
 def test_broken_copy_is_no_view(tmp_path: Path, text: bytes) -> None:
     """A copy that cannot be read is told and left alone; the follower starts without a view."""
     (tmp_path / "copy").write_bytes(text)
-    follower = SnapshotFollower("none", tmp_path / "copy")
+    follower = SnapshotFollower(_NOBODY, SnapshotCopy(tmp_path / "copy"))
     follower.load()
     assert follower.view is None
     assert follower.problem is not None
@@ -188,7 +255,7 @@ def test_broken_copy_is_no_view(tmp_path: Path, text: bytes) -> None:
 
 def test_missing_copy_is_the_first_start(tmp_path: Path) -> None:
     """Nothing to tell but that there is no snapshot yet."""
-    follower = SnapshotFollower("none", tmp_path / "copy")
+    follower = SnapshotFollower(_NOBODY, SnapshotCopy(tmp_path / "copy"))
     follower.load()
     assert (follower.view, follower.problem) == (None, "no snapshot yet")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from wholes import follow
 
 from techstone.control.accounts.records import NewAccount, PlanChange
 from techstone.control.catalog.merging import merge
@@ -28,7 +29,8 @@ from techstone.control.publish import Publisher
 from techstone.control.services import Services
 from techstone.core.errors import ApiError, InvalidRequest
 from techstone.core.pricing import FREE, Price
-from techstone.core.snapshot import Model, Plan, Provider, Route, Snapshot, View, advance, decode
+from techstone.core.snapshot import Model, Plan, Provider, Route, Snapshot, View
+from techstone.core.stream import Delta, decode
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -281,7 +283,7 @@ async def test_gateway_hears_of_every_change_of_the_catalog(rooms: Services) -> 
     stream = publisher.subscribe()
     frame = decode(await anext(stream))
     assert isinstance(frame, Snapshot)
-    snapshot, view = frame, View(frame)
+    view = View(frame)
     steps: list[Callable[[], Awaitable[object]]] = [
         lambda: add(rooms),
         lambda: rooms.models.create(NewModel("mine", (Route("own", "x"),), input="1", output="2")),
@@ -298,10 +300,10 @@ async def test_gateway_hears_of_every_change_of_the_catalog(rooms: Services) -> 
         await step()
         await publisher._advance()
         delta = decode(await anext(stream))
-        snapshot = advance(snapshot, delta)
-        assert not isinstance(delta, Snapshot)
-        view = view.follow(delta)  # type: ignore[arg-type]  # no heartbeat comes here
-        whole = await publisher._read()
+        assert isinstance(delta, Delta)
+        view = follow(view, delta)
+        snapshot, whole = view.snapshot, decode(await anext(publisher.subscribe()))
+        assert isinstance(whole, Snapshot)
         assert sorted(snapshot.models, key=lambda model: model.name) == sorted(
             whole.models, key=lambda model: model.name
         )

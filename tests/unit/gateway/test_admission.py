@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from wholes import follow
 
 from techstone.adapters.limits.memory import MemoryLimits
 from techstone.core import keys
 from techstone.core.errors import AddressForbidden, ApiError, KeyDisabled, ScopeMissing
 from techstone.core.keys import SCOPES
-from techstone.core.snapshot import Account, Delta, Key, Plan, Snapshot, View
+from techstone.core.snapshot import Account, Key, Plan, Snapshot, View
+from techstone.core.stream import Delta
 from techstone.gateway.admission import Doorkeeper
 from techstone.gateway.exchange import Exchange
 from techstone.gateway.head import NO_HEAD
@@ -84,9 +86,9 @@ def test_disabled_key_is_refused_until_it_is_enabled() -> None:
     door = Door()
     assert door.come() is None
     assert door.view is not None
-    (key,) = door.view.snapshot.keys
+    (key,) = door.view.keys
     for base, disabled in ((1, True), (2, False)):
         changed = Key(key.id, key.digest, key.account, key.name, key.hint, disabled=disabled)
-        door.view = door.view.follow(Delta(base, base + 1, keys=(changed,)))
+        door.view = follow(door.view, Delta(base, base + 1, keys=(changed,)))
         refusals = [door.come() for _ in range(30)]
         assert all(isinstance(refusal, KeyDisabled) if disabled else refusal is None for refusal in refusals)

@@ -261,6 +261,21 @@ def test_drain_lets_the_answer_end_and_refuses_the_next() -> None:
     assert (late.statuses, late.transport.ended) == ([503], True)
 
 
+def test_leaving_says_so_in_an_answer() -> None:
+    """An idle connection is not closed under its client's hands: the next request is served, and then it closes."""
+    idle, busy = House(), House()
+    busy.send(NEXT)
+    for house in (idle, busy):
+        house.connections.leave()
+        assert not house.transport.ended
+    busy.answer()
+    idle.send(NEXT)
+    idle.answer()
+    for house in (idle, busy):
+        assert (house.statuses, house.transport.ended) == ([200], True)
+        assert b"connection: close\r\n" in house.transport.written
+
+
 def test_stop_ends_what_still_runs() -> None:
     """The second signal, or the end of the drain: the client is told."""
     house = House()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from techstone.core.snapshot import Timeouts
-from techstone.gateway.ports import Call, Origin, UpstreamProblem
+from techstone.gateway.ports import UpstreamProblem
 from techstone.gateway.trampoline import Trampoline
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from techstone.adapters.journal.segments import Batch
     from techstone.adapters.journal.writer import JournalWriter
-    from techstone.gateway.ports import Upstreams
+    from techstone.gateway.ports import ControlPlane
 
 # What is new is sent so often, or at once when it is large.
 _PACE_SECONDS = 0.2
@@ -47,14 +47,12 @@ class Shipping:
     def __init__(
         self,
         writer: JournalWriter,
-        upstreams: Upstreams,
-        socket: str,
+        control: ControlPlane,
         wall_clock: Callable[[], float],
         report: Callable[[str], None],
     ) -> None:
         self._writer = writer
-        self._upstreams = upstreams
-        self._origin = Origin("unix", socket, 0)
+        self._control = control
         self._wall_clock = wall_clock
         self._report = report
         self._loop = asyncio.get_running_loop()
@@ -158,7 +156,7 @@ class Shipping:
             b"content-type: application/octet-stream\r\nx-request-id: journal"
             % (self._writer.journal.encode(), first.first)
         )
-        answer = await self._upstreams.open(Call(self._origin, head, body, _TIMEOUTS))
+        answer = await self._control.ask(head, body, _TIMEOUTS)
         text = await answer.read(_ANSWER_LIMIT)
         if answer.status >= 300:
             raise UpstreamProblem("status", f"{answer.status}: {text[:300].decode('utf-8', 'replace')}")

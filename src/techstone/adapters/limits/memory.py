@@ -80,8 +80,9 @@ class MemoryLimits:
         if self._anchored:
             return
         applied = view.snapshot.applied.get(journal, 0)
-        accounts = {account.id: account for account in view.snapshot.accounts}
-        keys = {key.id: key for key in view.snapshot.keys}
+        accounts = view.accounts
+        wanted = self._keys.keys() | {record.key for _, record in self._tail}
+        keys = {key.id: key for key in view.keys if key.id in wanted} if wanted else {}
         for account_id, books in self._accounts.items():
             self._base_account(books, accounts.get(account_id))
         for key_id, key_books in self._keys.items():

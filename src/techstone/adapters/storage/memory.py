@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -21,10 +22,10 @@ from techstone.adapters.storage.memory_projects import MemoryProjects
 from techstone.adapters.storage.memory_reports import MemoryReports
 from techstone.adapters.storage.memory_transcripts import MemoryTranscripts
 from techstone.control.keys.records import Key
-from techstone.control.ports import Records, StoreFacts, Taken
+from techstone.control.ports import Extent, Records, StoreFacts, Taken
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import AsyncIterator, Collection
 
     from techstone.control.accounts.records import Account, Terms
     from techstone.control.keys.records import KeyKind
@@ -196,6 +197,21 @@ class MemoryStore:
         spending = self._ledger.read_spending(int(time.time()), names)
         return Records(self._revision, accounts, keys, spending, self.projects.keeping)
 
+    @contextlib.asynccontextmanager
+    async def reading(self, since: int | None = None, *, spending: bool = True) -> AsyncIterator[MemoryReading]:
+        """Begin to read every account and key, or what changed after a revision."""
+        everything = await self.read_all()
+        told = everything if since is None else await self.read_changes(since)
+        if since is not None and spending:
+            accounts = {one.id: one for one in everything.accounts if one.spent_nano} | {
+                one.id: one for one in told.accounts
+            }
+            keys = {one.id: one for one in everything.keys if everything.spending.keys_month.get(one.id)} | {
+                one.id: one for one in told.keys
+            }
+            told = msgspec.structs.replace(told, accounts=tuple(accounts.values()), keys=tuple(keys.values()))
+        yield MemoryReading(everything, told)
+
     async def read_facts(self) -> StoreFacts:
         """Return what `doctor` tells."""
         return StoreFacts(kind="memory", location="this process", schema="-", durable=False, size=0)
@@ -225,6 +241,23 @@ class MemoryStore:
                 self._keys[record.id] = record
             else:
                 self._accounts[record.id] = record
+
+
+class MemoryReading:
+    """Implements `Reading`, in one part."""
+
+    def __init__(self, everything: Records, told: Records) -> None:
+        self._everything = everything
+        self._told = told
+
+    async def measure(self) -> Extent:
+        """Return what there is."""
+        found = self._everything
+        return Extent(found.revision, len(found.accounts), len(found.keys), found.spending.applied, found.spending.day)
+
+    async def parts(self) -> AsyncIterator[Records]:
+        """Yield all of it."""
+        yield self._told
 
 
 def _order(account: Account) -> tuple[int, str]:

@@ -95,6 +95,8 @@ async def read_spent(
     connection: AsyncConnection, grouping: StoredGrouping, since: int, names: Collection[str] | None = None
 ) -> dict[str, int]:
     """Return the cost in nano-dollars since a day's first second, by account or key; of those of the names, or all."""
+    if names is not None and not names:
+        return {}
     wanted = (
         select(TOTALS_DAILY.c.name, func.sum(TOTALS_DAILY.c.cost_nano))
         .where(TOTALS_DAILY.c.grouping == grouping, TOTALS_DAILY.c.start >= since)

@@ -11,6 +11,7 @@ from techstone.app.cli.accounts import account
 from techstone.app.cli.audit import audit
 from techstone.app.cli.codes import code
 from techstone.app.cli.inspection import db, doctor
+from techstone.app.cli.journal import journal
 from techstone.app.cli.keys import key
 from techstone.app.cli.ledger import ledger, usage
 from techstone.app.cli.models import model
@@ -29,7 +30,8 @@ def techstone() -> None:
 
 
 _COMMANDS = (
-    serve, gateway, control, account, key, project, provider, model, price, code, usage, ledger, audit, doctor, db,
+    serve, gateway, control, account, key, project, provider, model, price, code, usage, ledger, journal, audit, doctor,
+    db,
 )  # fmt: skip
 for command in _COMMANDS:
     techstone.add_command(command)

@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 _F = TypeVar("_F", bound="Callable[..., object]")
 
 
+_insecure = click.option("--insecure-http", is_flag=True, help="Serve plain HTTP to other machines all the same.")
+
+
 def _listening(function: _F) -> _F:
     """Add what says where to listen."""
     for option in (
         click.option("--host", metavar="H", help="Address to listen on (else the configuration's)."),
         click.option("--port", type=int, metavar="P", help="Port (else the configuration's)."),
-        click.option("--insecure-http", is_flag=True, help="Serve plain HTTP to other machines all the same."),
+        _insecure,
     ):
         function = option(function)
     return function
@@ -59,18 +62,23 @@ def serve(
 
 @click.command()
 @_listening
+@click.option("--worker", type=click.IntRange(1, 256), default=1, hidden=True, help="Which of several on one folder.")
 @located
-def gateway(config: str | None, data: str | None, host: str | None, port: int | None, *, insecure_http: bool) -> int:
+def gateway(
+    config: str | None, data: str | None, host: str | None, port: int | None, worker: int, *, insecure_http: bool
+) -> int:
     """Serve the API alone: the data plane of a scaled deployment, beside a `techstone control`."""
     from techstone.app import gateway as process  # noqa: PLC0415 - each command loads its own
 
-    return process.run(_locate(config, data, host=host, port=port), insecure_http=insecure_http)
+    found = msgspec.structs.replace(_locate(config, data, host=host, port=port), worker=worker)
+    return process.run(found, insecure_http=insecure_http)
 
 
 @click.command()
+@_insecure
 @located
-def control(config: str | None, data: str | None) -> int:
+def control(config: str | None, data: str | None, *, insecure_http: bool) -> int:
     """Serve the control plane alone: it owns the database and publishes to the gateways."""
     from techstone.app import control as process  # noqa: PLC0415 - each command loads its own
 
-    return process.run(place.find(config, data))
+    return process.run(place.find(config, data), insecure_http=insecure_http)

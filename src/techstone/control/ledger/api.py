@@ -25,12 +25,18 @@ if TYPE_CHECKING:
 _LARGEST_BATCH = 64 * 1024 * 1024
 
 
-def route_ledger(ledger: Ledger) -> Router:
-    """Return the routes of journal, usage and checks."""
+def route_journals(ledger: Ledger) -> Router:
+    """Return the route that gateways ship their journals to."""
 
     @post("/journal", request_max_body_size=_LARGEST_BATCH, status_code=200)
     async def book(request: Request[Any, Any, Any], journal: FromQuery[str], first: FromQuery[int]) -> Applied:
         return await ledger.book(journal, first, await request.body())
+
+    return Router("/", route_handlers=[book])
+
+
+def route_ledger(ledger: Ledger) -> Router:
+    """Return the routes of usage and checks."""
 
     @get("/usage/requests")
     async def list_requests(
@@ -55,4 +61,4 @@ def route_ledger(ledger: Ledger) -> Router:
     async def rerate(data: JSONBody[RatingSpan]) -> Rerating:
         return await ledger.rerate(data)
 
-    return Router("/", route_handlers=[book, list_requests, sum_usage, check, rerate])
+    return Router("/", route_handlers=[list_requests, sum_usage, check, rerate])

@@ -16,6 +16,7 @@ from usage import make_record
 from techstone.adapters.journal.disk import Disk
 from techstone.adapters.journal.shipping import Shipping
 from techstone.adapters.upstreams.http import HttpUpstreams
+from techstone.adapters.way import over_socket
 from techstone.core import frames
 from techstone.core.usage import DECODER
 
@@ -108,7 +109,7 @@ def say(status: int, body: object) -> bytes:
 @contextlib.asynccontextmanager
 async def shipping(writer: JournalWriter, clock: Clock, path: Path) -> AsyncIterator[Shipping]:
     upstreams = HttpUpstreams(asyncio.get_running_loop(), {})
-    ships = Shipping(writer, upstreams, str(path), clock.wall, print)
+    ships = Shipping(writer, over_socket(upstreams, str(path)), clock.wall, print)
     ships.start()
     try:
         yield ships
@@ -434,7 +435,7 @@ async def test_defect_is_told_and_shipping_begun_anew(
 
     writer, upstreams = open_writer(), Defective(asyncio.get_running_loop(), {})
     await _record(writer, 1)
-    ships = Shipping(writer, upstreams, str(path), clock.wall, print)
+    ships = Shipping(writer, over_socket(upstreams, str(path)), clock.wall, print)
     ships.start()
     await _until_told(ships, "shipping failed: ValueError('a defect')")
     await clock.move(0.999)

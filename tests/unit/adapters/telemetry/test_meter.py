@@ -16,6 +16,8 @@ from techstone.adapters.limits.memory import MemoryLimits
 from techstone.adapters.snapshots import StaticSnapshots
 from techstone.adapters.telemetry.log import Log
 from techstone.adapters.telemetry.meter import Telemetry
+from techstone.adapters.upstreams.http import HttpUpstreams
+from techstone.adapters.way import over_socket
 from techstone.app.wiring import Gateway, Outside
 from techstone.core.breaker import FAILURES, Breaker
 from techstone.core.snapshot import Snapshot
@@ -211,7 +213,7 @@ async def test_streams_are_told_from_other_answers(tmp_path: Path) -> None:
             journalist=bench.telemetry,
             render_metrics=bench.telemetry.render,
             environment={},
-            control_socket="",
+            control=over_socket(HttpUpstreams(bench.loop, {}), ""),
             trust=Trust(),
         ),
     )

@@ -1,0 +1,51 @@
+"""`techstone journal`: the usage that a gateway keeps on its disk until it is booked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from techstone.app.cli.context import located, perform, printed, show_one
+
+if TYPE_CHECKING:
+    from techstone.adapters.journal.orphan import Shipped
+    from techstone.control.operations import Operations
+
+
+@click.group()
+def journal() -> None:
+    """Look after journals of gateways."""
+
+
+@journal.command()
+@click.argument("folder", metavar="DIR")
+@located
+@printed
+def ship(folder: str, config: str | None, data: str | None, *, as_json: bool) -> None:
+    """Book the usage in DIR, the data folder (or a copy) of a gateway that does not come back.
+
+    Exactly once: what the ledger has is passed over. Where the gateway still runs nothing is done.
+    """
+    from techstone.adapters.journal.orphan import ship as book  # noqa: PLC0415 - each command loads its own
+    from techstone.adapters.journal.segments import JournalDamaged, JournalInUse  # noqa: PLC0415
+
+    path = Path(folder)
+    found = path / "journal" if (path / "journal").is_dir() else path
+    if not found.is_dir():
+        raise click.ClickException(f"{path}: there is no such folder")
+
+    async def work(operations: Operations) -> Shipped:
+        async def send(name: str, first: int, frames: bytes) -> int:
+            return (await operations.ledger.book(name, first, frames)).applied
+
+        return await book(found, send)
+
+    try:
+        shipped = perform(config, data, work)
+    except (JournalDamaged, JournalInUse) as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"{found}: {error.strerror or error}") from error
+    show_one(shipped, as_json=as_json)
