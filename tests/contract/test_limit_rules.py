@@ -1,4 +1,4 @@
-"""Row X-2: the rule in Lua, in a real Redis, and the one in Python decide alike, on the same operations at the same times."""
+"""Row X-2: the rule in Lua, in a real Redis, and the one in Python decide alike, of the same at the same times."""
 
 from __future__ import annotations
 
@@ -46,12 +46,10 @@ class Twins:
         self._writer = Writer(lambda: self.now)
         self.now = _START
         self.who = who
-        self._caller = script.describe(f"x{next(_numbers)}", "g", who)
+        self._caller = script.describe("g", who, f"x{next(_numbers)}")
         period = period_of(self.now)
         self.account = AccountBooks(who.account.spent, Spending(period.month, who.account.spent_month))
-        self.key = KeyBooks(
-            Spending(period.day, who.key.spent_day), Spending(period.month, who.key.spent_month)
-        )
+        self.key = KeyBooks(Spending(period.day, who.key.spent_day), Spending(period.month, who.key.spent_month))
         self.running: list[tuple[Grant, list[tuple[int, int]], list[tuple[int, int]], Admitted]] = []
         self._numbers = itertools.count(1)
         keys = {who.key.id: (who.key.spent_day, who.key.spent_month)}

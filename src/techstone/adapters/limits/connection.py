@@ -58,7 +58,7 @@ def bulk(*words: bytes) -> bytes:
 
 
 class Connection(asyncio.Protocol):
-    """One connection. `lost` is called once with the reason, after all who waited were told None."""
+    """One connection. `lost` is called once with the reason, and then all who wait are told None."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, lost: Callable[[str], None]) -> None:
         self._loop = loop
@@ -99,7 +99,7 @@ class Connection(asyncio.Protocol):
         reader, waiting = self._reader, self._waiting
         try:
             reader.feed(data)
-            while (reply := reader.gets()) is not False:
+            while self.alive and (reply := reader.gets()) is not False:
                 take, _ = waiting.popleft()
                 take(reply)
         except (hiredis.ProtocolError, IndexError) as error:
@@ -133,9 +133,10 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         waiting, self._waiting = self._waiting, deque()
+        # First, so that who goes on without Redis does so by books that are ready for it.
+        self._lost(reason)
         for take, _ in waiting:
             take(None)
-        self._lost(reason)
 
     async def ask(self, *words: bytes) -> Reply:
         """Send one command and return its reply; raise Unreachable where there is none, or an error."""

@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from techstone.adapters.limits.connection import bulk
-from techstone.core.limits import AccountBooks, KeyBooks, Refusal
 from techstone.core.credit import Spending
+from techstone.core.limits import AccountBooks, KeyBooks, Refusal
+from techstone.core.snapshot import Account, Key, Limits, Plan, Principal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from techstone.adapters.limits.connection import Reply
     from techstone.core.credit import Period
-    from techstone.core.snapshot import Principal
 
 Operation = Literal["admit", "consider", "top_up", "cover", "settle", "renew", "begin", "charge", "adopt", "look"]
 
+# All keys begin with it: a Redis may be shared with others.
+PREFIX = "techstone"
 DOLLAR = 1_000_000_000
 _HERE = Path(__file__).parent
 ADMISSION = (_HERE / "admission.lua").read_bytes()
@@ -31,6 +33,7 @@ PRESENCE = (_HERE / "presence.lua").read_bytes()
 _SHA = hashlib.sha1(ADMISSION).hexdigest().encode()  # noqa: S324 - Redis names scripts so
 _HELD = bulk(b"EVALSHA", _SHA)
 _WHO = 14
+_NO_PLAN = Plan("", 0, 0, 0, "postpaid")
 
 
 class Caller(msgspec.Struct, gc=False):
@@ -43,7 +46,7 @@ class Caller(msgspec.Struct, gc=False):
 
 
 class Standing(msgspec.Struct, gc=False):
-    """Where account and key are after a verdict: requests and tokens in their windows, seconds until those are empty."""
+    """Where account and key are after a verdict: requests and tokens in the last minute, seconds until all is over."""
 
     requests: int
     tokens: int
@@ -99,7 +102,7 @@ def _write(value: int | None) -> bytes:
     return b"" if value is None else b"%d" % value
 
 
-def describe(prefix: str, generation: str, principal: Principal) -> Caller:
+def describe(generation: str, principal: Principal, prefix: str = PREFIX) -> Caller:
     """Return a principal for the script."""
     own, account, limits = principal.key, principal.account, principal.limits
     stem = f"{prefix}:{{{account.id}}}"
@@ -119,6 +122,19 @@ def describe(prefix: str, generation: str, principal: Principal) -> Caller:
     ]
     before = _HELD + bulk(b"%d" % len(names), *(name.encode() for name in names))
     return Caller(principal, before, bulk(*who), 3 + len(names) + _WHO)
+
+
+def describe_charge(generation: str, account: str, key: str) -> Caller:
+    """Return who owes for a request that is over, whatever limits it has by now."""
+    nobody = Principal(
+        Key(key, "", account, "", ""),
+        Account(account, "", ""),
+        _NO_PLAN,
+        Limits(0, 0, 0),
+        key_limited=False,
+        bounded=True,
+    )
+    return describe(generation, nobody)
 
 
 class Writer:
@@ -141,10 +157,16 @@ class Writer:
         return head
 
 
-def _read_standing(reply: Sequence[Reply], start: int) -> Standing:
+def read_standing(reply: Sequence[Reply], start: int) -> Standing:
+    """Read where account and key are, from a place in a reply on."""
     requests, tokens, reset, key_requests, key_tokens, key_reset = reply[start : start + 6]
     return Standing(
-        _integer(requests), _integer(tokens), _float(reset), _integer(key_requests), _integer(key_tokens), _float(key_reset)
+        _integer(requests),
+        _integer(tokens),
+        _float(reset),
+        _integer(key_requests),
+        _integer(key_tokens),
+        _float(key_reset),
     )
 
 
@@ -161,11 +183,9 @@ def read(reply: Sequence[Reply]) -> Admitted | Refused | None:
     verdict = reply[0]
     if verdict == 1:
         if len(reply) == 7:
-            return Admitted(_read_standing(reply, 1), 0, 0, 0, 0)
+            return Admitted(read_standing(reply, 1), 0, 0, 0, 0)
         entry, key_entry, day, month = reply[1:5]
-        return Admitted(
-            _read_standing(reply, 5), _integer(entry), _integer(key_entry), _integer(day), _integer(month)
-        )
+        return Admitted(read_standing(reply, 5), _integer(entry), _integer(key_entry), _integer(day), _integer(month))
     if verdict == 2:
         return None
     axis, scope, limit, needed, wait = reply[1:6]
@@ -176,7 +196,7 @@ def read(reply: Sequence[Reply]) -> Admitted | Refused | None:
         _integer(needed),
         None if wait == b"" else _float(wait),
     )
-    return Refused(_read_standing(reply, 6), refusal)
+    return Refused(read_standing(reply, 6), refusal)
 
 
 def read_amount(reply: Sequence[Reply]) -> int:
@@ -188,12 +208,12 @@ def read_look(reply: Sequence[Reply]) -> Look:
     """Read the answer to `look`."""
     slots, key_slots = _integer(reply[7]), _integer(reply[8])
     if len(reply) == 9:
-        return Look(_read_standing(reply, 1), slots, key_slots, False, 0, 0, (0, 0), (0, 0), (0, 0), 0)
+        return Look(read_standing(reply, 1), slots, key_slots, False, 0, 0, (0, 0), (0, 0), (0, 0), 0)
     dollars, nano, since, held, month, in_month, day, in_day, key_month, in_key_month, key_held = map(
         _integer, reply[9:20]
     )
     return Look(
-        _read_standing(reply, 1),
+        read_standing(reply, 1),
         slots,
         key_slots,
         True,
