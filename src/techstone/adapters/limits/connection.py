@@ -1,8 +1,8 @@
 """A connection to Redis: commands of one turn of the event loop leave in one write, replies come back in their order.
 
 redis-py's asyncio pipeline costs 330 µs of CPU a call, 63 in batches of 32; this costs 42 and 8 on the same machine
-(docs/decisions/0017). It knows nothing of limits. A call that is not answered in 50 ms ends the connection, and all
-that waited hear None; who must not lose what it sent sends it again.
+(docs/decisions/0017). It knows nothing of limits. Silence of 50 ms while a call waits ends the connection, and all that
+waited hear None; who must not lose what it sent sends it again.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     Reply = int | bytes | list["Reply"] | hiredis.ReplyError | None
     Take = Callable[[Reply], None]
 
-# Row F-1. The loop itself may have been busy meanwhile: what has come is read before it is called late.
+# Row F-1: so long nothing at all is heard. The loop itself may have been busy meanwhile: what has come is read before
+# Redis is called silent. One that answers, but has this many times as much to do, is no use, either.
 PATIENCE = 0.05
+_BUSY = 4
 _CONNECT_SECONDS = 1.0
 
 
@@ -69,6 +71,7 @@ class Connection(asyncio.Protocol):
         self._out: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
         self._patience = _CONNECT_SECONDS
+        self._heard = 0.0
         self.alive = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -85,7 +88,7 @@ class Connection(asyncio.Protocol):
         if not self._out:
             self._loop.call_soon(self._flush)
         self._out.append(command)
-        self._waiting.append((take, self._loop.time() + self._patience))
+        self._waiting.append((take, self._loop.time()))
         if self._timer is None:
             self._timer = self._loop.call_later(self._patience, self._watch)
 
@@ -97,6 +100,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Implement asyncio.Protocol."""
         reader, waiting = self._reader, self._waiting
+        self._heard = self._loop.time()
         try:
             reader.feed(data)
             while self.alive and (reply := reader.gets()) is not False:
@@ -113,7 +117,8 @@ class Connection(asyncio.Protocol):
         self._timer = None
         if not self._waiting:
             return
-        late = self._loop.time() - self._waiting[0][1]
+        sent, patience = self._waiting[0][1], self._patience
+        late = self._loop.time() - min(max(sent, self._heard) + patience, sent + patience * _BUSY)
         if late >= 0:
             self.close("it does not answer")
         else:
@@ -149,9 +154,12 @@ class Connection(asyncio.Protocol):
             raise Unreachable(str(reply))
         return reply
 
-    def hurry(self) -> None:
-        """Bound every further call by `PATIENCE`."""
-        self._patience = PATIENCE
+    def hurry(self, patience: float = PATIENCE) -> None:
+        """Bound every further call, in seconds."""
+        self._patience = patience
+        if self._timer is not None and not self._waiting:
+            self._timer.cancel()  # it looks after the patience that was
+            self._timer = None
 
 
 async def connect(loop: asyncio.AbstractEventLoop, address: Address, lost: Callable[[str], None]) -> Connection:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import hiredis
 
-from techstone.adapters.limits.connection import Unreachable, connect
+from techstone.adapters.limits.connection import PATIENCE, Unreachable, connect
 from techstone.adapters.limits.script import ADMISSION, PREFIX, PRESENCE
 
 if TYPE_CHECKING:
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
     from techstone.adapters.limits.connection import Address, Connection, Reply
 
-PAUSE = 0.5
 # A gateway that has not shown itself for so long is gone. A generation is judged once it is so old: by then everybody
 # who is there has been heard.
 PRESENCE_SECONDS = 4.0
+# It shows itself so often meanwhile, and tries as often to reach a Redis that is away.
+_LOOKS = 8
 _NAME = hashlib.sha1(PRESENCE).hexdigest().encode()  # noqa: S324 - Redis names scripts so
 
 
@@ -43,10 +44,18 @@ class Link:
     """One gateway's way. `name` is unique among gateways; `report` takes a line for people."""
 
     def __init__(
-        self, address: Address, name: str, report: Callable[[str], None], *, presence: float = PRESENCE_SECONDS
+        self,
+        address: Address,
+        name: str,
+        report: Callable[[str], None],
+        *,
+        presence: float = PRESENCE_SECONDS,
+        patience: float = PATIENCE,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._presence = presence
+        self._patience = patience
+        self._pause = presence / _LOOKS
         self._address = address
         self._name = name.encode()
         stem = f"{PREFIX}:{{gateways}}"
@@ -71,7 +80,7 @@ class Link:
                 await self._live()
             except Unreachable as error:
                 self._fall(str(error))
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(self._pause)
 
     async def _live(self) -> None:
         """Connect, and stay so until it is lost; raise Unreachable."""
@@ -80,11 +89,11 @@ class Link:
         for program in (ADMISSION, PRESENCE):
             await connection.ask(b"SCRIPT", b"LOAD", program)
         self._run = _find_run(await connection.ask(b"INFO", b"server"))
-        connection.hurry()
+        connection.hurry(self._patience)
         try:
             await self._look(connection, risen=True)
             while not lost.done():
-                await asyncio.wait((lost,), timeout=PAUSE)
+                await asyncio.wait((lost,), timeout=self._pause)
                 if not lost.done():
                     await self._look(connection, risen=False)
         except (Unreachable, asyncio.CancelledError):

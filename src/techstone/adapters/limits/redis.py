@@ -76,7 +76,7 @@ class _Question(Signal):
 
 
 class RedisLimits:
-    """Implements `LimitStore`. `clock` is monotonic and fine-grained; only tests give a writer, with a clock of its own."""
+    """Implements `LimitStore`. `clock` is monotonic; only tests give a writer, with a clock of its own."""
 
     def __init__(
         self,
