@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from redis_server import Client, serve_redis
 
 from techstone.adapters.limits import script
-from techstone.adapters.limits.script import Admitted, Figure, Writer
+from techstone.adapters.limits.script import Admitted, Writer
 from techstone.core import limits
 from techstone.core.credit import Spending, period_of
 from techstone.core.limits import AccountBooks, Claim, Grant, KeyBooks, Refusal
 from techstone.core.snapshot import Account, Key, Plan, make_principal
+from techstone.wire.figure import Figure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

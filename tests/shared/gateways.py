@@ -9,10 +9,11 @@ from techstone.adapters.limits.alone import Alone
 from techstone.adapters.limits.charges import Charges
 from techstone.adapters.limits.link import Link
 from techstone.adapters.limits.redis import RedisLimits
-from techstone.adapters.limits.script import Figure, Writer
+from techstone.adapters.limits.script import Writer
 from techstone.core.limits import Claim, Grant, Refusal
 from techstone.core.usage import UsageRecord
 from techstone.gateway.trampoline import Trampoline
+from techstone.wire.figure import Figure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

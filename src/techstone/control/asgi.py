@@ -14,6 +14,7 @@ from litestar import Litestar, Request, Response, Router, get
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+from litestar.params import FromPath
 from litestar.response import Stream
 
 from techstone.control.accounts.api import route_accounts
@@ -34,6 +35,7 @@ from techstone.control.switches.api import route_switches
 from techstone.control.transcripts.api import route_transcripts
 from techstone.core.errors import ApiError, InvalidRequest, MethodNotAllowed, PayloadTooLarge, ServerError, UrlNotFound
 from techstone.core.keys import conceal
+from techstone.wire.figure import Figure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -74,6 +76,13 @@ def build_internal(services: Services, publisher: Publisher) -> Litestar:
         findings = list_findings(await services.health.look())
         return msgspec.structs.replace(facts, subscribers=publisher.subscribers, findings=findings)
 
+    @get("/figures/{account:str}")
+    async def tell_figure(account: FromPath[str]) -> Figure:
+        figure = await publisher.read_figure(account)
+        if figure is None:
+            raise NotFoundException
+        return figure
+
     rooms = [
         route_accounts(services.accounts),
         route_keys(services.keys),
@@ -97,7 +106,7 @@ def build_internal(services: Services, publisher: Publisher) -> Litestar:
         route_reports(services.reports),
         route_transcripts(services.transcripts),
     ]
-    sent = Router("/internal", route_handlers=[*sent_rooms])
+    sent = Router("/internal", route_handlers=[tell_figure, *sent_rooms])
     return _build([Router("/", route_handlers=[commands, sent], guards=[_act_as_operator])])
 
 

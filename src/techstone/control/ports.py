@@ -384,6 +384,9 @@ class Store(
     async def read_changes(self, since: int) -> Records:
         """Return what changed after the revision, revoked keys for inference included, and the spending of it alone."""
 
+    async def read_one(self, account: str) -> Records:
+        """Return one account with its keys for inference that are not revoked, and their spending, of one moment."""
+
     async def read_facts(self) -> StoreFacts:
         """Return what `doctor` tells."""
 

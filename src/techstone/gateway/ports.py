@@ -129,6 +129,10 @@ class Opener(Protocol):
 class LimitStore(Protocol):
     """The books of all accounts and keys: who may do how much now."""
 
+    @property
+    def degraded(self) -> bool:
+        """Whether this gateway decides by its part of every plan, as it cannot reach what it should share."""
+
     async def admit(self, claim: Claim) -> Grant | Refusal:
         """Decide, all or nothing; raise LedgerUnavailable where credit counts and is not known."""
 

@@ -51,6 +51,11 @@ class MemoryLimits:
         self._period = Period(0, 0)
         self._period_ends = 0.0
 
+    @property
+    def degraded(self) -> bool:
+        """Never: it shares nothing."""
+        return False
+
     # At the start
 
     def recover(self, records: Iterable[tuple[int, UsageRecord]]) -> None:

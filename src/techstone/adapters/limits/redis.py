@@ -29,11 +29,12 @@ if TYPE_CHECKING:
     from techstone.adapters.limits.charges import Charge, Charges
     from techstone.adapters.limits.connection import Reply
     from techstone.adapters.limits.link import Link
-    from techstone.adapters.limits.script import Caller, Figure, Look, Operation
+    from techstone.adapters.limits.script import Caller, Look, Operation
     from techstone.core.snapshot import Holder, Principal
     from techstone.core.usage import UsageRecord
     from techstone.core.window import Window
     from techstone.gateway.soon import Soon
+    from techstone.wire.figure import Figure
     from techstone.wire.limits import KeyView, Limits
 
     Ledger = Callable[[str], Awaitable[Figure]]
@@ -244,6 +245,15 @@ class RedisLimits:
         if grant.settled or (cost and grant.claim.principal.bounded):
             return
         self._finish(grant, tokens, 0, 0)
+
+    def recover(self, records: Iterable[tuple[int, UsageRecord]]) -> None:
+        """Take what the journal still holds, each record with its number, oldest first."""
+        for number, record in records:
+            self._charges.add(number, record)
+
+    def shipped(self, applied: int) -> None:
+        """Hear how far the ledger has followed this gateway's journal."""
+        self._charges.shipped(applied)
 
     def record(self, number: int, record: UsageRecord) -> None:
         """Hear that a record of this gateway's journal is durable; in the order of their numbers."""

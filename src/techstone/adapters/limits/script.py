@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from techstone.adapters.limits.connection import Reply
     from techstone.core.credit import Period
+    from techstone.wire.figure import Figure
 
 Operation = Literal["admit", "consider", "top_up", "cover", "settle", "renew", "begin", "charge", "adopt", "look"]
 
@@ -86,16 +87,6 @@ class Look(msgspec.Struct, gc=False):
     key_day: tuple[int, int]
     key_month: tuple[int, int]
     key_held: int
-
-
-class Figure(msgspec.Struct, frozen=True):
-    """What the ledger says of an account, as of a UTC day: spent ever and this month, by its keys (day, month)."""
-
-    spent: int
-    spent_month: int
-    keys: dict[str, tuple[int, int]]
-    applied: dict[str, int]
-    day: int
 
 
 def _write(value: int | None) -> bytes:
