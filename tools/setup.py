@@ -34,6 +34,7 @@ PROGRAMS = (
     ("npm", "npm"),
     ("strace", "strace"),
     ("chromium", "chromium"),
+    ("redis-server", "redis-server"),
 )
 
 

@@ -24,13 +24,14 @@ PROGRAM = shutil.which("redis-server") or shutil.which("valkey-server") or "redi
 class RedisServer:
     """The process; it can be killed, stopped as if it hung, and started anew. Ended by its id alone."""
 
-    def __init__(self, folder: Path, *words: str) -> None:
+    def __init__(self, folder: Path, *words: str, password: str | None = None) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.path = str(folder / "redis.sock")
         self._folder = folder
         self._words = words
+        self._password = password
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -66,6 +67,8 @@ class RedisServer:
     def ask(self, *words: str | bytes | float) -> object:
         """Send one command and return its reply, on a connection of its own."""
         with Client(self.path) as client:
+            if self._password is not None:
+                client.ask("AUTH", self._password)
             return client.ask(*words)
 
 
@@ -103,9 +106,9 @@ class Client:
 
 
 @contextlib.contextmanager
-def serve_redis(folder: Path, *words: str) -> Iterator[RedisServer]:
+def serve_redis(folder: Path, *words: str, password: str | None = None) -> Iterator[RedisServer]:
     """Run a Redis for a while."""
-    server = RedisServer(folder, *words)
+    server = RedisServer(folder, *words, password=password)
     server.start()
     try:
         yield server

@@ -266,8 +266,6 @@ def check(config: Config) -> None:
 
 def _check_limits(data: DataSection) -> None:
     if data.limits == "memory":
-        if data.limits_password_env is not None:
-            raise ConfigError('data.limits_password_env: data.limits = "memory" needs no password')
         return
     try:
         parts = urlsplit(data.limits)

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import ssl
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import hiredis
 import msgspec
@@ -76,8 +76,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Implement asyncio.Protocol."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what asyncio gives a stream protocol
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by inheritance
         self.alive = True
 
     def send(self, command: bytes, take: Take) -> None:
@@ -106,8 +105,8 @@ class Connection(asyncio.Protocol):
             while self.alive and (reply := reader.gets()) is not False:
                 take, _ = waiting.popleft()
                 take(reply)
-        except (hiredis.ProtocolError, IndexError) as error:
-            self.close(f"it answered nonsense: {error}")
+        except Exception as error:  # noqa: BLE001 - whatever it was, who waits behind it must not wait for ever
+            self.close(f"it answered what cannot be read: {error!r}")
 
     def _watch(self) -> None:
         """Look whether the oldest call is late, once what has come was read."""

@@ -80,6 +80,8 @@ class Link:
                 await self._live()
             except Unreachable as error:
                 self._fall(str(error))
+            except Exception as error:  # noqa: BLE001 - nothing else tries again
+                self._fall(repr(error))
             await asyncio.sleep(self._pause)
 
     async def _live(self) -> None:
