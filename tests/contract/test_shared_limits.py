@@ -176,8 +176,12 @@ async def test_redis_that_forgot_is_closed_for_credit_until_all_have_said_their_
     async with serve_gateways(redis, 2, ledger) as (one, other):
         await one.ready()
         await other.ready()
-        grants = [await gateway.ask(who, name, 1, 10) for gateway, name in ((one, b"1"), (other, b"2"), (other, b"3"))]
-        assert all(isinstance(grant, Grant) for grant in grants)
+        grants = [
+            grant
+            for gateway, name in ((one, b"1"), (other, b"2"), (other, b"3"))
+            if isinstance(grant := await gateway.ask(who, name, 1, 10), Grant)
+        ]
+        assert len(grants) == 3
         first = one.end(grants[0], 1, 7)
         other.end(grants[1], 1, 5)
         await other.limits._look(who)

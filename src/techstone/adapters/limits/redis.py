@@ -326,7 +326,7 @@ class RedisLimits:
         """Remember a refusal that a client of this gateway is told."""
         self._alone.books.refused(principal, refusal, model)
 
-    def credit(self, principal: Principal) -> Soon[int]:
+    def credit(self, principal: Principal) -> asyncio.Future[int]:
         """Return what an account may still spend, nano-dollars."""
         return self._loop.create_task(self._read_credit(principal))
 
@@ -336,7 +336,7 @@ class RedisLimits:
             return max(0, principal.account.granted - principal.account.spent)
         return principal.account.granted - seen.spent - seen.held
 
-    def survey(self, principal: Principal) -> Soon[Limits]:
+    def survey(self, principal: Principal) -> asyncio.Future[Limits]:
         """Return all that an account and a key have left, and who was refused lately by this gateway."""
         return self._loop.create_task(self._survey(principal))
 
@@ -350,7 +350,7 @@ class RedisLimits:
         told.refused.extend(self._alone.books.recall(principal))
         return told
 
-    def oversee(self, holder: Holder) -> Soon[AccountView]:
+    def oversee(self, holder: Holder) -> asyncio.Future[AccountView]:
         """Return all that an account and each of its keys have left."""
         return self._loop.create_task(self._oversee(holder))
 
