@@ -240,6 +240,22 @@ async def test_stream_that_ends_while_it_asks_for_more_gives_all_back(redis: Red
         assert (seen.standing.tokens, seen.account_slots) == (30, 0)
 
 
+async def test_charge_does_not_wait_for_an_end_that_does(redis: RedisServer) -> None:
+    """The end of a stream that asks for more waits; its charge is counted before those with higher numbers."""
+    who = principal(Plan("p", 100, 10_000, 5, "prepaid"), granted=100)
+    async with serve_gateways(redis, 1) as (gateway,):
+        await gateway.ready()
+        first, second = [await gateway.ask(who, name, 100, 10) for name in (b"1", b"2")]
+        assert isinstance(first, Grant)
+        assert isinstance(second, Grant)
+        gateway.limits.top_up(first, 100, 5)
+        gateway.end(first, 30, 7)
+        gateway.end(second, 30, 4)
+        await gateway.limits._look(who)
+        assert await gateway.limits.credit(who) == 100 - 7 - 4
+        assert gateway.limits.running == 0
+
+
 async def test_each_gateway_gives_its_part_while_redis_is_dead(tmp_path_factory: pytest.TempPathFactory) -> None:
     """F-1, SIGKILL: half a plan each, credit refused, and what was given counts once Redis is back, new and empty."""
     server = RedisServer(tmp_path_factory.mktemp("mortal"))

@@ -263,10 +263,15 @@ class RedisLimits:
         charge = self._charges.add(number, record)
         if charge is None:
             return
-        if grant is not None:
-            self._finish(grant, record.prompt_tokens + record.completion_tokens, record.cost, number)
-        else:
+        tokens = record.prompt_tokens + record.completion_tokens
+        if grant is None:
             self._charge(charge)
+        elif isinstance(grant, Held) and grant.pending:
+            # Its end waits; the charge does not, as the numbers must rise.
+            self._charge(charge)
+            self._finish(grant, tokens, 0, 0)
+        else:
+            self._finish(grant, tokens, record.cost, number)
 
     def _finish(self, grant: Grant, tokens: int, cost: int, number: int) -> None:
         grant.settled = True
