@@ -164,6 +164,8 @@ async def test_credit_is_never_overdrawn(redis: RedisServer, count: int) -> None
         for gateway, grant in granted[:10]:
             number = gateway.end(grant, 1, 4)
             ledger.book(gateway.journal, number, 4)
+        for gateway in gateways:
+            await gateway.limits._look(who)  # what it sent before is there
         assert await gateways[0].limits.credit(who) == 60
         more = await asyncio.gather(*(gateways[n % count].ask(who, b"m%d" % n, 1, each) for n in range(50)))
         assert sum(isinstance(grant, Grant) for grant in more) == 6

@@ -13,6 +13,7 @@ import hiredis
 
 from techstone.adapters.limits import script
 from techstone.adapters.limits.connection import Unreachable
+from techstone.adapters.limits.mirrors import Mirrors
 from techstone.adapters.limits.script import Admitted, Writer, describe_charge
 from techstone.core import limits, survey
 from techstone.core.credit import Period, Spending
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from techstone.adapters.limits.script import Caller, Look, Operation
     from techstone.core.snapshot import Holder, Principal
     from techstone.core.usage import UsageRecord
-    from techstone.core.window import Window
     from techstone.gateway.soon import Soon
     from techstone.wire.figure import Figure
     from techstone.wire.limits import KeyView, Limits
@@ -96,8 +96,7 @@ class RedisLimits:
         self._clock = clock
         self._writer = writer or Writer()
         self._callers: dict[str, Caller] = {}
-        self._mirrors: dict[str, AccountBooks] = {}
-        self._key_mirrors: dict[str, KeyBooks] = {}
+        self._mirrors = Mirrors(clock)
         self._running: dict[bytes, Held | Share] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
         link.owner = self
@@ -131,7 +130,7 @@ class RedisLimits:
         return grant
 
     def _take(self, claim: Claim, found: Admitted | script.Refused) -> Grant | Refusal:
-        account, key = self._mirror(claim.principal, found.standing)
+        account, key = self._mirrors.take(claim.principal, found.standing)
         if not isinstance(found, Admitted):
             return found.refusal
         grant = Held(claim, account, key, Period(found.day, found.month))
@@ -158,7 +157,7 @@ class RedisLimits:
                 return await self._alone.consider(claim)
             found = script.read(question.reply)
             if found is not None:
-                self._mirror(claim.principal, found.standing)
+                self._mirrors.take(claim.principal, found.standing)
                 return None if isinstance(found, Admitted) else found.refusal
             await self._open_account(claim.principal)
         raise LedgerUnavailable
@@ -207,7 +206,7 @@ class RedisLimits:
         if found is None:
             return None  # away, or the account's money is: this one runs on
         claim = grant.claim
-        self._mirror(claim.principal, found.standing)
+        self._mirrors.take(claim.principal, found.standing)
         if not isinstance(found, Admitted):
             return found.refusal
         claim.nano += nano
@@ -309,7 +308,7 @@ class RedisLimits:
         def take(reply: Reply) -> None:
             checked = self._check(reply)
             if isinstance(checked, list):
-                self._mirror(principal, script.read_standing(checked, 1))
+                self._mirrors.take(principal, script.read_standing(checked, 1))
 
         # A lost end is not sent again: the slot ends by itself, and the charge is sent with all others.
         self._send("settle", principal, tuple(words), take)
@@ -320,7 +319,7 @@ class RedisLimits:
         """Return where account and key stood at their newest verdict, with what is over since."""
         if self._link.connection is None:
             return self._alone.standing(principal)
-        account, key = self._open_mirrors(principal)
+        account, key = self._mirrors.open(principal)
         return limits.describe(principal, account, key, self._clock())
 
     def flood(self, principal: Principal) -> float:
@@ -449,8 +448,7 @@ class RedisLimits:
         """Implement `Owner`: tell Redis what it may not know."""
         self._callers.clear()
         if anew:
-            self._mirrors.clear()
-            self._key_mirrors.clear()
+            self._mirrors.forget()
         for principal, requests, tokens in self._alone.hand_over():
             self._send("adopt", principal, (b"%d" % requests, b"%d" % tokens), self._ignore)
         self._renew()
@@ -477,12 +475,7 @@ class RedisLimits:
         self._alone.sweep()
         if self._link.connection is not None:
             self._renew()
-        now = self._clock()
-        # Anew at the next verdict; what somebody has hold of goes on.
-        for name in [name for name, books in self._mirrors.items() if _is_over(books.window, now)]:
-            del self._mirrors[name]
-        for name in [name for name, own in self._key_mirrors.items() if _is_over(own.window, now)]:
-            del self._key_mirrors[name]
+        self._mirrors.sweep()
         return RENEWAL_SECONDS
 
     @property
@@ -495,30 +488,6 @@ class RedisLimits:
         """Whether Redis is away."""
         return self._link.connection is None
 
-    # Mirrors: what Redis said last of an account or key
-
-    def _open_mirrors(self, principal: Principal) -> tuple[AccountBooks, KeyBooks]:
-        account = self._mirrors.get(principal.account.id)
-        if account is None:
-            account = self._mirrors[principal.account.id] = AccountBooks(0, Spending(0))
-        key = self._key_mirrors.get(principal.key.id)
-        if key is None:
-            key = self._key_mirrors[principal.key.id] = KeyBooks(Spending(0), Spending(0))
-        return account, key
-
-    def _mirror(self, principal: Principal, standing: script.Standing) -> tuple[AccountBooks, KeyBooks]:
-        account, key = self._open_mirrors(principal)
-        then = self._clock() - 60
-        account.window.resume(standing.requests, standing.tokens, then + standing.reset)
-        if principal.key_limited:
-            key.window.resume(standing.key_requests, standing.key_tokens, then + standing.key_reset)
-        return account, key
-
 
 def _find_principal(grant: Held | Share | Grant) -> Principal:
     return grant.whole if isinstance(grant, Share) else grant.claim.principal
-
-
-def _is_over(window: Window, now: float) -> bool:
-    window.expire(now)
-    return not window.requests and not window.tokens
