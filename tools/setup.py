@@ -35,6 +35,7 @@ PROGRAMS = (
     ("strace", "strace"),
     ("chromium", "chromium"),
     ("postgres", "postgresql"),
+    ("redis-server", "redis-server"),
 )
 
 

@@ -346,3 +346,15 @@ async def test_accounts_are_counted_by_plan(store: Store) -> None:
     for number, plan in enumerate(("pro", "free", "pro")):
         await store.add_account(Account(f"acct_{number}", f"{number}@example.com", plan))
     assert await store.count_plans() == {"pro": 2, "free": 1}
+
+
+async def test_one_account_is_told_with_its_keys(store: Store) -> None:
+    """For a shared limit store: the account, its inference keys that are good, and how far each journal is booked."""
+    await store.add_account(ACCOUNT)
+    await store.add_key(KEY)
+    found = await store.read_one(ACCOUNT.id)
+    assert ([account.id for account in found.accounts], [key.id for key in found.keys]) == ([ACCOUNT.id], [KEY.id])
+    assert found.spending == (await store.read_all()).spending
+    await store.revoke_key(KEY.id, 160)
+    assert (await store.read_one(ACCOUNT.id)).keys == ()
+    assert (await store.read_one("nobody")).accounts == ()

@@ -56,6 +56,7 @@ class DataSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     database: str = "sqlite"
     database_password_env: str | None = None
     limits: str = "memory"
+    limits_password_env: str | None = None
 
 
 class ControlSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -271,12 +272,11 @@ def check(config: Config) -> None:
     """Raise ConfigError where values are out of range or contradict each other."""
     _check_server(config.server)
     _check_database(config.data)
-    if config.data.limits != "memory":
-        raise ConfigError('data.limits: only "memory" is available in this version')
+    _check_limits(config.data)
     if config.server.workers > 1:
         raise ConfigError(
-            "server.workers: limits kept in memory belong to one process; set server.workers = 1 (one process serves "
-            "thousands of requests a second)"
+            "server.workers: several gateway processes are not available in this version; set server.workers = 1 (one "
+            "process serves thousands of requests a second)"
         )
     _check_control(config.control)
     _check_range("engine.parallel", config.engine.parallel, 1, 256)
@@ -297,6 +297,21 @@ def check(config: Config) -> None:
     for name, plan in config.plans.items():
         with _at(f"plans.{name}"):
             rules.check_plan(plan.rpm, plan.tpm, plan.concurrent)
+
+
+def _check_limits(data: DataSection) -> None:
+    if data.limits == "memory":
+        return
+    try:
+        parts = urlsplit(data.limits)
+        valid = parts.scheme in {"redis", "rediss"} and bool(parts.hostname) and parts.port != 0
+        valid = valid and not parts.query and not parts.fragment and bool(re.fullmatch(r"/?|/[0-9]{1,4}", parts.path))
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ConfigError('data.limits: expected "memory", redis://host:port/db or rediss://user@host:port/db')
+    if parts.password is not None:
+        raise ConfigError("data.limits: a password stands in it; name its environment variable in limits_password_env")
 
 
 def _check_server(server: ServerSection) -> None:

@@ -34,6 +34,7 @@ from techstone.app import child
 from techstone.app.config import ConfigError, is_loopback
 from techstone.app.listener import Listener, bind, load_tls
 from techstone.app.planes import open_ways
+from techstone.app.shared import SharedLimits, read_address
 from techstone.app.wiring import Gateway, Outside
 from techstone.gateway.connections import Trust
 from techstone.wire.report import GatewayState, LimitState, SnapshotState
@@ -41,6 +42,7 @@ from techstone.wire.report import GatewayState, LimitState, SnapshotState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from techstone.adapters.limits.redis import RedisLimits
     from techstone.app.config import ServerSection
     from techstone.app.place import Place
     from techstone.core.snapshot import View
@@ -183,11 +185,21 @@ class Books:
             if recovered.torn:
                 _complain(f"journal: a crash left {recovered.torn:,} bytes of an unfinished record; they are cut off")
             self._admissions = Admissions(place.admissions)
-            self.limits = MemoryLimits(time.monotonic, time.time, self._admissions)
+            self._shared: SharedLimits | None = None
+            address = read_address(place.config.data, os.environ)
             last = recovered.last
             self.writer = JournalWriter(loop, place.journal, recovered)
             # What the writer appends first gets the next numbers.
-            self.limits.recover([*recovered.records, *enumerate(self.writer.lost, last + 1)])
+            found = [*recovered.records, *enumerate(self.writer.lost, last + 1)]
+            self.limits: MemoryLimits | RedisLimits
+            if address is None:
+                self.limits = MemoryLimits(time.monotonic, time.time, self._admissions)
+                self.limits.recover(found)
+            else:
+                self._shared = SharedLimits(address, self.writer.journal, control, _complain)
+                self.limits = self._shared.limits
+                self.limits.recover(recovered.records)
+                self.writer.recorded = self.limits.record
         except (JournalDamaged, JournalInUse) as error:
             raise ConfigError(str(error)) from error
         except OSError as error:
@@ -198,8 +210,10 @@ class Books:
 
     def _hear(self, view: View) -> None:
         """Anchor the limits, and only then ship: what the ledger had before is what the last life left."""
-        self.limits.anchor(view, self.writer.journal)
-        self.writer.shipped(view.snapshot.applied.get(self.writer.journal, 0))
+        applied = view.snapshot.applied.get(self.writer.journal, 0)
+        if isinstance(self.limits, MemoryLimits):
+            self.limits.anchor(view, self.writer.journal)
+        self.writer.shipped(applied)
         if self._shipping is None and self._started:
             self._shipping = Shipping(self.writer, self._control, time.time, _complain)
             self._shipping.start()
@@ -207,7 +221,14 @@ class Books:
     def start(self) -> None:
         """Begin to renew what is held, and to ship once the control plane is heard."""
         self._started = True
+        if self._shared is not None:
+            self._shared.start()
         self._sweep()
+
+    @property
+    def kind(self) -> str:
+        """Where the limits are."""
+        return "memory" if self._shared is None else "Redis"
 
     def gauge(self) -> list[tuple[str, str, float]]:
         """Return what the metrics show."""
@@ -215,6 +236,16 @@ class Books:
         lag = writer.lag(time.time())
         return [
             ("techstone_requests_admitted", "Requests that hold a slot now.", self.limits.running),
+            (
+                "techstone_limits_degraded",
+                "1: limits are kept by a part of each plan, see /readyz.",
+                self.limits.degraded,
+            ),
+            (
+                "techstone_limits_gateways",
+                "Gateways that share the limits.",
+                self._shared.link.gateways if self._shared else 1,
+            ),
             ("techstone_journal_records", "Records written since the start.", writer.written),
             ("techstone_journal_waiting_bytes", "Of the journal, not booked yet.", writer.spooled),
             ("techstone_journal_lag_seconds", "Age of the oldest record that is not booked yet.", lag),
@@ -223,6 +254,8 @@ class Books:
 
     def _sweep(self) -> None:
         self._timer = self._loop.call_later(self.limits.sweep(), self._sweep)
+        if self._shared is not None and self._shipping is not None:
+            self._shared.limits.shipped(self._shipping.applied)
         self.writer.answers.retire(int(time.time() * 1000))
 
     async def close(self) -> None:
@@ -230,6 +263,8 @@ class Books:
         if self._timer is not None:
             self._timer.cancel()
         self.writer.close()
+        if self._shared is not None:
+            await self._shared.close()
         if self._shipping is not None:
             await self._shipping.finish()
         self._admissions.close()
@@ -261,7 +296,7 @@ class Looking:
             measure_memory(),
             self._watch.describe(gateway.dispatch.breakers, self._telemetry.sum_first_bytes(), now),
             self._books.writer.report(time.time()),
-            LimitState("memory"),
+            LimitState(self._books.kind, self._books.limits.degraded),
             SnapshotState(
                 -1 if view is None else view.snapshot.revision,
                 now - follower.heard_at if follower.heard_at else now,

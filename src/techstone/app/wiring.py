@@ -73,7 +73,13 @@ class Gateway:
         catalog = Catalog(outside.snapshots)
         survey = Survey(outside.limits, doorkeeper, quota, Guests(outside.snapshots, time.time))
         self.blotter = Blotter(outside.snapshots)
-        health = Health(outside.snapshots, outside.journal, outside.render_metrics, lambda: self.connections.leaving)
+        health = Health(
+            outside.snapshots,
+            outside.journal,
+            outside.limits,
+            outside.render_metrics,
+            lambda: self.connections.leaving,
+        )
         forward = Forward(outside.control, quota, outside.snapshots)
         asked = _Asked(
             completions=Route((b"POST",), chat.create, check=doorkeeper.check_completion, scope="chat", json=True),

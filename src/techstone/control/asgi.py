@@ -14,7 +14,7 @@ from litestar import Litestar, Request, Response, Router, get
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
-from litestar.params import FromQuery
+from litestar.params import FromPath, FromQuery
 from litestar.response import Stream
 
 from techstone.control.accounts.api import route_accounts
@@ -46,6 +46,7 @@ from techstone.core.errors import (
 )
 from techstone.core.keys import conceal
 from techstone.core.stream import SnapshotError, choose_format
+from techstone.wire.figure import Figure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -123,12 +124,19 @@ def _route_seam(services: Services, publisher: Publisher) -> Router:
             raise InvalidRequest(str(error), param="reads") from error
         return Stream(publisher.subscribe(Wish(reads, since, spending)), media_type="application/x-ndjson")
 
+    @get("/figures/{account:str}")
+    async def tell_figure(account: FromPath[str]) -> Figure:
+        figure = await publisher.read_figure(account)
+        if figure is None:
+            raise NotFoundException
+        return figure
+
     rooms = [
         route_journals(services.ledger),
         route_reports(services.reports),
         route_transcripts(services.transcripts),
     ]
-    return Router("/internal", route_handlers=[follow, *rooms])
+    return Router("/internal", route_handlers=[follow, tell_figure, *rooms])
 
 
 def _act_as_operator(_: ASGIConnection[Any, Any, Any, Any], __: BaseRouteHandler) -> None:

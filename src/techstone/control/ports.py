@@ -423,6 +423,9 @@ class Store(
         `since` a revision: what changed after it, revoked keys included, and where `spending` also who spent anything.
         """
 
+    async def read_one(self, account: str) -> Records:
+        """Return one account with its keys for inference that are not revoked, and their spending, of one moment."""
+
     async def read_facts(self) -> StoreFacts:
         """Return what `doctor` tells."""
 

@@ -17,6 +17,7 @@ from techstone.control.billing.prices import PriceBook
 from techstone.control.ports import Records, StoreError
 from techstone.core import snapshot as seam
 from techstone.core import stream
+from techstone.wire.figure import Figure
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -103,6 +104,20 @@ class Publisher:
             models=await self._book.read(),
             providers=catalog.providers,
             view_secret=self._view_secret,
+        )
+
+    async def read_figure(self, account: str) -> Figure | None:
+        """Return what an account has spent by now, of one moment; None: there is none of that id."""
+        records = await self._store.read_one(account)
+        if not records.accounts:
+            return None
+        spending, found = records.spending, records.accounts[0]
+        return Figure(
+            found.spent_nano,
+            spending.accounts_month.get(account, 0),
+            {key.id: (spending.keys_day.get(key.id, 0), spending.keys_month.get(key.id, 0)) for key in records.keys},
+            spending.applied,
+            spending.day,
         )
 
     async def run(self) -> None:

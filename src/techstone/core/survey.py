@@ -9,13 +9,43 @@ import math
 from typing import TYPE_CHECKING
 
 from techstone.core import limits, money
-from techstone.wire.limits import AccountLimits, ConcurrentLimit, KeyLimits, MinuteLimit, SpendingCap
+from techstone.wire.limits import (
+    AccountLimits,
+    ConcurrentLimit,
+    KeyLimits,
+    KeyView,
+    Limits,
+    MinuteLimit,
+    SpendingCap,
+)
 
 if TYPE_CHECKING:
     from techstone.core.credit import Period
     from techstone.core.leases import Leases
     from techstone.core.limits import AccountBooks, KeyBooks
     from techstone.core.snapshot import Principal
+
+
+def describe(
+    principal: Principal, books: tuple[AccountBooks, KeyBooks], now: float, period: Period, *, known: bool
+) -> Limits:
+    """Return all that an account and a key have left; who was refused is another's to say."""
+    account, key = books
+    credit, caps = list_money(principal, account, key, period, known=known)
+    counted = count_account(principal, account, now)
+    return Limits(principal.plan.name, counted, count_key(principal, key, now), credit, caps, [])
+
+
+def describe_key(
+    principal: Principal, books: tuple[AccountBooks, KeyBooks], now: float, period: Period, *, known: bool
+) -> KeyView | None:
+    """Return what a key has left of its own; None: it has no limits and no caps."""
+    own = principal.key
+    if not principal.key_limited and own.daily_cap is None and own.monthly_cap is None:
+        return None
+    account, key = books
+    _, caps = list_money(principal, account, key, period, known=known)
+    return KeyView(own.id, count_key(principal, key, now), [cap for cap in caps if cap.scope == "key"])
 
 
 def count_account(principal: Principal, books: AccountBooks, now: float) -> AccountLimits:

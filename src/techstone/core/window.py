@@ -62,6 +62,17 @@ class Window:
         self._entries.append(entry)
         return entry
 
+    def resume(self, requests: int, tokens: int, at: float) -> None:
+        """Be what was counted elsewhere, the newest of it at a time: gone as a whole when that is 60 s old."""
+        entries = self._entries
+        if not entries:
+            entries.append(Entry(at, requests, tokens))
+        else:
+            entry = entries[0]
+            entry.at, entry.requests, entry.tokens = at, requests, tokens
+        self.requests = requests
+        self.tokens = tokens
+
     def change(self, entry: Entry, tokens: int) -> None:
         """Count so many tokens more (or, below zero, fewer) at an entry's time; nothing once it is out."""
         if entry.at >= 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import Future
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -21,12 +22,13 @@ from techstone.gateway.idempotency import Claimed, Idempotency, replay
 from techstone.gateway.ports import LimitStore, StoredAnswer
 from techstone.gateway.relay import StreamRelay
 from techstone.gateway.settlement import Account, Settlement
+from techstone.gateway.soon import arrive
 from techstone.gateway.transcripts import Transcripts
 from techstone.gateway.translation import Restored
 
 if TYPE_CHECKING:
     from techstone.core.chat import ChatRequest
-    from techstone.core.limits import Grant
+    from techstone.core.limits import Grant, Refusal
     from techstone.core.snapshot import Provider
     from techstone.gateway.admission import Candidate
     from techstone.gateway.exchange import Exchange
@@ -85,7 +87,7 @@ class ChatCompletions:
                 # Nothing of a whole answer leaves before it is settled.
                 whole = await desk.dispatch.open(candidate, call, call.account.attempt)
                 now_in = call.account.first_byte = exchange.wire.loop.time()
-                bill = desk.settlement.price(call.account)
+                bill = await arrive(desk.settlement.price(call.account))
                 cost = money.show(bill.cost)
                 body = call.told = completion.put_usage(whole, bill.usage, cost)
                 await desk.settlement.settle(call.account, bill, call.keep(body, bill) if claimed is not None else None)
@@ -126,7 +128,7 @@ class ChatCompletions:
         stream.start()
         account.first_byte = stream.first_byte
         settlement.end(account)
-        bill = settlement.price(account)
+        bill = await arrive(settlement.price(account))
         last = stream.last(bill.shown)
         call.told = stream.kept + last
         await settlement.settle(account, bill, call.keep(call.told, bill))
@@ -240,8 +242,8 @@ class _ChatCall:
             return _BOUNDLESS
         return reservation.covered
 
-    def _stretch(self) -> int | ApiError:
-        """Return how large the texts may become now, more being reserved if they need it, or why they may not."""
+    def _stretch(self, tell: Callable[[int | ApiError], None]) -> None:
+        """Tell how large the texts may become now, more being reserved if they need it, or why they may not."""
         reservation, tally = self._reservation, self.account.tally
         counted = tally.counted().completion_tokens
         if counted + _MARGIN >= reservation.covered:
@@ -249,12 +251,22 @@ class _ChatCall:
             tokens = 0 if reservation.whole else step
             nano = pricing.highest(self.account.price, 0, step)
             refusal = self._desk.limits.top_up(self.account.grant, tokens, nano)
-            if refusal is not None:
-                if counted < reservation.covered:
-                    return tally.size + reservation.covered - counted
-                self._desk.limits.refused(self.account.grant.claim.principal, refusal, self.request.model)
-                return refusals.explain(refusal)
+            if isinstance(refusal, Future):
+                refusal.add_done_callback(lambda done: tell(self._judge(done.result(), step)))
+            else:
+                tell(self._judge(refusal, step))
+        else:
+            tell(tally.size + reservation.covered - counted)
+
+    def _judge(self, refusal: Refusal | None, step: int) -> int | ApiError:
+        """Return the same, once it is known whether so many tokens more can be had."""
+        reservation, tally = self._reservation, self.account.tally
+        counted = tally.counted().completion_tokens
+        if refusal is None:
             reservation.covered += step
+        elif counted >= reservation.covered:
+            self._desk.limits.refused(self.account.grant.claim.principal, refusal, self.request.model)
+            return refusals.explain(refusal)
         return tally.size + reservation.covered - counted
 
     def _name_answer(self) -> tuple[str, int]:

@@ -8,9 +8,11 @@ import msgspec
 
 from techstone.core import chat, money, pricing, refusals
 from techstone.core.limits import Claim
+from techstone.gateway.soon import arrive
 from techstone.wire.estimate import Estimate, EstimatedCost, EstimatedLimits, EstimatedRoute
 
 if TYPE_CHECKING:
+    from techstone.core.snapshot import Principal
     from techstone.gateway.admission import Candidate, Doorkeeper
     from techstone.gateway.exchange import Exchange
     from techstone.gateway.ports import LimitStore
@@ -42,7 +44,7 @@ class Estimates:
             max_completion_tokens=longest,
             reserved_tokens=reservation.tokens,
             cost=EstimatedCost(money.show(pricing.cost(price, prompt, 0, 0, 0)), money.show(most)),
-            limits=self._describe(candidate),
+            limits=await self._describe(candidate),
             route=[
                 EstimatedRoute(route.provider, route.model)
                 for route in sorted(candidate.model.routes, key=lambda route: route.priority)
@@ -52,10 +54,15 @@ class Estimates:
         )
         exchange.send_json(200, _ENCODER.encode(answer))
 
-    def _describe(self, candidate: Candidate) -> EstimatedLimits:
+    async def _read_credit(self, principal: Principal) -> int | None:
+        if principal.plan.billing != "prepaid":
+            return None
+        return await arrive(self._limits.credit(principal))
+
+    async def _describe(self, candidate: Candidate) -> EstimatedLimits:
         principal = candidate.principal
         standing = self._limits.standing(principal)
-        credit = self._limits.credit(principal) if principal.plan.billing == "prepaid" else None
+        credit = await self._read_credit(principal)
         own = principal.key.concurrent
         concurrent = principal.limits.concurrent if own is None else min(own, principal.limits.concurrent)
         return EstimatedLimits(

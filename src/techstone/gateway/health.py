@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from techstone.gateway.exchange import Exchange
-    from techstone.gateway.ports import Journal, Snapshots
+    from techstone.gateway.ports import Journal, LimitStore, Snapshots
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -19,9 +19,15 @@ class Health:
     """The endpoints for load balancers and scrapers. `render` gives the metrics in Prometheus text format."""
 
     def __init__(
-        self, snapshots: Snapshots, journal: Journal, render: Callable[[], bytes], draining: Callable[[], bool]
+        self,
+        snapshots: Snapshots,
+        journal: Journal,
+        limits: LimitStore,
+        render: Callable[[], bytes],
+        draining: Callable[[], bool],
     ) -> None:
         self._snapshots = snapshots
+        self._limits = limits
         self._journal = journal
         self._render = render
         self._draining = draining
@@ -31,11 +37,16 @@ class Health:
         exchange.send_json(200, b'{"status":"ok"}')
 
     async def ready(self, exchange: Exchange) -> None:
-        """Answer whether requests can be served: 200, or 503 with the reason. A stale snapshot serves, and is told."""
+        """Answer whether requests can be served: 200, or 503 with the reason.
+
+        A stale snapshot serves, and so do limits that are kept by a part of each plan; both are told.
+        """
         view = self._snapshots.view
         state: dict[str, object] = {"status": "ready", "problem": self._snapshots.problem}
         if self._journal.problem is not None:
             state = {"status": "unwritable", "problem": self._journal.problem}
+        if self._limits.degraded:
+            state["limits"] = "degraded"
         if view is not None:
             state["revision"] = view.snapshot.revision
         if view is None or self._draining():

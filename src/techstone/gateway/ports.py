@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from techstone.core.limits import Claim, Grant, Refusal, Standing
     from techstone.core.snapshot import Holder, Principal, View
     from techstone.core.usage import UsageRecord
+    from techstone.gateway.soon import Soon
     from techstone.wire.limits import AccountView, Limits
 
 
@@ -141,26 +142,30 @@ class ControlPlane(Protocol):
 class LimitStore(Protocol):
     """The books of all accounts and keys: who may do how much now."""
 
+    @property
+    def degraded(self) -> bool:
+        """Whether this gateway decides by its part of every plan, as it cannot reach what it should share."""
+
     async def admit(self, claim: Claim) -> Grant | Refusal:
         """Decide, all or nothing; raise LedgerUnavailable where credit counts and is not known."""
 
     async def consider(self, claim: Claim) -> Refusal | None:
         """Say how `admit` would decide, and take nothing."""
 
-    def credit(self, principal: Principal) -> int:
+    def credit(self, principal: Principal) -> Soon[int]:
         """Return what an account may still spend, nano-dollars."""
 
-    def top_up(self, grant: Grant, tokens: int, nano: int) -> Refusal | None:
+    def top_up(self, grant: Grant, tokens: int, nano: int) -> Soon[Refusal | None]:
         """Reserve and hold more for a request that runs, or say why not."""
 
-    def cover(self, grant: Grant, cost: int) -> int:
+    def cover(self, grant: Grant, cost: int) -> Soon[int]:
         """Return what of a cost can be charged, and hold it."""
 
     def settle(self, grant: Grant, tokens: int, cost: int) -> None:
-        """Give back what was reserved and held, but what it came to; nothing the second time."""
+        """Give back what was reserved and held, but what it came to; nothing the second time. Nobody waits for it."""
 
     def standing(self, principal: Principal) -> Standing:
-        """Return where the account and the key stand."""
+        """Return where the account and the key stand, as far as this gateway knows: since their newest verdict."""
 
     def flood(self, principal: Principal) -> float:
         """Let a request through to its body and return 0.0, or return the seconds until the next one would be."""
@@ -168,10 +173,10 @@ class LimitStore(Protocol):
     def refused(self, principal: Principal, refusal: Refusal, model: str | None) -> None:
         """Remember a refusal that the client is told; `model` is None where the body was not read."""
 
-    def survey(self, principal: Principal) -> Limits:
+    def survey(self, principal: Principal) -> Soon[Limits]:
         """Return all that an account and a key have left, and who was refused lately."""
 
-    def oversee(self, holder: Holder) -> AccountView:
+    def oversee(self, holder: Holder) -> Soon[AccountView]:
         """Return all that an account and each of its keys have left."""
 
 

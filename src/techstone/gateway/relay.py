@@ -51,11 +51,13 @@ class StreamRelay:
     """
 
     __slots__ = (
+        "_choked",
         "_ended",
         "_exchange",
         "_head",
         "_kept",
         "_kept_size",
+        "_pending",
         "_room",
         "_stretch",
         "_timer",
@@ -76,7 +78,9 @@ class StreamRelay:
         self._kept: list[bytes] | None = None
         self._kept_size = 0
         self._room = _BOUNDLESS
-        self._stretch: Callable[[], int | ApiError] | None = None
+        self._stretch: Callable[[Callable[[int | ApiError], None]], None] | None = None
+        self._choked = False  # the client does not keep up
+        self._pending = False  # another machine is asked for room
         self.refused: ApiError | None = None  # why it may not go on: a limit or the credit is used up
         self.problem: UpstreamProblem | None = None
         self.first_byte = 0.0
@@ -90,7 +94,7 @@ class StreamRelay:
         self.answer = answer
         self._ended = loop.create_future()
         self._timer = loop.call_later(FIRST_COMMENT_SECONDS, self.start)
-        self._exchange.flow = answer
+        self._exchange.flow = self
         try:
             answer.pipe(self)
             await self._ended
@@ -134,13 +138,41 @@ class StreamRelay:
         elif stream.tally.size > self._room:
             self._ask_for_room()
 
-    def ration(self, room: int, stretch: Callable[[], int | ApiError]) -> None:
-        """Set how large the texts may become; beyond, `stretch` says how much further they may, or why not."""
+    def pause(self) -> None:
+        """Stop reading: the client does not keep up."""
+        self._choked = True
+        if self.answer is not None:
+            self.answer.pause()
+
+    def resume(self) -> None:
+        """Read on."""
+        self._choked = False
+        if self.answer is not None and not self._pending:
+            self.answer.resume()
+
+    def ration(self, room: int, stretch: Callable[[Callable[[int | ApiError], None]], None]) -> None:
+        """Set how large the texts may become; beyond, `stretch` tells how much further they may, or why not."""
         self._room = room
         self._stretch = stretch
 
     def _ask_for_room(self) -> None:
-        further = self._stretch() if self._stretch is not None else _BOUNDLESS
+        if self._stretch is None:
+            return
+        self._room = 0
+        self._stretch(self._take_room)
+        if self._room == 0 and self.refused is None and self.answer is not None:
+            # Another machine is asked: what comes meanwhile would be given unreserved.
+            self._room = _BOUNDLESS
+            self._pending = True
+            self.answer.pause()
+
+    def _take_room(self, further: int | ApiError) -> None:
+        if self._pending:
+            self._pending = False
+            if self._ended is None or self._ended.done():
+                return
+            if self.answer is not None and not self._choked:
+                self.answer.resume()
         if isinstance(further, int):
             self._room = further
             return

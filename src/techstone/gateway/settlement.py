@@ -6,6 +6,7 @@ right after. Streams that run are recorded every 2 s as far as they were deliver
 
 from __future__ import annotations
 
+from asyncio import Future
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from techstone.core.usage import State
     from techstone.gateway.ports import Journal, LimitStore, StoredAnswer
+    from techstone.gateway.soon import Soon
 
 # What nginx writes for a client that hung up; nobody is sent it.
 HUNG_UP = 499
@@ -82,13 +84,18 @@ class Settlement:
         if self._journal.problem is not None:
             raise JournalUnwritable
 
-    def price(self, account: Account) -> Bill:
+    def price(self, account: Account) -> Soon[Bill]:
         """Return what the answer that is now whole takes; credit that it needs beyond its hold is held."""
         usage = account.tally.settled()
         cost = _cost(account.price, usage)
-        if cost > account.grant.claim.nano:
-            cost = self._limits.cover(account.grant, cost)
-        return Bill(usage, cost)
+        if cost <= account.grant.claim.nano:
+            return Bill(usage, cost)
+        covered = self._limits.cover(account.grant, cost)
+        if not isinstance(covered, Future):
+            return Bill(usage, covered)
+        told: Future[Bill] = covered.get_loop().create_future()
+        covered.add_done_callback(lambda done: None if told.done() else told.set_result(Bill(usage, done.result())))
+        return told
 
     async def settle(self, account: Account, bill: Bill, answer: StoredAnswer | None = None) -> None:
         """Record a whole answer durably; raise JournalUnwritable, and then nothing is owed."""
@@ -122,7 +129,9 @@ class Settlement:
             exchange.record = record = self._record(account, "void", None, 0)
             self._limits.settle(account.grant, 0, 0)
         else:
-            cost = self._limits.cover(account.grant, _cost(account.price, usage))
+            covered = self._limits.cover(account.grant, _cost(account.price, usage))
+            # Nobody waits any more; what is held is sure.
+            cost = account.grant.claim.nano if isinstance(covered, Future) else covered
             exchange.record = record = self._record(account, "settled", usage, cost)
             self._limits.settle(account.grant, usage.total_tokens, cost)
         self._journal.append(record)

@@ -11,6 +11,7 @@ import msgspec
 
 from techstone.core import keys, tickets
 from techstone.core.errors import KeyInvalid, NotReady
+from techstone.gateway.soon import arrive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,17 +72,17 @@ class Survey:
         """Answer with where the account and the key stand, by the books that decide."""
         ticket = tickets.find(exchange.headers.get(b"authorization"))
         if ticket is not None:
-            self._show_all(exchange, ticket)
+            await self._show_all(exchange, ticket)
             return
         if exchange.principal is None:
             raise NotReady
-        exchange.send_json(200, _ENCODER.encode(self._limits.survey(exchange.principal)))
+        exchange.send_json(200, _ENCODER.encode(await arrive(self._limits.survey(exchange.principal))))
 
-    def _show_all(self, exchange: Exchange, ticket: bytes) -> None:
+    async def _show_all(self, exchange: Exchange, ticket: bytes) -> None:
         found = self._guests.find(ticket)
         if found is None:  # it was good a moment ago
             raise KeyInvalid(keys.redact(ticket))
-        seen = self._limits.oversee(found[1])
+        seen = await arrive(self._limits.oversee(found[1]))
         if not found[0].money:
             bare = [msgspec.structs.replace(key, caps=[]) for key in seen.keys if key.limits is not None]
             seen = msgspec.structs.replace(seen, credit=None, caps=[], keys=bare)

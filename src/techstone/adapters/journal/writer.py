@@ -91,6 +91,8 @@ class JournalWriter:
         self.spooled = sum(batch.end - batch.start for batch in self.unshipped)
         self.written = 0
         self.arrived: asyncio.Future[None] | None = None
+        self.recorded: Callable[[int, UsageRecord], None] | None = None
+        """Told of each end that is durable, with its number in the journal, in their order."""
         self.answers = Answers(folder, recovered.disk, options.answers)
         self.lost = find_lost(recovered, self.answers)
         """What the last run could not record: settlements of stored answers, and streams that it left open."""
@@ -184,6 +186,8 @@ class JournalWriter:
                 self._resume()
             else:
                 self._keep(*written)
+                if self.recorded is not None:
+                    self._tell_numbers(written[0].first, group)
                 self._tell(group)
         finally:
             self._busy = bool(self._queue)
@@ -191,6 +195,14 @@ class JournalWriter:
                 self._hand_over()
             elif self._busy:
                 self._due = self._loop.call_soon(self._hand_over)
+
+    def _tell_numbers(self, first: int, group: list[_Waiting]) -> None:
+        """Tell the numbers of records that are ends, before whoever waits for them goes on."""
+        assert self.recorded is not None  # noqa: S101 - looked at by the caller, for whom nobody may listen
+        for number, (_, waiting, extra) in enumerate(group, first):
+            record = waiting.record if waiting is not None else extra
+            if isinstance(record, UsageRecord):
+                self.recorded(number, record)
 
     def _tell(self, group: list[_Waiting]) -> None:
         """Wake those whose records are durable."""

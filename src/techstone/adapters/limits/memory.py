@@ -15,8 +15,8 @@ from techstone.core.errors import LedgerUnavailable
 from techstone.core.leases import RENEWAL_SECONDS
 from techstone.core.limits import AccountBooks, Claim, Grant, KeyBooks, Refusal, Standing
 from techstone.core.refused import Refused
-from techstone.core.window import SECONDS
-from techstone.wire.limits import AccountView, KeyView, Limits
+from techstone.core.window import SECONDS, Window
+from techstone.wire.limits import AccountView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from techstone.adapters.limits.admissions import Admissions
     from techstone.core.snapshot import Account, Holder, Key, Principal, View
     from techstone.core.usage import UsageRecord
+    from techstone.wire.limits import KeyView, Limits, RefusedRequest
 
 _DAY_SECONDS = 86_400
 
@@ -49,6 +50,11 @@ class MemoryLimits:
         self._tail: list[tuple[int, UsageRecord]] = []
         self._period = Period(0, 0)
         self._period_ends = 0.0
+
+    @property
+    def degraded(self) -> bool:
+        """Never: it shares nothing."""
+        return False
 
     # At the start
 
@@ -147,6 +153,17 @@ class MemoryLimits:
             self._period_ends = (self._period.day + 1) * _DAY_SECONDS
         return self._period
 
+    def open_account(self, principal: Principal) -> AccountBooks:
+        """Return an account's books."""
+        return self._accounts.get(principal.account.id) or self._account(principal.account.id, principal.account)
+
+    def forget(self) -> None:
+        """Begin with empty windows; requests that run, floods and refusals are remembered."""
+        for books in self._accounts.values():
+            books.window = Window()
+        for key in self._keys.values():
+            key.window = Window()
+
     # Requests
 
     async def admit(self, claim: Claim) -> Grant | Refusal:
@@ -211,17 +228,14 @@ class MemoryLimits:
         """Return all that an account and a key have left, and who was refused lately."""
         account = self._account(principal.account.id, principal.account)
         key = self._key(principal.key.id, principal.key)
-        now, wall = self._clock(), self._wall_clock()
-        period = self._period_at(wall)
-        credit, caps = survey.list_money(principal, account, key, period, known=self._anchored)
-        return Limits(
-            principal.plan.name,
-            survey.count_account(principal, account, now),
-            survey.count_key(principal, key, now),
-            credit,
-            caps,
-            self._refused.recall(principal.account.id, wall),
-        )
+        now, period = self._clock(), self._now_period()
+        told = survey.describe(principal, (account, key), now, period, known=self._anchored)
+        told.refused.extend(self.recall(principal))
+        return told
+
+    def recall(self, principal: Principal) -> list[RefusedRequest]:
+        """Return who of an account was refused lately, newest first."""
+        return self._refused.recall(principal.account.id, self._wall_clock())
 
     def oversee(self, holder: Holder) -> AccountView:
         """Return all that an account and each of its keys have left. Opens no books: most keys have none."""
@@ -239,13 +253,8 @@ class MemoryLimits:
         )
 
     def _view_key(self, principal: Principal, account: AccountBooks, now: float) -> KeyView | None:
-        own = principal.key
-        if not principal.key_limited and own.daily_cap is None and own.monthly_cap is None:
-            return None
-        key = self._keys.get(own.id) or self._open_key(own)
-        _, caps = survey.list_money(principal, account, key, self._now_period(), known=self._anchored)
-        own_caps = [cap for cap in caps if cap.scope == "key"]
-        return KeyView(own.id, survey.count_key(principal, key, now), own_caps)
+        key = self._keys.get(principal.key.id) or self._open_key(principal.key)
+        return survey.describe_key(principal, (account, key), now, self._now_period(), known=self._anchored)
 
     # Time
 

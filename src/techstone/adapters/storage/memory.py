@@ -212,6 +212,17 @@ class MemoryStore:
             told = msgspec.structs.replace(told, accounts=tuple(accounts.values()), keys=tuple(keys.values()))
         yield MemoryReading(everything, told)
 
+    async def read_one(self, account: str) -> Records:
+        """Return one account with its keys for inference that are not revoked, and their spending."""
+        accounts = tuple(record for record in self._accounts.values() if record.id == account)
+        keys = tuple(
+            key
+            for key in self._keys.values()
+            if key.account == account and key.revoked_at is None and key.kind == "inference"
+        )
+        spending = self._ledger.read_spending(int(time.time()), {account} | {key.id for key in keys})
+        return Records(self._revision, accounts, keys, spending, self.projects.keeping)
+
     async def read_facts(self) -> StoreFacts:
         """Return what `doctor` tells."""
         return StoreFacts(kind="memory", location="this process", schema="-", durable=False, size=0)

@@ -1,0 +1,493 @@
+"""The limit store in Redis or Valkey: any number of gateways keep one plan, exactly, and one credit.
+
+One script decides (`admission.lua`); this asks it, remembers what its own requests hold, and tells each request's end.
+While Redis is away every gateway gives its part of the plans by itself (`alone`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import hiredis
+
+from techstone.adapters.limits import script
+from techstone.adapters.limits.connection import Unreachable
+from techstone.adapters.limits.mirrors import Mirrors
+from techstone.adapters.limits.script import Admitted, Writer, describe_charge
+from techstone.core import limits, survey
+from techstone.core.credit import Period, Spending
+from techstone.core.errors import LedgerUnavailable
+from techstone.core.leases import RENEWAL_SECONDS
+from techstone.core.limits import AccountBooks, Claim, Grant, KeyBooks, Refusal, Standing
+from techstone.gateway.trampoline import Signal
+from techstone.wire.limits import AccountView
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from techstone.adapters.limits.alone import Alone
+    from techstone.adapters.limits.charges import Charge, Charges
+    from techstone.adapters.limits.connection import Reply
+    from techstone.adapters.limits.link import Link
+    from techstone.adapters.limits.script import Caller, Look, Operation
+    from techstone.core.snapshot import Holder, Principal
+    from techstone.core.usage import UsageRecord
+    from techstone.gateway.soon import Soon
+    from techstone.wire.figure import Figure
+    from techstone.wire.limits import KeyView, Limits
+
+    Ledger = Callable[[str], Awaitable[Figure]]
+    """Asks for an account's figure, of one moment; raises LedgerUnavailable."""
+
+
+class Held(Grant):
+    """What Redis granted. `pending` top-ups were not answered yet: until then their entries are not known."""
+
+    __slots__ = ("ending", "key_taken", "pending", "taken")
+
+    def __init__(self, claim: Claim, account: AccountBooks, key: KeyBooks, period: Period) -> None:
+        super().__init__(claim, account, key, period)
+        self.taken: list[tuple[int, int]] = []
+        self.key_taken: list[tuple[int, int]] = []
+        self.pending = 0
+        self.ending: tuple[int, int, int] | None = None
+
+
+class Share(Grant):
+    """What this gateway granted by itself, as its own books have it; `whole` is who asked, with all of the limits."""
+
+    __slots__ = ("own", "whole")
+
+    def __init__(self, whole: Principal, own: Grant) -> None:
+        super().__init__(own.claim, own.account, own.key, own.period)
+        self.whole = whole
+        self.own = own
+
+
+class _Question(Signal):
+    """A call that a request waits for; the reply wakes it in the same stack, so that it sees this very verdict."""
+
+    __slots__ = ("abandoned", "reply")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reply: Reply = None
+        self.abandoned = False
+
+
+class RedisLimits:
+    """Implements `LimitStore`. `clock` is monotonic; only tests give a writer, with a clock of its own."""
+
+    def __init__(
+        self,
+        link: Link,
+        alone: Alone,
+        charges: Charges,
+        ledger: Ledger,
+        clock: Callable[[], float],
+        writer: Writer | None = None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._link = link
+        self._alone = alone
+        self._charges = charges
+        self._ledger = ledger
+        self._clock = clock
+        self._writer = writer or Writer()
+        self._callers: dict[str, Caller] = {}
+        self._mirrors = Mirrors(clock)
+        self._running: dict[bytes, Held | Share] = {}
+        self._opening: dict[str, asyncio.Task[None]] = {}
+        link.owner = self
+
+    # Requests
+
+    async def admit(self, claim: Claim) -> Grant | Refusal:
+        """Decide; raise LedgerUnavailable where credit or caps count and are not known."""
+        for _ in range(2):
+            question = self._ask("admit", claim)
+            try:
+                await question
+            except BaseException:
+                question.abandoned = True
+                if question.come:
+                    self._give_back(claim, question.reply)
+                raise
+            if not isinstance(question.reply, list):
+                return await self._admit_alone(claim)
+            found = script.read(question.reply)
+            if found is not None:
+                return self._take(claim, found)
+            await self._open_account(claim.principal)
+        raise LedgerUnavailable
+
+    async def _admit_alone(self, claim: Claim) -> Grant | Refusal:
+        found = await self._alone.admit(claim)
+        if isinstance(found, Refusal):
+            return found
+        grant = self._running[claim.request] = Share(claim.principal, found)
+        return grant
+
+    def _take(self, claim: Claim, found: Admitted | script.Refused) -> Grant | Refusal:
+        account, key = self._mirrors.take(claim.principal, found.standing)
+        if not isinstance(found, Admitted):
+            return found.refusal
+        grant = Held(claim, account, key, Period(found.day, found.month))
+        grant.taken.append((found.entry, claim.tokens))
+        if claim.principal.key_limited:
+            grant.key_taken.append((found.key_entry, claim.tokens))
+        self._running[claim.request] = grant
+        return grant
+
+    def _give_back(self, claim: Claim, reply: Reply) -> None:
+        """Settle what was admitted for one who hung up meanwhile: it counts as a request, and takes nothing."""
+        found = script.read(reply) if isinstance(reply, list) else None
+        if isinstance(found, Admitted):
+            grant = self._take(claim, found)
+            if isinstance(grant, Grant):
+                self.settle(grant, 0, 0)
+
+    async def consider(self, claim: Claim) -> Refusal | None:
+        """Say how `admit` would decide, and take nothing."""
+        for _ in range(2):
+            question = self._ask("consider", claim)
+            await question
+            if not isinstance(question.reply, list):
+                return await self._alone.consider(claim)
+            found = script.read(question.reply)
+            if found is not None:
+                self._mirrors.take(claim.principal, found.standing)
+                return None if isinstance(found, Admitted) else found.refusal
+            await self._open_account(claim.principal)
+        raise LedgerUnavailable
+
+    def _ask(self, operation: Operation, claim: Claim) -> _Question:
+        question = _Question()
+
+        def take(reply: Reply) -> None:
+            question.reply = self._check(reply)
+            if question.abandoned and operation == "admit":
+                self._give_back(claim, question.reply)
+            question.give()
+
+        words = (claim.request, b"%d" % claim.tokens, b"%d" % claim.nano)
+        if not self._send(operation, claim.principal, words, take):
+            question.come = True
+        return question
+
+    # While it runs
+
+    def top_up(self, grant: Grant, tokens: int, nano: int) -> Soon[Refusal | None]:
+        """Reserve and hold more for a request that runs, or say why not.
+
+        While Redis is away it runs on: what it took is counted at its end, and what is not covered is ours to bear.
+        """
+        claim = grant.claim
+        if grant.settled or not isinstance(grant, Held):
+            return None
+        told: asyncio.Future[Refusal | None] = self._loop.create_future()
+
+        def take(reply: Reply) -> None:
+            grant.pending -= 1
+            refusal = self._extend(grant, tokens, nano, self._check(reply))
+            if not told.done():
+                told.set_result(refusal)
+            if grant.ending is not None and not grant.pending:
+                self._end(grant, *grant.ending)
+
+        if not self._send("top_up", claim.principal, (claim.request, b"%d" % tokens, b"%d" % nano), take):
+            return None
+        grant.pending += 1
+        return told
+
+    def _extend(self, grant: Held, tokens: int, nano: int, reply: Reply) -> Refusal | None:
+        found = script.read(reply) if isinstance(reply, list) else None
+        if found is None:
+            return None  # away, or the account's money is: this one runs on
+        claim = grant.claim
+        self._mirrors.take(claim.principal, found.standing)
+        if not isinstance(found, Admitted):
+            return found.refusal
+        claim.nano += nano
+        claim.tokens += tokens
+        if tokens:
+            grant.taken.append((found.entry, tokens))
+            if claim.principal.key_limited:
+                grant.key_taken.append((found.key_entry, tokens))
+        return None
+
+    def cover(self, grant: Grant, cost: int) -> Soon[int]:
+        """Return what of a cost can be charged, and hold it; while Redis is away no more than is held."""
+        claim = grant.claim
+        if cost <= claim.nano or not claim.principal.bounded:
+            return cost
+        if not isinstance(grant, Held):
+            return claim.nano
+        told: asyncio.Future[int] = self._loop.create_future()
+
+        def take(reply: Reply) -> None:
+            checked = self._check(reply)
+            if isinstance(checked, list):
+                claim.nano = script.read_amount(checked)
+            if not told.done():
+                told.set_result(min(cost, claim.nano))
+
+        words = (claim.request, b"%d" % claim.nano, b"%d" % cost)
+        return told if self._send("cover", claim.principal, words, take) else claim.nano
+
+    def settle(self, grant: Grant, tokens: int, cost: int) -> None:
+        """Give back what was reserved and held, but what it came to.
+
+        What counts against credit or a cap waits for its record's number (`record`), by which it counts once.
+        """
+        if grant.settled or (cost and grant.claim.principal.bounded):
+            return
+        self._finish(grant, tokens, 0, 0)
+
+    def recover(self, records: Iterable[tuple[int, UsageRecord]]) -> None:
+        """Take what the journal still holds, each record with its number, oldest first."""
+        for number, record in records:
+            self._charges.add(number, record)
+
+    def shipped(self, applied: int) -> None:
+        """Hear how far the ledger has followed this gateway's journal."""
+        self._charges.shipped(applied)
+
+    def record(self, number: int, record: UsageRecord) -> None:
+        """Hear that a record of this gateway's journal is durable; in the order of their numbers."""
+        grant = self._running.get(record.id.encode())
+        if grant is not None and not grant.claim.principal.bounded:
+            return
+        charge = self._charges.add(number, record)
+        if charge is None:
+            return
+        tokens = record.prompt_tokens + record.completion_tokens
+        if grant is None:
+            self._charge(charge)
+        elif isinstance(grant, Held) and grant.pending:
+            # Its end waits; the charge does not, as the numbers must rise.
+            self._charge(charge)
+            self._finish(grant, tokens, 0, 0)
+        else:
+            self._finish(grant, tokens, record.cost, number)
+
+    def _finish(self, grant: Grant, tokens: int, cost: int, number: int) -> None:
+        grant.settled = True
+        if isinstance(grant, Held):
+            if grant.pending:
+                grant.ending = (tokens, cost, number)
+            else:
+                self._end(grant, tokens, cost, number)
+        elif isinstance(grant, Share):
+            self._alone.books.settle(grant.own, tokens, cost)
+            self._tell_end(grant, 0, cost, number, ((), ()))
+
+    def _end(self, grant: Held, tokens: int, cost: int, number: int) -> None:
+        self._tell_end(grant, tokens - grant.claim.tokens, cost, number, (grant.taken, grant.key_taken))
+
+    def _tell_end(
+        self,
+        grant: Grant,
+        change: int,
+        cost: int,
+        number: int,
+        entries: tuple[Iterable[tuple[int, int]], Iterable[tuple[int, int]]],
+    ) -> None:
+        claim = grant.claim
+        principal = _find_principal(grant)
+        self._running.pop(claim.request, None)
+        numbers = [change, cost, grant.period.day, grant.period.month]
+        words = [claim.request, *(b"%d" % value for value in numbers)]
+        words += [self._charges.journal.encode(), b"%d" % number]
+        for taken in entries if principal.key_limited else entries[:1]:
+            pairs = list(taken)
+            words.append(b"%d" % len(pairs))
+            words += [b"%d" % value for pair in pairs for value in pair]
+
+        def take(reply: Reply) -> None:
+            checked = self._check(reply)
+            if isinstance(checked, list):
+                self._mirrors.take(principal, script.read_standing(checked, 1))
+
+        # A lost end is not sent again: the slot ends by itself, and the charge is sent with all others.
+        self._send("settle", principal, tuple(words), take)
+
+    # What is told
+
+    def standing(self, principal: Principal) -> Standing:
+        """Return where account and key stood at their newest verdict, with what is over since."""
+        if self._link.connection is None:
+            return self._alone.standing(principal)
+        account, key = self._mirrors.open(principal)
+        return limits.describe(principal, account, key, self._clock())
+
+    def flood(self, principal: Principal) -> float:
+        """Let a request through to its body and return 0.0, or return the seconds until the next one would be."""
+        return self._alone.flood(principal)
+
+    def refused(self, principal: Principal, refusal: Refusal, model: str | None) -> None:
+        """Remember a refusal that a client of this gateway is told."""
+        self._alone.books.refused(principal, refusal, model)
+
+    def credit(self, principal: Principal) -> asyncio.Future[int]:
+        """Return what an account may still spend, nano-dollars."""
+        return self._loop.create_task(self._read_credit(principal))
+
+    async def _read_credit(self, principal: Principal) -> int:
+        seen = await self._look(principal)
+        if seen is None or not seen.known:
+            return max(0, principal.account.granted - principal.account.spent)
+        return principal.account.granted - seen.spent - seen.held
+
+    def survey(self, principal: Principal) -> asyncio.Future[Limits]:
+        """Return all that an account and a key have left, and who was refused lately by this gateway."""
+        return self._loop.create_task(self._survey(principal))
+
+    async def _survey(self, principal: Principal) -> Limits:
+        seen = await self._look(principal)
+        if seen is None:
+            return self._alone.books.survey(self._alone.part(principal))
+        now, period = self._clock(), self._alone.period()
+        books = script.copy_books(seen, now, period)
+        told = survey.describe(principal, books, now, period, known=seen.known)
+        told.refused.extend(self._alone.books.recall(principal))
+        return told
+
+    def oversee(self, holder: Holder) -> asyncio.Future[AccountView]:
+        """Return all that an account and each of its keys have left."""
+        return self._loop.create_task(self._oversee(holder))
+
+    async def _oversee(self, holder: Holder) -> AccountView:
+        whole = await self._survey(holder.principal)
+        keys: list[KeyView] = []
+        now, period = self._clock(), self._alone.period()
+        for asking in holder.keys:
+            seen = await self._look(asking)
+            nothing = (AccountBooks(0, Spending(period.month)), KeyBooks(Spending(period.day), Spending(period.month)))
+            books = nothing if seen is None else script.copy_books(seen, now, period)
+            known = seen is not None and seen.known
+            if (shown := survey.describe_key(asking, books, now, period, known=known)) is not None:
+                keys.append(shown)
+        return AccountView(whole.plan, whole.account, whole.credit, whole.caps, keys)
+
+    async def _look(self, principal: Principal) -> Look | None:
+        told: asyncio.Future[Reply] = self._loop.create_future()
+        if not self._send("look", principal, (), lambda reply: None if told.done() else told.set_result(reply)):
+            return None
+        reply = self._check(await told)
+        return script.read_look(reply) if isinstance(reply, list) else None
+
+    # Money
+
+    async def _open_account(self, principal: Principal) -> None:
+        """Begin an account's money, or wait for who does; raise LedgerUnavailable."""
+        account = principal.account.id
+        opening = self._opening.get(account)
+        if opening is None:
+            opening = self._opening[account] = self._loop.create_task(self._begin(principal))
+            opening.add_done_callback(lambda _: self._opening.pop(account, None))
+        await asyncio.shield(opening)
+
+    async def _begin(self, principal: Principal) -> None:
+        link = self._link
+        generation = link.generation
+        try:
+            if not link.ready:
+                raise LedgerUnavailable
+            # Only what was asked for after Redis was seen to be the same is of its generation.
+            await link.look()
+            if link.generation != generation or not link.ready:
+                raise LedgerUnavailable
+            figure = await self._ledger(principal.account.id)
+        except Unreachable as error:
+            raise LedgerUnavailable from error
+        told: asyncio.Future[Reply] = self._loop.create_future()
+        words = tuple(script.list_words(figure))
+        if link.generation != generation or not self._send("begin", principal, words, told.set_result):
+            raise LedgerUnavailable
+        if not isinstance(self._check(await told), list):
+            raise LedgerUnavailable
+
+    def _charge(self, charge: Charge) -> None:
+        connection = self._link.connection
+        if connection is not None:
+            caller = describe_charge(self._link.generation, charge.account, charge.key)
+            period = [b"%d" % charge.period.day, b"%d" % charge.period.month]
+            words = (*period, self._charges.journal.encode(), b"%d" % charge.number, b"%d" % charge.cost)
+            connection.send(self._writer.write("charge", caller, *words), self._ignore)
+
+    # The way to Redis
+
+    def _send(
+        self, operation: Operation, principal: Principal, words: tuple[bytes, ...], take: Callable[[Reply], None]
+    ) -> bool:
+        connection = self._link.connection
+        if connection is None:
+            return False
+        caller = self._callers.get(principal.key.id)
+        if caller is None or caller.principal is not principal:
+            caller = script.describe(self._link.generation, principal)
+            self._callers[principal.key.id] = caller
+        connection.send(self._writer.write(operation, caller, *words), take)
+        return True
+
+    def _check(self, reply: Reply) -> Reply:
+        """Return a reply; an error (Redis that lost the script, is full or read-only) ends the connection."""
+        if isinstance(reply, hiredis.ReplyError):
+            connection = self._link.connection
+            if connection is not None:
+                connection.close(str(reply))
+            return None
+        return reply
+
+    def _ignore(self, reply: Reply) -> None:
+        self._check(reply)
+
+    def rise(self, *, anew: bool) -> None:
+        """Implement `Owner`: tell Redis what it may not know."""
+        self._callers.clear()
+        if anew:
+            self._mirrors.forget()
+        for principal, requests, tokens in self._alone.hand_over():
+            self._send("adopt", principal, (b"%d" % requests, b"%d" % tokens), self._ignore)
+        self._renew()
+        for charge in self._charges:
+            self._charge(charge)
+
+    def fall(self) -> None:
+        """Implement `Owner`: begin with empty books of one's own."""
+        self._alone.gateways = self._link.gateways
+        self._alone.forget()
+
+    def _renew(self) -> None:
+        held: dict[str, tuple[Principal, list[bytes]]] = {}
+        for request, grant in self._running.items():
+            principal = _find_principal(grant)
+            _, words = held.setdefault(principal.key.id, (principal, []))
+            words += (request, b"%d" % grant.claim.nano)
+        for principal, words in held.values():
+            self._send("renew", principal, tuple(words), self._ignore)
+
+    def sweep(self) -> float:
+        """Renew what runs and forget what is over; return the seconds until the next time."""
+        self._alone.gateways = self._link.gateways
+        self._alone.sweep()
+        if self._link.connection is not None:
+            self._renew()
+        self._mirrors.sweep()
+        return RENEWAL_SECONDS
+
+    @property
+    def running(self) -> int:
+        """How many requests hold a slot."""
+        return len(self._running)
+
+    @property
+    def degraded(self) -> bool:
+        """Whether Redis is away."""
+        return self._link.connection is None
+
+
+def _find_principal(grant: Held | Share | Grant) -> Principal:
+    return grant.whole if isinstance(grant, Share) else grant.claim.principal
