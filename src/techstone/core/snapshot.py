@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 # Raised whenever a field changes its meaning; adding an optional field does not raise it.
 FORMAT = 1
 
-ProviderKind = Literal["openai", "engine"]
+ProviderKind = Literal["openai", "engine", "vllm", "sglang", "ray-serve", "llama.cpp", "ollama"]
+Routing = Literal["affinity", "least-busy", "weighted"]
+"""How a provider's replicas are chosen from: `core.replicas`."""
 Billing = Literal["prepaid", "postpaid"]
 
 
@@ -103,11 +105,19 @@ class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     total: float = 600.0
 
 
+class Replica(msgspec.Struct, frozen=True):
+    """One of several servers that a provider is; a larger weight is given more requests."""
+
+    base_url: str
+    weight: int = 1
+
+
 class Provider(msgspec.Struct, frozen=True):
     """An upstream: OpenAI's API at `base_url` (may have a path; `/chat/completions` is appended).
 
     `base_url` and the headers may be `${NAME}`: what the gateway's environment has by that name. `secret` is the key,
-    sealed, in base64.
+    sealed, in base64. `replicas` are all servers where there are several, `base_url` is then the first one's.
+    `routing` None: as the kind has it. `metrics_port` is where an engine tells its load, if not at its address.
     """
 
     name: str
@@ -117,6 +127,14 @@ class Provider(msgspec.Struct, frozen=True):
     headers: dict[str, str] = {}
     timeouts: Timeouts = Timeouts()
     secret: str | None = None
+    replicas: tuple[Replica, ...] = ()
+    routing: Routing | None = None
+    metrics_port: int | None = None
+
+    @property
+    def servers(self) -> tuple[Replica, ...]:
+        """Every server that it is; at least one."""
+        return self.replicas or (Replica(self.base_url),)
 
 
 class Route(msgspec.Struct, frozen=True):

@@ -223,9 +223,9 @@ async def test_streams_are_told_from_other_answers(tmp_path: Path) -> None:
             front.exchange = Exchange(_Wire(bench.loop), Head(), b"req_1", bench.loop.time())
             front.exchange.sse = exchange == "stream"
     breakers = gateway.dispatch.breakers
-    breakers["m", "up", "x"], breakers["m", "down", "y"] = Breaker(), Breaker()
+    breakers["m", "up", "x", 0], breakers["m", "down", "y", 0] = Breaker(), Breaker()
     for _ in range(FAILURES):
-        breakers["m", "down", "y"].fail(bench.loop.time() - 3600.0)
+        breakers["m", "down", "y", 0].fail(bench.loop.time() - 3600.0)
     found = bench.read()
     gateway.upstreams.close()
     journal.close()
