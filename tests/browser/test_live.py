@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
+from haste import within
 from screens import SCREENS, come_in, look
 
 if TYPE_CHECKING:
@@ -38,12 +39,12 @@ async def test_first_request_that_fails_is_seen_with_its_remedy(page: Page, serv
     """An unknown model, then a body that is wrong, then one that goes well; each within seconds, without a reload."""
     key = await make_key(page, "watched")
     assert service.chat({"model": "gpt-5-turbo"}, key)[0] == 404
-    await page.get_by_text("There is no model gpt-5-turbo here.").wait_for(timeout=3000)
+    await page.get_by_text("There is no model gpt-5-turbo here.").wait_for(timeout=within(3000))
     assert await look(page, "first-failed") == []
     assert service.chat({"temperature": 7}, key)[0] == 400
-    await page.get_by_text("field temperature is at fault").wait_for(timeout=3000)
+    await page.get_by_text("field temperature is at fault").wait_for(timeout=within(3000))
     assert service.chat(key=key)[0] == 200
-    await page.get_by_text("The first request arrived").wait_for(timeout=3000)
+    await page.get_by_text("The first request arrived").wait_for(timeout=within(3000))
 
 
 async def test_limits_are_live_and_tell_why_a_request_was_refused(page: Page, service: Service) -> None:
@@ -83,15 +84,15 @@ async def test_newest_requests_come_by_themselves_and_wait_for_a_reader(page: Pa
     await page.get_by_role("button", name="Live").click()
     first = page.locator("#rows tr").first
     service.chat({"model": "no-such-model"}, key)
-    await first.get_by_text("no-such-model").wait_for(timeout=6000)
+    await first.get_by_text("no-such-model").wait_for(timeout=within(6000))
     assert "model_not_found" in await first.inner_text()
     assert await look(page, "logs-live") == []
     await page.locator("#rows tr").nth(1).hover()
-    await page.get_by_text("Paused while you read").wait_for(timeout=6000)
+    await page.get_by_text("Paused while you read").wait_for(timeout=within(6000))
     service.chat({"model": "another-model"}, key)
     assert "another-model" not in await page.locator("#rows").inner_text()
     await page.mouse.move(5, 5)
-    await first.get_by_text("another-model").wait_for(timeout=6000)
+    await first.get_by_text("another-model").wait_for(timeout=within(6000))
     await first.locator("a").click()
     await page.get_by_text("nothing: it was not admitted").wait_for()
     assert await look(page, "refusal") == []

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
 import pyotp
 import pytest
 import pytest_asyncio
-from forms import PASSWORD, join
+from forms import PASSWORD, join, letters
 from issuer import SECRET, Issuer, issuing
 from screens import answer, look
-from service import Service, free_port, serving
+from service import Service, free_port, serving, wait_until
 from visitor import Visitor
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ async def set_up(page: Page) -> pyotp.TOTP:
     """Type the secret into an app, and its code into the page."""
     app = pyotp.TOTP((await page.inner_text("#secret")).replace(" ", ""))
     await page.fill("#code", app.now())
+    await page.fill("#proof", PASSWORD)
     await page.get_by_role("button", name="Switch two-factor on").click()
     await page.get_by_text("Two-factor is on").wait_for()
     return app
@@ -79,6 +81,7 @@ async def test_two_factor_is_set_up_and_asked_for(visitor: Visitor, service: Ser
     assert await look(page, "two-factor") == []
     secret = await page.inner_text("#secret")
     await page.fill("#code", "000000")
+    await page.fill("#proof", PASSWORD)
     await page.get_by_role("button", name="Switch two-factor on").click()
     await page.get_by_text("not the code of now").wait_for()
     assert await page.inner_text("#secret") == secret
@@ -196,3 +199,46 @@ async def test_provider_is_connected_by_who_is_logged_in(visitor: Visitor, servi
     await pass_issuer(page, "someone.else@example.com")
     await page.get_by_text("someone.else@example.com, since").wait_for()
     assert await look(page, "me-connected") == []
+
+
+async def test_invitation_waits_for_a_log_in_or_is_withdrawn(visitor: Visitor, service: Service) -> None:
+    """Listed with role and end; a no leaves it, a yes ends it; who has a log-in is led to it, and back to Join."""
+    join(service, "gil@example.com")
+    owner = join(service, "hera@example.com")
+    page = await visitor.open("/console/log-in")
+    await log_in(page, "hera@example.com")
+    await page.wait_for_url("**/console")
+    await page.goto("/console/people")
+    assert await look(page, "people-no-invitations") == []
+    for email, role in (("gil@example.com", "admin"), ("a.rather.long.address@department.example.com", "viewer")):
+        await page.fill("#email", email)
+        await page.select_option("#role", role)
+        await page.get_by_role("button", name="Send the invitation").click()
+        await page.get_by_text(f"We have written to {email}").wait_for()
+    wait_until(lambda: any("as admin" in letter for letter in letters(service)[-2:]))
+    invited = next(letter for letter in reversed(letters(service)) if "as admin" in letter)
+    path = re.search(r"/console/link/[\w-]+", invited)
+    assert path is not None
+    assert await look(page, "people-invitations") == []
+    await page.set_viewport_size({"width": 1280, "height": 900})
+    name = "Withdraw the invitation of a.rather.long.address@department.example.com"
+    for yes in (False, True):
+        await page.get_by_role("button", name=name).click()
+        await answer(page, "Withdraw" if yes else None)
+        if not yes:
+            await page.reload()
+    await page.get_by_role("button", name=name).wait_for(state="detached")
+    await page.goto(path[0])
+    await page.get_by_text("You are logged in as hera@example.com").wait_for()
+    assert await look(page, "link-of-another") == []
+    other = await visitor.open(path[0])
+    assert await look(other, "link-known") == []
+    await other.set_viewport_size({"width": 1280, "height": 900})
+    await other.get_by_role("link", name="Log in", exact=True).click()
+    await log_in(other, "gil@example.com")
+    await other.get_by_role("button", name="Join").wait_for()
+    assert await look(other, "link-own") == []
+    await other.set_viewport_size({"width": 1280, "height": 900})
+    await other.get_by_role("button", name="Join").click()
+    await other.wait_for_url("**/console")
+    assert "No invitation is waiting" in owner.open("/console/people").text

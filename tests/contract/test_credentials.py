@@ -126,6 +126,19 @@ async def test_subject_is_one_persons(store: Store) -> None:
     assert await credentials.list_foreign("per_a") == (other,)
 
 
+async def test_password_can_be_the_only_way_in(store: Store) -> None:
+    """Who somebody is elsewhere is forgotten with the old one, of this person alone, where that is wished."""
+    other = replace(FOREIGN, subject="bob", person="per_b")
+    assert await store.credentials.add_foreign(FOREIGN)
+    account, seat = Account("acct_2", BOB.email, "pro", created_at=6), Membership("acct_2", "per_b", "owner", 11)
+    assert await store.credentials.admit_foreign(other, BOB, account, seat)
+    await store.identity.set_password("per_a", "other")
+    assert await store.credentials.list_foreign("per_a") == (FOREIGN,)
+    await store.identity.set_password("per_a", "another", alone=True)
+    assert await store.credentials.list_foreign("per_a") == ()
+    assert await store.credentials.list_foreign("per_b") == (other,)
+
+
 async def test_newcomer_comes_whole_or_not_at_all(store: Store) -> None:
     """Person, account (with its credit in the ledger), membership and subject; a taken one of them leaves no other."""
     credentials = store.credentials
@@ -139,6 +152,6 @@ async def test_newcomer_comes_whole_or_not_at_all(store: Store) -> None:
     assert await store.identity.find_person("per_b") is None
     assert await store.find_account("acct_2") is None
     assert await credentials.admit_foreign(replace(foreign, subject="bob"), BOB, account, seat)
-    assert await store.identity.find_person("bob@example.com") == BOB
+    assert await store.identity.find_by_email("bob@example.com") == BOB
     assert [one.account for one in await store.identity.list_seats("per_b")] == ["acct_2"]
     assert await store.ledger.check(["pro"]) == ()

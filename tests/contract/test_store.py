@@ -66,10 +66,11 @@ async def test_second_account_of_an_email_is_refused(store: Store) -> None:
 
 
 async def test_account_changes_are_kept(store: Store) -> None:
-    """Plan, suspension and credit change alone."""
+    """Plan, cap, suspension and credit change alone: a cap does not bring an older plan back."""
     await store.add_account(ACCOUNT)
     await store.add_account(OTHER)
-    await store.set_terms("acct_1", Terms("enterprise", rpm=7, monthly_cap=9))
+    await store.set_terms("acct_1", Terms("enterprise", rpm=7))
+    await store.set_terms("acct_1", Terms(monthly_cap=9))
     await store.set_suspended("acct_1", suspended=True)
     assert await store.ledger.grant("acct_1", 2**62, "test")
     assert not await store.ledger.grant("acct_1", 2**62, "more than an account holds")

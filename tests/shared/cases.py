@@ -1,4 +1,4 @@
-"""What Schemathesis is told beside the document: keys that must live on, and a model that is there."""
+"""What Schemathesis is told beside the document: keys that must live on, and what is there to be asked for."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 _NUMBERS = itertools.count()
 _OWN = frozenset(os.environ["OWN_KEYS"].split())
+_MEMBERS = os.environ["OWN_MEMBERS"].split()
+_LEAVING = itertools.cycle(_MEMBERS[1:])
+_CODES = itertools.cycle(os.environ["OWN_CODES"].split())
 
 
 @schemathesis.hook
@@ -29,11 +32,14 @@ def before_call(_: HookContext, case: Case[Any], __: dict[str, Any]) -> None:
 
 
 @schemathesis.hook
-def map_path_parameters(_: HookContext, path_parameters: Any) -> Any:  # noqa: ANN401 - any JSON object
-    """Ask every second time for an invoice that there is."""
-    if path_parameters and "number" in path_parameters and next(_NUMBERS) % 2:
-        return path_parameters | {"number": os.environ["OWN_INVOICE"]}
-    return path_parameters
+def map_path_parameters(context: HookContext, path_parameters: Any) -> Any:  # noqa: ANN401 - any JSON object
+    """Ask every second time for an invoice, a request or a member that there is; each member is removed once."""
+    if not path_parameters or next(_NUMBERS) % 2:
+        return path_parameters
+    there = {"number": os.environ["OWN_INVOICE"], "request_id": os.environ["OWN_REQUEST"], "person": _MEMBERS[0]}
+    if context.operation is not None and context.operation.method == "delete":
+        there["person"] = next(_LEAVING)
+    return {name: there.get(name, value) for name, value in path_parameters.items()}
 
 
 @schemathesis.hook
@@ -41,4 +47,6 @@ def map_body(_: HookContext, body: Any) -> Any:  # noqa: ANN401 - any JSON value
     """Ask every second time for a model that there is; none that was left empty to see it refused."""
     if isinstance(body, dict) and isinstance(body.get("model"), str) and body["model"] and len(body) % 2:
         return body | {"model": "tiny"}
+    if isinstance(body, dict) and isinstance(body.get("code"), str) and len(body["code"]) % 2:
+        return body | {"code": next(_CODES)}
     return body

@@ -16,6 +16,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from haste import within
 from tiny_model import write_model
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ def free_port() -> int:
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 10.0, pause: float = 0.01) -> float:
-    """Wait until something is true; return how long it took."""
-    began = time.monotonic()
+    """Wait until something is true, for so long on a quiet machine; return how long it took."""
+    began, seconds = time.monotonic(), within(seconds)
     while not true():
         assert time.monotonic() - began < seconds, "it did not come true in time"
         time.sleep(pause)
@@ -83,7 +84,7 @@ class Service:
     def complained(self) -> str:
         return (self.folder / "err").read_text()
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 15) -> int:
+    def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 60) -> int:
         """Send a signal and return the exit status."""
         if self.process is None:
             return 0
@@ -117,7 +118,7 @@ class Service:
         """Run a command of ours on this installation."""
         command = [sys.executable, "-m", "techstone", *arguments]
         return subprocess.run(
-            command, cwd=self.folder, check=False, capture_output=True, text=True, env=self.environment, timeout=30
+            command, cwd=self.folder, check=False, capture_output=True, text=True, env=self.environment, timeout=120
         )
 
     def ask(self, *arguments: str) -> Any:  # noqa: ANN401 - whatever JSON the command prints
@@ -148,7 +149,7 @@ class Service:
         if key:
             request.add_header("Authorization", f"Bearer {key}")
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=120) as answer:
                 return answer.status, answer.read().decode(), dict(answer.headers)
         except urllib.error.HTTPError as error:
             with error:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response, WebError
 
-_PATIENCE = 30_000  # milliseconds, for whatever a page is waited for, on a machine that has much else to do
+_PATIENCE = 120_000  # milliseconds, for whatever a page is waited for, on a machine that has much else to do
 Scheme = Literal["light", "dark"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -42,7 +43,7 @@ def test_member_is_invited_changed_and_removed(service: Service, admin: str) -> 
     assert (status, sent) == (201, {"object": "invitation", "email": "vic@example.com", "role": "viewer"})
     viewer = Browser(service)
     assert viewer.submit(newest_link(service, before + 1), password=PASSWORD).status == 303
-    ann, vic = call(service, admin, "GET", "/api/v1/members")[1]["data"]
+    ann, vic = sorted(call(service, admin, "GET", "/api/v1/members")[1]["data"], key=itemgetter("email"))
     assert [(one["email"], one["role"]) for one in (ann, vic)] == [
         ("ann@example.com", "owner"),
         ("vic@example.com", "viewer"),
@@ -77,15 +78,27 @@ def test_audit_log_of_the_account_is_read_page_by_page(service: Service, admin: 
 
 
 def test_code_is_redeemed_and_the_cap_is_set(service: Service, admin: str) -> None:
-    """Once; the cap stands in the balance, and goes."""
+    """Once; the cap stands in the balance, and a key may lower it: who may raise it is the owner."""
     (code,) = service.ask("code", "create", "3")
     status, told = call(service, admin, "POST", "/api/v1/codes/redeem", {"code": code["code"]})
     assert (status, told["usd"]) == (200, "3.00")
     assert call(service, admin, "POST", "/api/v1/codes/redeem", {"code": code["code"]})[0] == 400
     assert call(service, admin, "PATCH", "/api/v1/balance", {"monthly_cap": "20"})[1]["monthly_cap"] == "20.00"
-    assert call(service, admin, "PATCH", "/api/v1/balance", {"monthly_cap": None})[1]["monthly_cap"] is None
-    assert call(service, admin, "PATCH", "/api/v1/balance", {"monthly_cap": "-1"})[0] == 400
+    for wrong in ("-1", "none", None):
+        assert call(service, admin, "PATCH", "/api/v1/balance", {"monthly_cap": wrong})[0] == 400
+    assert call(service, admin, "PATCH", "/api/v1/balance", {"monthly_cap": "10"})[1]["monthly_cap"] == "10.00"
+    status, told = call(service, admin, "PATCH", "/api/v1/balance", {"monthly_cap": "10.01"})
+    assert (status, told["error"]["code"]) == (403, "permission_denied")
+    assert call(service, admin, "GET", "/api/v1/balance")[1]["monthly_cap"] == "10.00"
     assert call(service, admin, "GET", "/api/v1/alerts")[1] == {"object": "list", "data": []}
+
+
+def test_wish_is_no_larger_than_a_wish(service: Service, admin: str) -> None:
+    """A prompt may have 20 MB; what is read whole before it is understood may have 1 MiB."""
+    status, told = call(service, admin, "POST", "/api/v1/projects", {"name": "x" * 2**20})
+    assert (status, told["error"]["code"]) == (413, "request_too_large")
+    assert "1048576 bytes" in told["error"]["message"]
+    assert call(service, admin, "POST", "/api/v1/projects", {"name": "x" * 2**19})[0] == 400
 
 
 def test_request_is_shown_in_full(service: Service, admin: str) -> None:

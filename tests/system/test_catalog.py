@@ -244,6 +244,9 @@ def test_operator_key_runs_the_cloud_and_no_other_does(service: Service, operato
     route = {"provider": "api", "model": "up-1"}
     wish = {"name": "by/api", "routes": [route], "input": "0", "output": "0"}
     assert ask(service, key, "POST", "/catalog", wish)[0] == 201
+    for query in ("limit=0", "limit=-1", f"limit={10**30}", f"before={10**30}", "before=0"):
+        assert ask(service, key, "GET", f"/audit?{query}")[0] == 400, query
+    assert ask(service, key, "POST", "/providers", {"name": "b", "base_url": "u", "connect": 10**400})[0] == 400
     assert wait_until(lambda: service.chat({"model": "by/api"})[0] == 200, 5) < 1
     status, refused = ask(service, key, "POST", "/catalog", wish | {"name": "two", "routes": []})
     assert (status, refused["error"]["param"]) == (400, "routes")
@@ -251,13 +254,17 @@ def test_operator_key_runs_the_cloud_and_no_other_does(service: Service, operato
     assert (entry["actor_kind"], entry["target"]) == ("admin key", "by/api")
     # Who holds an ordinary admin key of the account, or sits in it, cannot take the operator's key over.
     own = next(one["id"] for one in service.ask("key", "list") if one["kind"] == "operator")
-    for step, body in (("rotate", b"{}"), ("revoke", b"")):
-        request = urllib.request.Request(f"{service.url}/api/v1/keys/{own}/{step}", body, method="POST")
+    lifted = b'{"ips": null, "expires": "1s"}'
+    for step, body in (("/rotate", b"{}"), ("/revoke", b""), ("/disable", b""), ("/enable", b""), ("", lifted)):
+        method = "POST" if step else "PATCH"
+        request = urllib.request.Request(f"{service.url}/api/v1/keys/{own}{step}", body, method=method)
         request.add_header("Authorization", f"Bearer {admin}")
         request.add_header("Content-Type", "application/json")
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(request)
-        assert operator.submit(f"/console/keys/{own}/{step}", page="/console/keys").status == 404
+        form = {} if step else {"name": "mine", "expires": "1d"}
+        assert operator.submit(f"/console/keys/{own}{step}", page="/console/keys", **form).status == 404
+    assert "<form" not in operator.open(f"/console/keys/{own}").text.split("<main")[1]
     assert operator.submit(f"{_PATH}/keys/{own}/revoke", page=f"{_PATH}/keys").status == 303
     assert ask(service, key, "GET", "/plans")[0] == 401
 

@@ -88,6 +88,7 @@ FORMS = [
     "/console/keys/key_x", "/console/keys/key_x/disable", "/console/keys/key_x/enable", "/console/projects",
     "/console/projects/proj_x", "/console/projects/proj_x/archive", "/console/projects/proj_x/restore",
     "/console/projects/proj_x/erase",
+    "/console/people/invitations/00/withdraw",
     "/console/people/per_x/role", "/console/people/per_x/remove", "/console/people/two-factor",
     "/console/me/password", "/console/me/sessions/00/end", "/console/me/sessions/end-others",
     "/console/me/two-factor", "/console/me/two-factor/codes", "/console/me/two-factor/off",
@@ -372,6 +373,35 @@ def test_every_change_is_in_the_audit_log(service: Service, owner: Browser) -> N
     assert "key.revoke" in service.run("audit", "list", "--action", "key").stdout
 
 
+def test_invitation_is_seen_withdrawn_and_ends_with_who_sent_it(service: Service, owner: Browser) -> None:
+    """By who may invite, and nobody else; the links are good no more, and it is in the audit log."""
+    links = []
+    for email, role in (("una@example.com", "admin"), ("gone@example.com", "viewer")):
+        before = len(letters(service))
+        assert owner.submit("/console/people", email=email, role=role).status == 200
+        links.append(newest_link(service, before + 1))
+    page = owner.open("/console/people").text
+    assert re.search(r"una@example\.com</th><td>admin</td><td>\d+ \w{3} \d{4}<", page)
+    withdraw = re.search(r'action="(/console/people/invitations/\w+/withdraw)" data-ask="[^"]+gone@', page)
+    assert withdraw is not None
+    una = Browser(service)
+    assert una.submit(links[0], password=PASSWORD).status == 303
+    before = len(letters(service))
+    assert una.submit("/console/people", email="una2@example.com", role="admin").status == 200
+    links.append(newest_link(service, before + 1))
+    assert una.submit(withdraw[1], page="/console/people").status == 303
+    assert una.submit(withdraw[1], page="/console/people").status == 400
+    assert "gone@example.com" not in owner.open("/console/people").text
+    assert "link.withdraw" in owner.open("/console/audit").text
+    twice = owner.submit("/console/people", email="una@example.com", role="viewer")
+    assert (twice.status, "belongs to this account already" in twice.text) == (400, True)
+    person = re.search(r"/console/people/(per_\w+)/remove", owner.open("/console/people").text)
+    assert person is not None
+    assert owner.submit(f"/console/people/{person[1]}/remove", page="/console/people").status == 303
+    assert "No invitation is waiting" in owner.open("/console/people").text
+    assert [Browser(service).open(link).status for link in links] == [400, 400, 400]
+
+
 def test_role_bounds_what_a_member_may_do(service: Service, owner: Browser) -> None:
     """A viewer reads; makes no key, invites nobody, changes no role, and cannot make themselves an owner (row T-3)."""
     before = len(letters(service))
@@ -408,6 +438,24 @@ def test_role_bounds_what_a_member_may_do(service: Service, owner: Browser) -> N
     assert "You belong to no account" in viewer.open("/console").text
 
 
+def test_form_is_no_larger_than_a_form(service: Service) -> None:
+    """Nobody is logged in for it, and what a form is read into is some twenty times as large."""
+    browser = Browser(service)
+    assert browser.submit("/console/log-in", email="x" * 70_000).status == 413
+    assert browser.submit("/console/log-in", **{f"f{number}": "" for number in range(1000)}).status == 400
+    assert "Log in" in browser.open("/console/log-in").text
+
+
+def test_link_is_not_in_the_log(service: Service, owner: Browser) -> None:
+    """Its letter is for one; whoever reads the log is another."""
+    before = len(letters(service))
+    owner.submit("/console/people", email="lin@example.com", role="viewer")
+    link = newest_link(service, before + 1)
+    assert Browser(service).open(link).status == 200
+    wait_until(lambda: "/console/link/[redacted]" in service.complained())
+    assert link not in service.printed() + service.complained()
+
+
 def test_member_makes_no_admin_key(service: Service, owner: Browser) -> None:
     """It would do what an admin of the account may: see money, and who belongs to it (row T-3)."""
     before = len(letters(service))
@@ -417,7 +465,10 @@ def test_member_makes_no_admin_key(service: Service, owner: Browser) -> None:
     assert "Management:" not in member.open("/console/keys/new").text
     assert member.submit("/console/keys/new", name="x", kind="admin").status == 403
     key = service.ask("key", "create", "--account", "owner@localhost", "--admin", "--name", "ops")["id"]
-    assert member.submit(f"/console/keys/{key}/rotate", page="/console").status == 403
+    for step in ("rotate", "disable", "enable", "revoke"):
+        assert member.submit(f"/console/keys/{key}/{step}", page="/console").status == 403
+    for page in ("/console/keys", f"/console/keys/{key}"):
+        assert f"/console/keys/{key}/" not in member.open(page).text
     assert member.submit(f"/console/keys/{key}", page="/console", name="y", expires="keep").status == 403
     assert owner.submit("/console/keys/new", name="x", kind="admin").status == 200
 

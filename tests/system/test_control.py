@@ -43,12 +43,14 @@ CATALOG = Catalog(
 ANN = "ann@example.com"
 # What the supervisor starts, without the configuration file: the options come as JSON.
 PROGRAM = """
-import asyncio, sys
+import asyncio, os, signal, sys
 from pathlib import Path
 import msgspec
 from techstone.app.control import ControlOptions, serve
 def ready(first):
     print("ready", first.key if first else "-", flush=True)
+    if os.path.exists(options.database.with_name("stop")):
+        os.kill(os.getpid(), signal.SIGTERM)
 options = msgspec.json.decode(sys.argv[1], type=ControlOptions, dec_hook=lambda kind, value: kind(value))
 asyncio.run(serve(options, ready))
 """
@@ -85,7 +87,7 @@ class Control:
         """Send a signal; return the exit status and what was said on stderr."""
         assert self.process is not None
         self.process.send_signal(number)
-        _, err = self.process.communicate(timeout=10)
+        _, err = self.process.communicate(timeout=60)
         return self.process.returncode, err
 
     def get(self, path: str, method: str = "GET", *, public: bool = True) -> tuple[int, str, dict[str, str]]:
@@ -142,7 +144,7 @@ async def following(control: Control) -> AsyncIterator[SnapshotFollower]:
 async def until(true: Callable[[], object], seconds: float) -> float:
     """Wait until something is true; return how long it took."""
     began = time.monotonic()
-    async with asyncio.timeout(seconds):
+    async with asyncio.timeout(within(seconds)):
         while not true():  # noqa: ASYNC110 - what is waited for happens in another process
             await asyncio.sleep(0.001)
     return time.monotonic() - began
@@ -165,10 +167,10 @@ async def test_key_is_in_force_and_revoked_at_once(control: Control) -> None:
         await until(lambda: knows(follower, control.first), 5)
         for _ in range(20):
             made = await operations.keys.create(NewKey(ANN))
-            made_in.append(await until(partial(knows, follower, made.key), within(1.0)))
+            made_in.append(await until(partial(knows, follower, made.key), 1.0))
             began = time.monotonic()
             await operations.keys.revoke(made.id)
-            await until(partial(lacks, follower, made.key), within(1.0))
+            await until(partial(lacks, follower, made.key), 1.0)
             gone_in.append(time.monotonic() - began)
         assert follower.problem is None
     print(f"revocation, from the command to the view: median {statistics.median(gone_in) * 1000:.1f} ms, ", end="")
@@ -184,9 +186,9 @@ async def test_change_past_control_is_followed(control: Control) -> None:
         await until(lambda: knows(follower, control.first), 5)
         for _ in range(5):
             made = await rooms.keys.create(NewKey("owner@localhost"))
-            await until(partial(knows, follower, made.key), within(1.0))
+            await until(partial(knows, follower, made.key), 1.0)
             await rooms.keys.revoke(made.key)
-            taken.append(await until(partial(lacks, follower, made.key), within(1.0)))
+            taken.append(await until(partial(lacks, follower, made.key), 1.0))
     await store.close()
     print(f"revocation past control: median {statistics.median(taken) * 1000:.0f} ms, ", end="")
     print(f"at most {max(taken) * 1000:.0f} ms")
@@ -207,7 +209,7 @@ async def test_killed_control_is_not_missed(mortal: Control) -> None:
             await asyncio.to_thread(mortal.start)
             await until(lambda: late.problem is None and follower.problem is None, 2)
         made = await operations.keys.create(NewKey("owner@localhost"))
-        await until(lambda: knows(follower, made.key), within(1.0))
+        await until(lambda: knows(follower, made.key), 1.0)
 
 
 async def test_stop_does_not_wait_for_followers(mortal: Control) -> None:
@@ -219,6 +221,16 @@ async def test_stop_does_not_wait_for_followers(mortal: Control) -> None:
             assert await asyncio.to_thread(mortal.end, number) == (0, "")
             assert time.monotonic() - began < within(2.0)
         await asyncio.to_thread(mortal.start)
+
+
+def test_stop_is_heard_from_the_first_moment(mortal: Control) -> None:
+    """SIGTERM at the very moment that it says to be ready ends it as later: in order, with status 0."""
+    mortal.end()
+    (mortal.folder / "stop").touch()
+    mortal.start()
+    assert mortal.process is not None
+    assert mortal.process.communicate(timeout=60)[1] == ""
+    assert mortal.process.returncode == 0
 
 
 def test_first_key_is_told_once(mortal: Control) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
@@ -65,6 +66,20 @@ async def test_address_in_the_id_token_is_enough() -> None:
         issuer.spoil(email="of@the.token", userinfo="somebody else")
         found = await provider.identify(JOURNEY, await go_there(issuer, provider, "unverified"), BACK)
     assert found == Identified(issuer.url, "unverified", "of@the.token", verified=False)
+
+
+async def test_issuer_that_breaks_off_is_told() -> None:
+    """In the middle of its discovery document: as any other failure of it, and no error of the library's."""
+
+    async def break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+        writer.close()
+
+    async with await asyncio.start_server(break_off, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(ProviderError, match="well-known/openid-configuration"):
+            await connect(f"http://127.0.0.1:{port}").locate(JOURNEY, BACK)
 
 
 BROKEN: dict[str, dict[str, object]] = {

@@ -70,9 +70,31 @@ def set_up(browser: Browser) -> tuple[pyotp.TOTP, list[str]]:
     assert sealed is not None
     assert secret is not None
     app = pyotp.TOTP(secret[1].replace(" ", ""))
-    done = browser.submit(SET_UP, sealed=sealed[1], code=app.now())
+    done = browser.submit(SET_UP, sealed=sealed[1], code=app.now(), proof=PASSWORD)
     assert "Two-factor is on" in done.text
     return app, re.findall(r"(?:[a-z2-7]{4}-){5}[a-z2-7]{4}", done.text)
+
+
+def test_open_session_alone_sets_up_no_two_factor(world: World) -> None:
+    """It wants the password; a code of the new app proves nothing, and who has no password chooses one first."""
+    xia = join(world.service, "xia@example.com")
+    page = xia.open(SET_UP).text
+    sealed, secret = re.search(r'name="sealed" value="([^"]+)"', page), re.search(r'id="secret">([A-Z2-7 ]+)<', page)
+    assert sealed is not None
+    assert secret is not None
+    code = pyotp.TOTP(secret[1].replace(" ", "")).now()
+    for proof in ("", "wrong", code):
+        refused = xia.submit(SET_UP, sealed=sealed[1], code=code, proof=proof)
+        assert refused.status == 400
+        assert re.search(r'id="proof-note">This is not your password', refused.text)
+        assert sealed[1] in refused.text
+    assert "Set up two-factor" in xia.open("/console/me").text
+    yan = Browser(world.service)
+    assert world.go("open-to-all", "yan", yan) == "/console"
+    assert "you have none yet" in yan.open(SET_UP).text
+    told = yan.submit(SET_UP, page="/console/me", sealed=sealed[1], code=code)
+    assert (told.status, "Choose a password first" in told.text) == (400, True)
+    assert yan.submit("/console/me/oidc/stranger/connect", page="/console/me", proof=code).status == 400
 
 
 def next_code(app: pyotp.TOTP) -> str:
@@ -226,7 +248,7 @@ def test_other_provider_takes_nobody_over(world: World) -> None:
         assert "ola@example.com has a log-in here" in world.go(slug, "ola", visitor)
         assert visitor.open("/console").status == 303
     refused = ola.submit("/console/me/oidc/stranger/connect", page="/console/me", proof="wrong")
-    assert "neither your password nor a code" in refused.text
+    assert "This is not your password" in refused.text
     page = ola.submit("/console/me/oidc/stranger/connect", page="/console/me", proof=PASSWORD).text
     url = re.search(r'href="([^"]+)">Continue at Stranger', page)
     assert url is not None
@@ -258,6 +280,48 @@ def test_new_person_comes_only_where_the_operator_says_so(world: World) -> None:
     assert "an account of roy@example.com already" in world.go("open-to-all", "roy", Browser(world.service))
 
 
+def test_address_that_was_taken_on_a_providers_word_gets_no_seat(world: World) -> None:
+    """Who has the letter joins by a log-in of their own, which ends whatever was connected before."""
+    thief, victim = Browser(world.service), Browser(world.service)
+    assert world.go("open-to-all", "zed@example.com", thief) == "/console"
+    ann = join(world.service, "abe@example.com")
+    ann.submit("/console/people", email="zed@example.com", role="admin")
+    invitation = newest_link(world.service, len(letters(world.service)))
+    page = victim.open(invitation).text
+    assert "has a log-in here" in page
+    assert ">Join<" not in page
+    refused = victim.submit(invitation, page="/console/reset", password=PASSWORD)
+    assert (refused.status, "Log in as zed@example.com" in refused.text) == (400, True)
+    assert "log-in here by another provider" in world.go("trusted", "zed", Browser(world.service))
+    before = len(letters(world.service))
+    victim.submit("/console/reset", email="zed@example.com")
+    led = victim.submit(newest_link(world.service, before + 1), password=PASSWORD).headers["location"]
+    assert led == invitation
+    assert ">Join<" in victim.open(invitation).text
+    assert victim.submit(invitation).headers["location"] == "/console"
+    assert "zed@example.com</th><td>admin" in re.sub(r"\s*<span.*?</span>", "", ann.open("/console/people").text)
+    assert thief.open("/console").status == 303
+    for slug in ("open-to-all", "stranger"):
+        assert "zed@example.com has a log-in here" in world.go(slug, "zed@example.com", Browser(world.service))
+    assert world.go("trusted", "zed", Browser(world.service)) == "/console"
+
+
+def test_invitation_waits_for_the_right_log_in(world: World) -> None:
+    """Who is logged in as somebody else logs out and in, and comes back to it; its cookie is gone then."""
+    owner = join(world.service, "bo@example.com")
+    cyd = join(world.service, "cyd@example.com")
+    owner.submit("/console/people", email="cyd@example.com", role="viewer")
+    invitation = newest_link(world.service, len(letters(world.service)))
+    assert "You are logged in as bo@example.com" in owner.open(invitation).text
+    assert owner.submit(invitation).status == 400
+    assert owner.submit("/console/log-out", page=invitation).headers["location"] == "/console/log-in"
+    led = owner.submit("/console/log-in", email="cyd@example.com", password=PASSWORD)
+    assert led.headers["location"] == invitation
+    assert set(owner.cookies) == {"techstone"}
+    assert cyd.submit(invitation).headers["location"] == "/console"
+    assert owner.open(invitation).status == 400
+
+
 @pytest.mark.parametrize(
     ("slug", "login", "told"),
     [
@@ -282,6 +346,7 @@ def test_answer_is_good_for_the_browser_and_the_provider_that_asked(world: World
     attempts = {
         "another browser": (came, ""),
         "another state": (re.sub(r"state=[^&]+", "state=" + "x" * 43, came), kept),
+        "a state that is no ASCII": (re.sub(r"state=[^&]+", "state=%C3%A9", came), kept),
         "no state": (re.sub(r"state=[^&]+", "", came), kept),
         "another provider": (came.replace("/trusted/", "/stranger/"), kept),
         "another issuer": (re.sub(r"iss=[^&]+", "iss=https://evil.example", came), kept),

@@ -20,6 +20,7 @@ from service import Service, serving
 
 from techstone.adapters.storage.sqlite import open_store
 from techstone.control.acts import acting
+from techstone.control.identity.records import Link, Membership, Person
 from techstone.control.invoicing.records import Draft, Line, Party
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def report(service: Service) -> dict[str, Any]:
     service.run("account", "set-plan", "owner@localhost", "open")
     admin = service.run("key", "create", "--account", "owner@localhost", "--admin").stdout
     own = re.findall(r"key_\w{20}", service.run("key", "list").stdout)
-    number = asyncio.run(_issue(service, service.ask("account", "show", "owner@localhost")["id"]))
+    own_things = asyncio.run(_furnish(service, service.ask("account", "show", "owner@localhost")["id"]))
     config = service.folder / "schemathesis.toml"
     found = re.search(r"ts_admin_\w+", admin)
     assert found is not None
@@ -71,7 +72,8 @@ def report(service: Service) -> dict[str, Any]:
         ],
         cwd=service.folder,
         env=service.environment
-        | {"SCHEMATHESIS_HOOKS": "cases", "PYTHONPATH": f"{SHARED}", "OWN_KEYS": " ".join(own), "OWN_INVOICE": number},
+        | {"SCHEMATHESIS_HOOKS": "cases", "PYTHONPATH": f"{SHARED}", "OWN_KEYS": " ".join(own)}
+        | own_things,
         capture_output=True,
         text=True,
         check=False,
@@ -82,24 +84,41 @@ def report(service: Service) -> dict[str, Any]:
     return {**written, "answers": Counter(_name_answer(entry) for entry in entries)}
 
 
-async def _issue(service: Service, account: str) -> str:
-    """Issue a document of an account, and return its number."""
-    store = await open_store(service.folder / "data" / "techstone.db")
+async def _furnish(service: Service, account: str) -> dict[str, str]:
+    """Give an account what can be asked for: a document, members, top-up codes, a request; return them by name."""
+    codes = service.ask("code", "create", "1", "--count", "20")
+    asked = service.chat({"model": "tiny"})[2]["x-request-id"]
     lines = (Line("a model", 10**9, 1, 2, 3), Line("a correction", -5))
     draft = Draft(
         *("invoice", account, "owner@localhost", "2026-10", 1_793_500_000, Party("S"), Party("B"), lines, 10**9 - 5)
     )
+    members = [f"usr_{number:020}" for number in range(20)]
+    store = await open_store(service.folder / "data" / "techstone.db")
     try:
         with acting("invoice.issue", "2026-10", account):
-            return (await store.invoices.issue(draft)).number
+            issued = await store.invoices.issue(draft)
+        for member in members:
+            link = Link(member.encode(), "invite", f"{member}@example.com", 0, 2**40, account, "viewer")
+            seat = Membership(account, member, "viewer", 0)
+            with acting("person.join", member, account):
+                await store.identity.add_link(link)
+                await store.identity.admit(link, Person(member, link.email, "", 0), None, seat)
     finally:
         await store.close()
+    return {
+        "OWN_INVOICE": issued.number,
+        "OWN_MEMBERS": " ".join(members),
+        "OWN_CODES": " ".join(code["code"] for code in codes),
+        "OWN_REQUEST": asked,
+    }
 
 
 def _name_answer(entry: dict[str, Any]) -> tuple[str, int]:
     path = re.sub(r"^https?://[^/]+|\?.*$", "", entry["request"]["url"])
     path = re.sub(r"(?<=/api/v1/projects/)[^/]+", "{project_id}", path)
     path = re.sub(r"(?<=/api/v1/invoices/)[^/]+", "{number}", path)
+    path = re.sub(r"(?<=/api/v1/members/)[^/]+", "{person}", path)
+    path = re.sub(r"(?<=/api/v1/requests/)[^/]+", "{request_id}", path)
     path = re.sub(r"(?<=/api/v1/keys/)[^/]+", "{key_id}", re.sub(r"(?<=/v1/models/).+", "{model}", path))
     return f"{entry['request']['method']} {path}", entry["response"]["status"]
 

@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,7 +22,6 @@ from tiny_model import ENDLESS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -334,6 +334,15 @@ def test_second_signal_ends_at_once(tmp_path: Path) -> None:
         assert time.monotonic() - began < 10.0
         os.kill(engine, signal.SIGCONT)
         assert service.process.wait(15) == 0
+
+
+def test_control_gives_way_to_requests(service: Service) -> None:
+    """Pages wait for requests where there is not enough for both: by niceness, that of its session included."""
+    children = service.children()
+    niceness = {name: os.getpriority(os.PRIO_PROCESS, children[name]) for name in ("gateway", "control")}
+    assert niceness["control"] - niceness["gateway"] == 10
+    group = Path(f"/proc/{children['control']}/autogroup")
+    assert not group.exists() or group.read_text().endswith(" nice 10\n")
 
 
 def test_children_end_with_a_killed_supervisor(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import smtplib
 import ssl
 import time
+from email.headerregistry import Address
 from email.message import EmailMessage
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -87,7 +88,9 @@ def _compose(letter: Letter, sender: str) -> EmailMessage:
     message = EmailMessage()
     try:
         message["From"] = sender
-        message["To"] = letter.to
+        # Built of its two halves, it is one address whatever stands in it: a text would be read as a list of them.
+        local, _, domain = letter.to.rpartition("@")
+        message["To"] = Address(username=local, domain=domain)
         message["Subject"] = letter.subject
     except (ValueError, IndexError) as error:  # what email's parser raises for some that are no addresses
         raise MailError(f"a letter that cannot be addressed: {error}") from error

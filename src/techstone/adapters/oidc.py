@@ -20,6 +20,7 @@ from authlib.oidc.core import CodeIDToken
 from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
+from urllib3.exceptions import HTTPError
 
 from techstone.control.identity.ports import ProviderError
 from techstone.control.identity.records import Identified
@@ -182,7 +183,8 @@ class OidcProvider:
                 if answer.status_code != requests.codes.ok:
                     raise ProviderError(f"GET {url}: status {answer.status_code}")
             return msgspec.json.decode(body, type=shape)
-        except (requests.RequestException, msgspec.MsgspecError) as error:
+        except (requests.RequestException, HTTPError, msgspec.MsgspecError) as error:
+            # What goes wrong while `raw` is read is urllib3's own.
             raise ProviderError(f"GET {url}: {_tell(error)}") from error
 
     def _open(self) -> requests.Session:

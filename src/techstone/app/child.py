@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
+from pathlib import Path
 
 import msgspec
 
@@ -14,6 +16,8 @@ PARENT = "TECHSTONE_PARENT"
 
 # prctl(2): the signal that the kernel sends when the parent dies.
 _PR_SET_PDEATHSIG = 1
+_NICENESS = 10
+_AUTOGROUP = Path("/proc/self/autogroup")
 
 
 class News(msgspec.Struct, frozen=True):
@@ -32,6 +36,18 @@ def follow_parent() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != int(parent):
         sys.exit(0)  # it died before we asked
+
+
+def give_way() -> None:
+    """Let the gateways go first where the machine has not enough for all.
+
+    Measured on two full cores with 50 people in the Console: the API's p99 is 10.0 ms, not 56, and 9.5 without them.
+    """
+    os.nice(_NICENESS)
+    # sched(7), "The autogroup feature": where it is on, a process's own number counts within its session alone.
+    if os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):
+            _AUTOGROUP.write_text(str(_NICENESS))
 
 
 def report_ready(news: News) -> None:

@@ -100,6 +100,7 @@ class ControlOptions(msgspec.Struct, frozen=True, kw_only=True):
 def run(place: Place) -> int:
     """Serve until a signal; return the exit status; raise ConfigError."""
     child.follow_parent()
+    child.give_way()
     place.prepare()
     server = place.config.server
     options = ControlOptions(
@@ -305,9 +306,10 @@ async def _run(
     work = [*endless, *(asyncio.create_task(server.serve()) for server in servers)]
     for server in servers:
         await server.up.wait()
-    signalled = asyncio.create_task(_wait_for_signal())
+    signalled = asyncio.create_task(_hear_signals().wait())
     ready()
-    ended, _ = await asyncio.wait([signalled, *work], return_when=asyncio.FIRST_COMPLETED)
+    awaited: list[asyncio.Task[Any]] = [signalled, *work]
+    ended, _ = await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
     publisher.close()
     for server in servers:
         server.should_exit = True
@@ -369,12 +371,13 @@ def _bind(path: str) -> socket.socket:
     return sock
 
 
-async def _wait_for_signal() -> None:
+def _hear_signals() -> asyncio.Event:
+    """Return what SIGTERM and SIGINT set from now on: one that comes while `ready` is told is heard too."""
     loop = asyncio.get_running_loop()
     heard = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, heard.set)
-    await heard.wait()
+    return heard
 
 
 def _complain(line: str) -> None:

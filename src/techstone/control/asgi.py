@@ -13,6 +13,7 @@ import msgspec
 from litestar import Litestar, Request, Response, Router, get
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.response import Stream
 
 from techstone.control.accounts.api import route_accounts
@@ -31,7 +32,8 @@ from techstone.control.reports.api import route_reports
 from techstone.control.reports.health import list_findings
 from techstone.control.switches.api import route_switches
 from techstone.control.transcripts.api import route_transcripts
-from techstone.core.errors import ApiError, InvalidRequest, MethodNotAllowed, ServerError, UrlNotFound
+from techstone.core.errors import ApiError, InvalidRequest, MethodNotAllowed, PayloadTooLarge, ServerError, UrlNotFound
+from techstone.core.keys import conceal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
 # What Litestar calls a handler's body.
 _BODY = "data"
 _LOG = logging.getLogger("techstone.control")
+# What the management API is sent at most: some kilobytes are usual.
+_LARGEST_WISH = 1024 * 1024
 # Of what says nothing else, errors first: it runs nothing, loads nothing and is framed by nobody.
 _HTTPS = (b"strict-transport-security", b"max-age=31536000")
 _PAGE_HEADERS = {
@@ -107,9 +111,8 @@ def build_public(
 ) -> Litestar:
     """Return the documentation, the Console and the management API."""
     changing = [route_management(services, members), *_list_operated(services), *console]
-    return _build(
-        [route_site(site), Router("/", route_handlers=changing, middleware=[_publish(publisher)])], _PAGE_HEADERS
-    )
+    rooms = Router("/", route_handlers=changing, middleware=[_publish(publisher)], request_max_body_size=_LARGEST_WISH)
+    return _build([route_site(site), rooms], _PAGE_HEADERS)
 
 
 def _list_operated(services: Services) -> list[Router]:
@@ -184,7 +187,7 @@ def _print(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     """Print any failure in the one form; the only place that catches everything."""
     known = _translate(request, error)
     if known is None:
-        _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        _LOG.error("%s %s failed", request.method, conceal(request.url.path), exc_info=error)
         known = ServerError()
     headers = {name.decode(): value.decode() for name, value in known.headers()}
     return Response(known.body(), status_code=known.status, headers=headers, media_type="application/json")
@@ -203,7 +206,9 @@ def _translate(request: Request[Any, Any, Any], error: Exception) -> ApiError | 
     if isinstance(error, ValidationException):
         return _explain(error)
     if isinstance(error, HTTPException) and error.status_code < 500:
-        return InvalidRequest(error.detail)
+        large = isinstance(error, RequestEntityTooLarge)
+        limit = request.route_handler.resolve_request_max_body_size() if large else None
+        return PayloadTooLarge(limit) if limit is not None else InvalidRequest(error.detail)
     return None
 
 

@@ -320,7 +320,7 @@ class AccountStore(Protocol):
         """What was granted, used and spent."""
 
     async def set_terms(self, account_id: str, terms: Terms) -> None:
-        """Change plan, custom limits and cap, together."""
+        """Change what is given of plan, custom limits and cap, together."""
 
     async def set_suspended(self, account_id: str, *, suspended: bool) -> None:
         """Suspend the account or let it in again."""
@@ -382,7 +382,7 @@ class Store(
         """Return every account and every key for inference that is not revoked."""
 
     async def read_changes(self, since: int) -> Records:
-        """Return what changed after the revision, revoked keys for inference included."""
+        """Return what changed after the revision, revoked keys for inference included, and the spending of it alone."""
 
     async def read_facts(self) -> StoreFacts:
         """Return what `doctor` tells."""

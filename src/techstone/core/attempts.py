@@ -23,7 +23,7 @@ class Attempts:
 
     def fail(self, address: str, now: float) -> float:
         """Count a failed attempt and return 0.0, or return the seconds until the next one would be counted."""
-        name = _network(address)
+        name = name_network(address)
         window = self._windows.pop(name, None)
         if window is None:
             if len(self._windows) >= _ADDRESSES:
@@ -38,14 +38,14 @@ class Attempts:
 
     def standing(self, address: str, now: float) -> tuple[int, float]:
         """Return how many attempts are left, and the seconds until all are."""
-        window = self._windows.get(_network(address)) if self._windows else None
+        window = self._windows.get(name_network(address)) if self._windows else None
         if window is None:
             return LIMIT, 0.0
         window.expire(now)
         return LIMIT - window.requests, window.reset(now)
 
 
-def _network(address: str) -> str:
+def name_network(address: str) -> str:
     """Return what counts as one client: an IPv4 address, or the /64 that an IPv6 host is given (RFC 6177)."""
     if ":" not in address:
         return address

@@ -95,11 +95,15 @@ def redact(key: str | bytes) -> str:
     return f"{text[:_PREFIX]}***{text[-4:]}"
 
 
-_SECRETS = re.compile(r"(?:ts_(?:live|test|admin)_|sk-|(?i:bearer)\s+)[A-Za-z0-9._~+/=-]+")
+_SECRETS = re.compile(
+    r"(?:ts_(?:live|test|admin|code)_|sk-|(?i:bearer)\s+)[A-Za-z0-9._~+/=-]+"
+    # What makes a link of the Console good once: to set a password, to claim the cloud, to join an account.
+    r"|(?<=/console/link/)[^/?\s]+"
+)
 
 
 def conceal(text: str) -> str:
-    """Return a text without what looks like a key."""
+    """Return a text without what looks like a key, or like the secret of a link that is good once."""
     return _SECRETS.sub("[redacted]", text)
 
 

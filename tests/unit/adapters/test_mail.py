@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email
 import email.policy
+import email.utils
 import stat
 from typing import TYPE_CHECKING
 
@@ -90,3 +92,17 @@ async def test_letter_cannot_add_headers() -> None:
     for letter in (Letter("a@example.com\r\nBcc: b@example.com", "x", "y"), Letter("a@example.com", "x\nBcc: b", "y")):
         with pytest.raises(MailError, match="cannot be addressed"):
             await Smtp("smtp://127.0.0.1:1", "cloud@example.com").send(letter)
+
+
+@pytest.mark.parametrize("to", ["x,victim@example.com", "x<victim@example.com>", "a@example.com, victim@example.com"])
+async def test_letter_has_one_receiver(tmp_path: Path, to: str) -> None:
+    """Whatever is taken for an address: never a second one, nor another one within it."""
+    outbox = Outbox(tmp_path / "outbox", "cloud@example.com")
+    with contextlib.suppress(MailError):
+        await outbox.send(Letter(to, "x", "y"))
+    for path in (tmp_path / "outbox").iterdir():
+        message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+        receivers = [found for _, found in email.utils.getaddresses([str(message["To"])])]
+        assert receivers != []
+        assert "victim@example.com" not in receivers
+        assert len(receivers) == 1

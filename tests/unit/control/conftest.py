@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from people import People
 from rooms import House
 
 from techstone.control.accounts.records import NewAccount
@@ -16,3 +17,8 @@ def house() -> House:
 @pytest.fixture
 async def ann(house: House) -> str:
     return (await house.accounts.create(NewAccount("ann@example.com"))).email
+
+
+@pytest.fixture
+def people() -> People:
+    return People()

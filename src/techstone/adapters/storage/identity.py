@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from sqlalchemy import delete, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as insert_or_change
 from sqlalchemy.exc import IntegrityError
 
 from techstone.adapters.storage.database import raise_revision
 from techstone.adapters.storage.schema import (
     ACCOUNTS,
+    FOREIGN_IDENTITIES,
     LINKS,
     MEMBERSHIPS,
     PEOPLE,
@@ -22,16 +22,18 @@ from techstone.adapters.storage.schema import (
     SESSIONS,
     TWO_FACTOR_ACCOUNTS,
 )
-from techstone.control.identity.records import Link, Member, Membership, Person, Seat, Session
+from techstone.control.identity.records import Fall, Link, Member, Membership, Person, Seat, Session
+from techstone.core.roles import KEY_ROLE, judge, may_make
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from sqlalchemy import Row, Table
+    from sqlalchemy import ColumnElement, Row, Table
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from techstone.adapters.storage.database import Database
     from techstone.control.accounts.records import Account
+    from techstone.core.roles import Role, Verdict
 
     AddAccount = Callable[[AsyncConnection, Account, int], Awaitable[None]]
 
@@ -45,11 +47,17 @@ class SqliteIdentity:
         self._database = database
         self._add_account = add_account
 
-    async def find_person(self, who: str) -> Person | None:
-        """Return the person of that id or email."""
+    async def find_person(self, person: str) -> Person | None:
+        """Return the person of that id."""
+        return await self._find(PEOPLE.c.id == person)
+
+    async def find_by_email(self, email: str) -> Person | None:
+        """Return the person of that address."""
+        return await self._find(PEOPLE.c.email == email)
+
+    async def _find(self, which: ColumnElement[bool]) -> Person | None:
         async with self._database.look() as connection:
-            wanted = select(PEOPLE).where((PEOPLE.c.id == who) | (PEOPLE.c.email == who))
-            row = (await connection.execute(wanted)).one_or_none()
+            row = (await connection.execute(select(PEOPLE).where(which))).one_or_none()
         return None if row is None else _read(row, PEOPLE, Person)
 
     async def count_people(self) -> int:
@@ -57,13 +65,15 @@ class SqliteIdentity:
         async with self._database.look() as connection:
             return int(await connection.scalar(select(func.count()).select_from(PEOPLE)) or 0)
 
-    async def set_password(self, person: str, password: str, *, keep: bytes | None = None) -> None:
+    async def set_password(self, person: str, password: str, *, keep: bytes | None = None, alone: bool = False) -> None:
         """Store a new hash and end every session of the person but one (by digest), together."""
         async with self._database.change() as connection:
             await connection.execute(update(PEOPLE).where(PEOPLE.c.id == person).values(password=password))
             await connection.execute(
                 delete(SESSIONS).where(SESSIONS.c.person == person, SESSIONS.c.digest != (keep or b""))
             )
+            if alone:
+                await connection.execute(delete(FOREIGN_IDENTITIES).where(FOREIGN_IDENTITIES.c.person == person))
 
     async def rehash(self, person: str, password: str) -> None:
         """Store another hash of the same password."""
@@ -89,10 +99,13 @@ class SqliteIdentity:
     async def admit(self, link: Link, person: Person, account: Account | None, membership: Membership) -> bool:
         """Use a link up for a person, new or known by id: with a membership, and a new account where given.
 
-        All or nothing; False where the link, or the address of a new person or account, was taken in between.
+        All or nothing; False where the link, or the address of a new person or account, was taken in between, where the
+        person belongs there already, and where who invited them may not any more.
         """
         try:
             async with self._database.change() as connection:
+                if not await _stands(connection, link):
+                    return False
                 used = await connection.execute(delete(LINKS).where(LINKS.c.digest == link.digest))
                 if not used.rowcount:
                     return False
@@ -101,10 +114,23 @@ class SqliteIdentity:
                 known = await connection.scalar(select(PEOPLE.c.id).where(PEOPLE.c.id == person.id))
                 if known is None:
                     await connection.execute(insert(PEOPLE).values(msgspec.structs.asdict(person)))
-                await _set_role(connection, membership)
+                await connection.execute(insert(MEMBERSHIPS).values(msgspec.structs.asdict(membership)))
         except IntegrityError:
             return False
         return True
+
+    async def list_invitations(self, account: str, now: int) -> tuple[Link, ...]:
+        """Return the invitations to an account that are good, oldest first."""
+        wanted = select(LINKS).where(_invites(account), LINKS.c.expires_at > now)
+        async with self._database.look() as connection:
+            rows = (await connection.execute(wanted.order_by(LINKS.c.created_at, LINKS.c.email))).all()
+        return tuple(_read(row, LINKS, Link) for row in rows)
+
+    async def withdraw(self, account: str, digest: bytes) -> bool:
+        """End an invitation to an account; say whether it was still there."""
+        async with self._database.change() as connection:
+            gone = await connection.execute(delete(LINKS).where(_invites(account), LINKS.c.digest == digest))
+            return bool(gone.rowcount)
 
     async def use_link(self, digest: bytes) -> bool:
         """Use a link up; say whether it was still there."""
@@ -147,17 +173,19 @@ class SqliteIdentity:
         async with self._database.look() as connection:
             return tuple(Member(*row) for row in (await connection.execute(wanted)).all())
 
-    async def set_role(self, membership: Membership) -> None:
-        """Add a membership, or give an existing one another role."""
+    async def change_member(self, account: str, person: str, role: Role | None, by: str | None) -> Verdict:
+        """Give a member another role, or end the membership, where that may be done; say what came of it."""
+        held = select(MEMBERSHIPS.c.person, MEMBERSHIPS.c.role).where(MEMBERSHIPS.c.account == account)
+        which = (MEMBERSHIPS.c.account == account) & (MEMBERSHIPS.c.person == person)
         async with self._database.change() as connection:
-            await _set_role(connection, membership)
-
-    async def remove_member(self, account: str, person: str) -> None:
-        """End a membership."""
-        async with self._database.change() as connection:
-            await connection.execute(
-                delete(MEMBERSHIPS).where(MEMBERSHIPS.c.account == account, MEMBERSHIPS.c.person == person)
-            )
+            roles: dict[str, Role] = {row.person: row.role for row in (await connection.execute(held)).all()}
+            found, acting = roles.get(person), roles.get(by) if by else KEY_ROLE
+            verdict = judge(acting, found, role, sum(one == "owner" for one in roles.values()))
+            if found is not None and verdict == "changed":
+                change = delete(MEMBERSHIPS) if role is None else update(MEMBERSHIPS).values(role=role)
+                await connection.execute(change.where(which))
+                await _end_invitations(connection, account, person, Fall(found, role))
+        return verdict
 
     async def add_session(self, session: Session) -> None:
         """Store it."""
@@ -201,13 +229,27 @@ class SqliteIdentity:
             await connection.execute(delete(LINKS).where(LINKS.c.expires_at < links_before))
 
 
-async def _set_role(connection: AsyncConnection, membership: Membership) -> None:
-    row = msgspec.structs.asdict(membership)
-    await connection.execute(
-        insert_or_change(MEMBERSHIPS)
-        .values(row)
-        .on_conflict_do_update(index_elements=["account", "person"], set_={"role": membership.role})
-    )
+def _invites(account: str) -> ColumnElement[bool]:
+    return (LINKS.c.kind == "invite") & (LINKS.c.account == account)
+
+
+async def _stands(connection: AsyncConnection, link: Link) -> bool:
+    """Say whether who invited may still invite; who runs the cloud always may."""
+    if link.inviter is None or link.role is None:
+        return True
+    if await connection.scalar(select(PEOPLE.c.operator).where(PEOPLE.c.id == link.inviter)):
+        return True
+    seat = (MEMBERSHIPS.c.account == link.account) & (MEMBERSHIPS.c.person == link.inviter)
+    return may_make(await connection.scalar(select(MEMBERSHIPS.c.role).where(seat)), link.role)
+
+
+async def _end_invitations(connection: AsyncConnection, account: str, person: str, fall: Fall) -> None:
+    email = str(await connection.scalar(select(PEOPLE.c.email).where(PEOPLE.c.id == person)))
+    wanted = select(LINKS).where(_invites(account))
+    for row in (await connection.execute(wanted)).all():
+        link = _read(row, LINKS, Link)
+        if fall.ends(link, person, email):
+            await connection.execute(delete(LINKS).where(LINKS.c.digest == link.digest))
 
 
 def _read(row: Row[Any], table: Table, kind: type[_T]) -> _T:

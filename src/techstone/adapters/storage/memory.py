@@ -107,9 +107,9 @@ class MemoryStore:
         return self._credentials
 
     async def set_terms(self, account_id: str, terms: Terms) -> None:
-        """Change plan, custom limits and cap, together."""
+        """Change what is given of plan, custom limits and cap, together."""
         self.audit.append()
-        self._put(msgspec.structs.replace(self._accounts[account_id], **msgspec.structs.asdict(terms)))
+        self._put(msgspec.structs.replace(self._accounts[account_id], **terms.given))
 
     async def set_suspended(self, account_id: str, *, suspended: bool) -> None:
         """Suspend the account or let it in again."""
@@ -184,14 +184,12 @@ class MemoryStore:
         )
 
     async def read_changes(self, since: int) -> Records:
-        """Return what changed after the revision, revoked keys for inference included."""
-        return Records(
-            self._revision,
-            tuple(account for account in self._accounts.values() if self._changed[account.id] > since),
-            tuple(key for key in self._keys.values() if self._changed[key.id] > since and key.kind == "inference"),
-            self._ledger.read_spending(int(time.time())),
-            self.projects.keeping,
-        )
+        """Return what changed after the revision, revoked keys for inference included, and their spending."""
+        accounts = tuple(account for account in self._accounts.values() if self._changed[account.id] > since)
+        keys = tuple(key for key in self._keys.values() if self._changed[key.id] > since and key.kind == "inference")
+        names = {account.id for account in accounts} | {key.id for key in keys}
+        spending = self._ledger.read_spending(int(time.time()), names)
+        return Records(self._revision, accounts, keys, spending, self.projects.keeping)
 
     async def read_facts(self) -> StoreFacts:
         """Return what `doctor` tells."""

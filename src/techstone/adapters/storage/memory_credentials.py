@@ -21,7 +21,6 @@ class MemoryCredentials:
         self._people = people
         self._note = note
         self._codes: dict[bytes, str] = {}
-        self._foreign: dict[tuple[str, str], Foreign] = {}
 
     async def find_factor(self, person: str) -> Factor | None:
         """Return the person's."""
@@ -82,38 +81,40 @@ class MemoryCredentials:
 
     async def find_foreign(self, issuer: str, subject: str) -> Foreign | None:
         """Return who that is here."""
-        return self._foreign.get((issuer, subject))
+        return self._people.foreign.get((issuer, subject))
 
     async def list_foreign(self, person: str) -> tuple[Foreign, ...]:
         """Return who the person is elsewhere, oldest first."""
-        held = [foreign for foreign in self._foreign.values() if foreign.person == person]
+        held = [foreign for foreign in self._people.foreign.values() if foreign.person == person]
         return tuple(sorted(held, key=lambda one: (one.created_at, one.issuer)))
 
     async def add_foreign(self, foreign: Foreign) -> bool:
         """Store it; False where the subject is somebody's, or the person is another subject at this issuer."""
-        taken = any((one.person, one.issuer) == (foreign.person, foreign.issuer) for one in self._foreign.values())
-        if taken or (foreign.issuer, foreign.subject) in self._foreign:
+        taken = any(
+            (one.person, one.issuer) == (foreign.person, foreign.issuer) for one in self._people.foreign.values()
+        )
+        if taken or (foreign.issuer, foreign.subject) in self._people.foreign:
             return False
         self._note()
-        self._foreign[foreign.issuer, foreign.subject] = foreign
+        self._people.foreign[foreign.issuer, foreign.subject] = foreign
         return True
 
     async def remove_foreign(self, person: str, issuer: str) -> None:
         """Forget who the person is at an issuer."""
-        for place, foreign in list(self._foreign.items()):
+        for place, foreign in list(self._people.foreign.items()):
             if (foreign.person, foreign.issuer) == (person, issuer):
                 self._note()
-                del self._foreign[place]
+                del self._people.foreign[place]
 
     async def admit_foreign(
         self, foreign: Foreign, person: Person, account: Account | None, membership: Membership
     ) -> bool:
         """Store a new person with who they are elsewhere, a membership, and a new account where given."""
-        if (foreign.issuer, foreign.subject) in self._foreign:
+        if (foreign.issuer, foreign.subject) in self._people.foreign:
             return False
         if not await self._people.admit_new(person, account, membership):
             return False
-        self._foreign[foreign.issuer, foreign.subject] = foreign
+        self._people.foreign[foreign.issuer, foreign.subject] = foreign
         return True
 
     def _drop_codes(self, person: str) -> None:

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from techstone.control.identity.records import Member, Seat
+from techstone.control.identity.records import Fall, Member, Seat
+from techstone.core.roles import KEY_ROLE, judge, may_make
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from techstone.control.accounts.records import Account
-    from techstone.control.identity.records import Factor, Link, Membership, Person, Session
+    from techstone.control.identity.records import Factor, Foreign, Link, Membership, Person, Session
+    from techstone.core.roles import Role, Verdict
 
 
 class MemoryIdentity:
@@ -26,23 +28,30 @@ class MemoryIdentity:
         self._memberships: dict[tuple[str, str], Membership] = {}
         self._sessions: dict[bytes, Session] = {}
         self._links: dict[bytes, Link] = {}
-        # The other room's (`MemoryCredentials`), of which members and seats tell.
+        # The other room's (`MemoryCredentials`), of which members and seats tell, and which a password ends.
         self.factors: dict[str, Factor] = {}
         self.asking: set[str] = set()
+        self.foreign: dict[tuple[str, str], Foreign] = {}
 
-    async def find_person(self, who: str) -> Person | None:
-        """Return the person of that id or email."""
-        return next((person for person in self._people.values() if who in (person.id, person.email)), None)
+    async def find_person(self, person: str) -> Person | None:
+        """Return the person of that id."""
+        return self._people.get(person)
+
+    async def find_by_email(self, email: str) -> Person | None:
+        """Return the person of that address."""
+        return next((person for person in self._people.values() if person.email == email), None)
 
     async def count_people(self) -> int:
         """Return how many there are."""
         return len(self._people)
 
-    async def set_password(self, person: str, password: str, *, keep: bytes | None = None) -> None:
+    async def set_password(self, person: str, password: str, *, keep: bytes | None = None, alone: bool = False) -> None:
         """Store a new hash and end every session of the person but one (by digest), together."""
         self._note()
         await self.rehash(person, password)
         self.end_all(person, keep)
+        if alone:
+            self.foreign = {place: one for place, one in self.foreign.items() if one.person != person}
 
     async def rehash(self, person: str, password: str) -> None:
         """Store another hash of the same password."""
@@ -64,9 +73,12 @@ class MemoryIdentity:
     async def admit(self, link: Link, person: Person, account: Account | None, membership: Membership) -> bool:
         """Use a link up for a person, new or known by id: with a membership, and a new account where given.
 
-        All or nothing; False where the link, or the address of a new person or account, was taken in between.
+        All or nothing; False where the link, or the address of a new person or account, was taken in between, where the
+        person belongs there already, and where who invited them may not any more.
         """
-        if link.digest not in self._links or not await self.admit_new(person, account, membership):
+        if link.digest not in self._links or not self._stands(link):
+            return False
+        if not await self.admit_new(person, account, membership):
             return False
         del self._links[link.digest]
         return True
@@ -74,15 +86,27 @@ class MemoryIdentity:
     async def admit_new(self, person: Person, account: Account | None, membership: Membership) -> bool:
         """Store person, account and membership, all or nothing; False where an address is taken."""
         taken = any(other.email == person.email for other in self._people.values())
-        if person.id not in self._people and taken:
+        place = (membership.account, membership.person)
+        if (person.id not in self._people and taken) or place in self._memberships:
             return False
         if account is not None:
             if any(other.email == account.email for other in self._accounts.values()):
                 return False
             self._put(account)
         self._people.setdefault(person.id, person)
-        await self.set_role(membership)
+        self._note()
+        self._memberships[place] = membership
         return True
+
+    async def list_invitations(self, account: str, now: int) -> tuple[Link, ...]:
+        """Return the invitations to an account that are good, oldest first."""
+        found = [link for link in self._links.values() if _invites(link, account) and link.expires_at > now]
+        return tuple(sorted(found, key=lambda link: (link.created_at, link.email)))
+
+    async def withdraw(self, account: str, digest: bytes) -> bool:
+        """End an invitation to an account; say whether it was still there."""
+        link = self._links.get(digest)
+        return link is not None and _invites(link, account) and await self.use_link(digest)
 
     async def use_link(self, digest: bytes) -> bool:
         """Use a link up; say whether it was still there."""
@@ -107,17 +131,29 @@ class MemoryIdentity:
             for one in held
         )
 
-    async def set_role(self, membership: Membership) -> None:
-        """Add a membership, or give an existing one another role."""
+    async def change_member(self, account: str, person: str, role: Role | None, by: str | None) -> Verdict:
+        """Give a member another role, or end the membership, where that may be done; say what came of it."""
+        roles = {one.person: one.role for one in self._memberships.values() if one.account == account}
+        found, acting = roles.get(person), roles.get(by) if by else KEY_ROLE
+        verdict = judge(acting, found, role, sum(one == "owner" for one in roles.values()))
+        if found is None or verdict != "changed":
+            return verdict
         self._note()
-        place = (membership.account, membership.person)
-        known = self._memberships.get(place, membership)
-        self._memberships[place] = replace(known, role=membership.role)
+        held = self._memberships.pop((account, person))
+        if role is not None:
+            self._memberships[account, person] = replace(held, role=role)
+        fall, email = Fall(found, role), self._people[person].email
+        ended = [one for one in self._links.values() if _invites(one, account) and fall.ends(one, person, email)]
+        for link in ended:
+            del self._links[link.digest]
+        return verdict
 
-    async def remove_member(self, account: str, person: str) -> None:
-        """End a membership."""
-        self._note()
-        self._memberships.pop((account, person), None)
+    def _stands(self, link: Link) -> bool:
+        """Say whether who invited may still invite; who runs the cloud always may."""
+        if link.inviter is None or link.role is None or link.account is None:
+            return True
+        inviter, seat = self._people.get(link.inviter), self._memberships.get((link.account, link.inviter))
+        return (inviter is not None and inviter.operator) or may_make(seat.role if seat else None, link.role)
 
     async def add_session(self, session: Session) -> None:
         """Store it."""
@@ -161,6 +197,10 @@ class MemoryIdentity:
         """Delete sessions last used, and links that ended, before these times."""
         self._sessions = {d: one for d, one in self._sessions.items() if one.seen_at >= sessions_before}
         self._links = {d: one for d, one in self._links.items() if one.expires_at >= links_before}
+
+
+def _invites(link: Link, account: str) -> bool:
+    return link.kind == "invite" and link.account == account
 
 
 def _order(membership: Membership) -> tuple[int, str, str]:

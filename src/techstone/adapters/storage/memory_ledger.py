@@ -220,18 +220,20 @@ class MemoryLedger:
                     sums[place] += count
         return tuple(Sums(str(group), *sums) for group, sums in sorted(groups.items()))
 
-    def read_spending(self, now: int) -> Spending:
-        """Return what the snapshot tells of spending."""
+    def read_spending(self, now: int, names: Collection[str] | None = None) -> Spending:
+        """Return what the snapshot tells of spending: of all, or of the accounts and keys of these ids."""
         today = period_of(now)
         spending = Spending(today.day, {}, {}, {}, dict(self._applied))
         for record in self._requests.values():
             period = period_of(record.at / 1000)
             if record.state != "settled" or period.month != today.month:
                 continue
-            for sums, name in ((spending.accounts_month, record.account), (spending.keys_month, record.key)):
-                sums[name] = sums.get(name, 0) + record.cost
+            told = [(spending.accounts_month, record.account), (spending.keys_month, record.key)]
             if period.day == today.day:
-                spending.keys_day[record.key] = spending.keys_day.get(record.key, 0) + record.cost
+                told.append((spending.keys_day, record.key))
+            for sums, name in told:
+                if names is None or name in names:
+                    sums[name] = sums.get(name, 0) + record.cost
         return spending
 
     async def read_settled(self, since: int, until: int, after: str, limit: int) -> tuple[UsageRecord, ...]:

@@ -262,6 +262,8 @@ LINKS = Table(
     *_counts("created_at", "expires_at"),
     Column("account", String(40), nullable=True),
     Column("role", String(16), nullable=True),
+    # No foreign key: SQLite would have to copy the table to add one, and nobody is ever deleted.
+    Column("inviter", String(40), nullable=True),
     Index("ix_links_email", "email"),
 )
 

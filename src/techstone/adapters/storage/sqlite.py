@@ -143,8 +143,8 @@ class SqliteStore:
         await self._set_account(account_id, {"suspended": suspended})
 
     async def set_terms(self, account_id: str, terms: Terms) -> None:
-        """Change plan, custom limits and cap, together."""
-        await self._set_account(account_id, msgspec.structs.asdict(terms))
+        """Change what is given of plan, custom limits and cap, together."""
+        await self._set_account(account_id, terms.given)
 
     async def _set_account(self, account_id: str, values: _Row) -> None:
         async with self._change() as connection:
@@ -234,13 +234,15 @@ class SqliteStore:
         )
 
     async def read_changes(self, since: int) -> Records:
-        """Return what changed after the revision, revoked keys for inference included."""
+        """Return what changed after the revision, revoked keys for inference included, and their spending."""
         wanted = select(KEYS).where(KEYS.c.changed > since, KEYS.c.kind == "inference")
         async with self._look() as connection:
             number = await number_of(connection)
             accounts = (await connection.execute(select(ACCOUNTS).where(ACCOUNTS.c.changed > since))).all()
             keys = (await connection.execute(wanted)).all()
-            spending = await self.ledger.read_spending(connection, int(time.time()))
+            spending = await self.ledger.read_spending(
+                connection, int(time.time()), [row.id for row in accounts], [row.id for row in keys]
+            )
             keeping = await connection.scalars(select(PROJECTS.c.id).where(PROJECTS.c.kept_days.is_not(None)))
         return Records(
             number, tuple(map(_read_account, accounts)), tuple(map(_read_key, keys)), spending, frozenset(keeping)

@@ -6,6 +6,7 @@ Money is whole nano-dollars in storage and a USD string to people; a float never
 from __future__ import annotations
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -30,13 +31,21 @@ class Account(msgspec.Struct, frozen=True):
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """What an account is served by: its plan, custom numbers in place of the plan's, a cap in nano-dollars a month."""
+    """What an account is to be served by: its plan, numbers in place of the plan's, a cap in nano-dollars a month.
 
-    plan: str
-    rpm: int | None = None
-    tpm: int | None = None
-    concurrent: int | None = None
-    monthly_cap: int | None = None
+    What is not given stays as it is, also where somebody else changes it at the same time.
+    """
+
+    plan: str | UnsetType = UNSET
+    rpm: int | UnsetType | None = UNSET
+    tpm: int | UnsetType | None = UNSET
+    concurrent: int | UnsetType | None = UNSET
+    monthly_cap: int | UnsetType | None = UNSET
+
+    @property
+    def given(self) -> dict[str, str | int | None]:
+        """What is to change, by its name in an account."""
+        return {name: value for name, value in msgspec.structs.asdict(self).items() if value is not UNSET}
 
 
 class NewAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-import msgspec
+from msgspec import UNSET
 
 from techstone.control.accounts.records import Account, AccountPage, AccountShown, NewAccount, PlanChange, Terms
 from techstone.control.acts import acting
 from techstone.control.ports import Taken
 from techstone.core import money
-from techstone.core.errors import AccountNotFound, InvalidRequest
+from techstone.core.addresses import is_address
+from techstone.core.errors import AccountNotFound, Forbidden, InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from techstone.control.ports import AccountStore, Clock, Offer, Randomness
 
-# RFC 5321 section 4.5.3.1.3: a path is at most 256 octets with its angle brackets.
-_LONGEST_EMAIL = 254
 PAGE = 50
 _LARGEST_LIMIT = 2**31 - 1
-# One @, no blanks and no control characters. More than that only a letter to the address can tell.
-_EMAIL = re.compile(r"[^\s@\x00-\x20\x7f]+@[^\s@\x00-\x20\x7f]+")
 
 
 class Accounts:
@@ -38,7 +34,7 @@ class Accounts:
     def draft(self, wanted: NewAccount) -> Account:
         """Check the wish and return the account that it asks for, not stored yet."""
         email = wanted.email.strip().lower()
-        if len(email) > _LONGEST_EMAIL or not _EMAIL.fullmatch(email):
+        if not is_address(email):
             raise InvalidRequest("email must be an address such as name@example.com.", param="email")
         credit = _parse_usd("credit", wanted.credit)
         return Account(
@@ -109,22 +105,26 @@ class Accounts:
         for field, limit in (("rpm", change.rpm), ("tpm", change.tpm), ("concurrent", change.concurrent)):
             if limit is not None and not 1 <= limit <= _LARGEST_LIMIT:
                 raise InvalidRequest(f"{field} must be a whole number from 1 to {_LARGEST_LIMIT}.", param=field)
-        cap = account.monthly_cap
-        if change.monthly_cap is not None:
-            cap = _parse_cap(change.monthly_cap)
+        cap = UNSET if change.monthly_cap is None else _parse_cap(change.monthly_cap)
         plan = self._offer.find_plan(change.plan).name
         return await self._set_terms(account, Terms(plan, change.rpm, change.tpm, change.concurrent, cap))
 
     async def set_cap(self, who: str, usd: str) -> AccountShown:
         """Change the cap of a month ("none": no cap) and nothing else."""
         account = await self.find(who)
-        terms = Terms(account.plan, account.rpm, account.tpm, account.concurrent, _parse_cap(usd))
-        return await self._set_terms(account, terms)
+        return await self._set_terms(account, Terms(monthly_cap=_parse_cap(usd)))
+
+    async def lower_cap(self, who: str, usd: str) -> AccountShown:
+        """Set the cap of a month where there is none, or a lower one; raise Forbidden for a higher one."""
+        before = (await self.find(who)).monthly_cap
+        if before is not None and _parse_usd("monthly_cap", usd) > before:
+            raise Forbidden("An admin key may set or lower the cap; to raise or lift it is for owners, in the Console.")
+        return await self.set_cap(who, usd)
 
     async def _set_terms(self, account: Account, terms: Terms) -> AccountShown:
         changed = {
             name: f"{before} -> {after}"
-            for name, after in msgspec.structs.asdict(terms).items()
+            for name, after in terms.given.items()
             if (before := getattr(account, name)) != after
         }
         with acting("account.set_terms", account.id, account.id, **changed):

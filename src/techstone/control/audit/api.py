@@ -9,9 +9,13 @@ from litestar.params import FromQuery
 
 from techstone.control.audit.records import AuditFilter, EntryShown, Soundness
 from techstone.control.audit.service import PAGE
+from techstone.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from techstone.control.audit.service import AuditLog
+
+_MOST = 1000  # entries of one answer
+_LAST = 2**63 - 1  # the largest number that an entry may have
 
 
 def route_audit(log: AuditLog) -> Router:
@@ -25,6 +29,10 @@ def route_audit(log: AuditLog) -> Router:
         before: FromQuery[int | None] = None,
         limit: FromQuery[int] = PAGE,
     ) -> list[EntryShown]:
+        if not 1 <= limit <= _MOST:
+            raise InvalidRequest(f"limit must be 1 to {_MOST}.", param="limit")
+        if before is not None and not 1 <= before <= _LAST:
+            raise InvalidRequest("before must be the number of an entry.", param="before")
         return list(await log.list(AuditFilter(account, actor, action), before, limit))
 
     @get("/check")

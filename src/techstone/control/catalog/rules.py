@@ -27,6 +27,9 @@ _SET_BY_US = {"host", "content-length", "transfer-encoding", "connection", "auth
 # Names that only a network of one's own resolves (RFC 6761, RFC 8375, ICANN's .internal).
 _PRIVATE_ENDS = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test")
 
+# Numbers from here on are not said again: they may have any number of digits.
+_LEGIBLE = 10**15
+
 
 class Wrong(Exception):
     """A value that may not be: `field` says which, the message what was expected."""
@@ -133,7 +136,8 @@ def check_plan_name(name: str) -> None:
 def check_range(field: str, value: float, least: int, most: int) -> None:
     """Raise Wrong for a number that is out of range."""
     if not least <= value <= most:
-        raise Wrong(field, f"expected {least} to {most}, found {value:g}")
+        found = f", found {value:g}" if abs(value) < _LEGIBLE else ""
+        raise Wrong(field, f"expected {least} to {most}{found}")
 
 
 def check_stored_url(url: str, *, private: bool) -> None:

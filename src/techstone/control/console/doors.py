@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,6 +14,7 @@ from litestar.params import FromPath
 from techstone.control.console.session import (
     Nothing,
     PageRequest,
+    Use,
     bring,
     drop,
     forget,
@@ -23,9 +25,10 @@ from techstone.control.console.session import (
     remember,
 )
 from techstone.control.console.shell import LOG_IN, Shell, go
+from techstone.control.identity.links import Caller
 from techstone.control.identity.ports import MailError
 from techstone.control.identity.records import Step
-from techstone.control.identity.service import STEP_LASTS
+from techstone.control.identity.service import STEP_LASTS, check_length
 from techstone.core.errors import ApiError, InvalidRequest
 
 if TYPE_CHECKING:
@@ -87,6 +90,10 @@ class Post:
 
 
 CODE = "/console/log-in/code"
+_UNTIL_INSIDE: tuple[Use, ...] = ("step", "invitation")
+# For how long an invitation waits for a log-in in the same browser.
+_WAITS = 1800
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 async def let_in(identity: Identity, request: PageRequest, outcome: Opened | Step) -> Response[Any]:
@@ -100,10 +107,12 @@ async def let_in(identity: Identity, request: PageRequest, outcome: Opened | Ste
         return answer
     if before := await recognise(identity, request):
         await identity.log_out(before)
-    answer = go("/console")
+    invitation = bring(request, "invitation")
+    answer = go(f"/console/link/{invitation}" if _TOKEN.fullmatch(invitation) else "/console")
     remember(answer, request, outcome.token)
-    if bring(request, "step"):
-        drop(answer, request, "step")
+    for use in _UNTIL_INSIDE:
+        if bring(request, use):
+            drop(answer, request, use)
     return answer
 
 
@@ -193,6 +202,10 @@ def _list_wishes(shell: Shell, links: Links) -> list[HTTPRouteHandler]:
     @post("/reset")
     async def reset(request: PageRequest) -> Response[str]:
         email = (await read_form(request, Address)).email
+        try:
+            check_length(email)
+        except InvalidRequest as problem:
+            return shell.show(request, "doors/reset.html", email=email, problem=problem, sent=False)
         letters.send(links.ask_to_reset(email, identify(request).address))
         return shell.show(request, "doors/reset.html", email=email, sent=True)
 
@@ -207,7 +220,22 @@ def _list_links(shell: Shell, identity: Identity, links: Links) -> list[HTTPRout
             return shell.show(
                 request, "refused.html", status=400, title="This link is not good any more", text=ended.message
             )
-        return shell.show(request, "doors/link.html", link=link, known=known, token=token, email=email, problem=problem)
+        inside = await recognise(identity, request)
+        own = known is not None and inside is not None and inside.person.id == known.id
+        answer = shell.show(
+            request,
+            "doors/link.html",
+            link=link,
+            known=known is not None,
+            own=own,
+            inside=inside,
+            token=token,
+            email=email,
+            problem=problem,
+        )
+        if known is not None and not own:
+            keep(answer, request, "invitation", token, _WAITS)
+        return answer
 
     @get("/link/{token:str}")
     async def open_link(request: PageRequest, token: FromPath[str]) -> Response[str]:
@@ -216,11 +244,15 @@ def _list_links(shell: Shell, identity: Identity, links: Links) -> list[HTTPRout
     @post("/link/{token:str}")
     async def follow(request: PageRequest, token: FromPath[str]) -> Response[Any]:
         choice = await read_form(request, Choice)
-        caller = identify(request)
+        inside, came = await recognise(identity, request), identify(request)
         try:
-            outcome = await links.follow(token, choice.email, choice.password, caller.agent, caller.address)
+            caller = Caller(came.agent, came.address, inside.person.id if inside else None)
+            if (await links.open(token))[1] is not None:
+                await links.join(token, caller)
+                return go("/console")
+            outcome = await links.follow(token, choice.email, choice.password, caller)
         except ApiError as problem:
             return await show(request, token, choice.email, problem)
-        return await let_in(identity, request, outcome) if outcome else go("/console")
+        return await let_in(identity, request, outcome)
 
     return [open_link, follow]

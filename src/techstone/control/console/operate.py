@@ -14,6 +14,7 @@ from techstone.control.billing.records import CreatedCode, NewCodes
 from techstone.control.console.pages import Pages, require_operator, visitor_of
 from techstone.control.console.session import Nothing, PageRequest, read_form, read_query
 from techstone.control.console.shell import go
+from techstone.control.identity.records import Inviter
 from techstone.core.errors import ApiError, InvalidRequest
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ def _list_accounts(pages: Pages, links: Links) -> list[HTTPRouteHandler]:
         try:
             made = await services.accounts.create(NewAccount(form.email, form.plan, form.credit))
             if form.invite:
-                await links.invite(made.id, made.email, "owner", visitor.person.email)
+                by = Inviter(made.id, "owner", visitor.person.email, visitor.person.id)
+                await links.invite(by, made.email, "owner")
         except ApiError as problem:
             return await show(request, form, problem)
         return go(f"/console/operate/accounts/{made.id}")

@@ -12,9 +12,9 @@ from techstone.control.acts import acting
 from techstone.control.console.pages import Pages, seat_of, visitor_of
 from techstone.control.console.session import Nothing, PageRequest, read_form
 from techstone.control.console.shell import go
-from techstone.control.identity.members import Inviter
+from techstone.control.identity.records import Inviter
 from techstone.core.errors import ApiError, InvalidRequest
-from techstone.core.roles import Role
+from techstone.core.roles import Role, may
 
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
@@ -58,6 +58,7 @@ def _list_members(pages: Pages, members: Members) -> list[HTTPRouteHandler]:
             "people/list.html",
             visitor,
             members=await members.list(seat.account),
+            invitations=await members.list_invitations(seat.account) if may(seat.role, "team.write") else (),
             form=form,
             problem=problem,
             sent=sent,
@@ -91,6 +92,13 @@ def _list_members(pages: Pages, members: Members) -> list[HTTPRouteHandler]:
         await members.remove(_name(request, seat), person)
         return go("/console/people")
 
+    @post("/invitations/{name:str}/withdraw")
+    async def withdraw(request: PageRequest, name: FromPath[str]) -> Response[Any]:
+        seat = seat_of(request, "team.write")
+        await read_form(request, Nothing)
+        await members.withdraw(_name(request, seat), name)
+        return go("/console/people")
+
     @post("/two-factor")
     async def require(request: PageRequest) -> Response[Any]:
         seat, visitor = seat_of(request, "team.write"), visitor_of(request)
@@ -104,8 +112,9 @@ def _list_members(pages: Pages, members: Members) -> list[HTTPRouteHandler]:
             await pages.services.store.credentials.require(seat.account, required=required)
         return go("/console/people")
 
-    return [list_all, invite, set_role, remove, require]
+    return [list_all, invite, withdraw, set_role, remove, require]
 
 
 def _name(request: PageRequest, seat: Seat) -> Inviter:
-    return Inviter(seat.account, seat.role, visitor_of(request).person.email)
+    person = visitor_of(request).person
+    return Inviter(seat.account, seat.role, person.email, person.id)

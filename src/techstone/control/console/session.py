@@ -7,14 +7,16 @@ A change needs both an `Origin` (or `Sec-Fetch-Site`) of ours and the session's 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_origin
+from urllib.parse import parse_qsl
 
 import msgspec
 from litestar import Request
 from litestar.datastructures import Cookie
 from litestar.enums import RequestEncodingType
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 
 from techstone.control.identity.tokens import is_csrf, show_csrf
-from techstone.core.errors import InvalidRequest
+from techstone.core.errors import InvalidRequest, PayloadTooLarge
 
 if TYPE_CHECKING:
     from litestar import Response
@@ -26,7 +28,10 @@ PageRequest = Request[Any, Any, Any]
 _S = TypeVar("_S", bound=msgspec.Struct)
 
 _LONGEST_TOKEN = 64
-Use = Literal["step", "journey"]
+# The largest is a model with all its routes and prices: some kilobytes.
+LARGEST_FORM = 64 * 1024
+_MOST_FIELDS = 1000
+Use = Literal["step", "journey", "invitation"]
 # Where a second factor is set up; who must have one finds nothing else.
 SET_UP = "/console/me/two-factor"
 # In a request's state: who asks, once they are let in.
@@ -89,7 +94,7 @@ async def read_form(request: PageRequest, shape: type[_S]) -> _S:
     # What may come several times comes as a list, with its empty places: rows of a table stay together.
     lists = {field.name for field in msgspec.structs.fields(shape) if get_origin(field.type) is tuple}
     sent: dict[str, Any] = {}
-    for name, value in (await request.form()).multi_items():
+    for name, value in await _parse(request):
         if name in lists:
             sent.setdefault(name, []).append(value)
         else:
@@ -102,6 +107,20 @@ async def read_form(request: PageRequest, shape: type[_S]) -> _S:
         return msgspec.convert(filled, shape, strict=False)
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"{error}.") from error
+
+
+async def _parse(request: PageRequest) -> list[tuple[str, str]]:
+    """Return a form's fields; raise InvalidRequest or PayloadTooLarge.
+
+    Not by the framework: it remembers the last 1,024 forms by their bodies, passwords among them, of any size.
+    """
+    try:
+        body = (await request.body()).decode("latin-1")
+        return parse_qsl(body, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+    except RequestEntityTooLarge as error:
+        raise PayloadTooLarge(LARGEST_FORM) from error
+    except ValueError as error:
+        raise InvalidRequest(f"A form has at most {_MOST_FIELDS} fields.") from error
 
 
 def read_query(request: PageRequest, shape: type[_S]) -> _S:

@@ -18,7 +18,8 @@ from techstone.control.console.session import SET_UP, VISITOR, ForeignForm, LogI
 from techstone.control.invoicing.documents import group
 from techstone.control.pages import assets
 from techstone.core.errors import ApiError
-from techstone.core.roles import may
+from techstone.core.keys import conceal
+from techstone.core.roles import may, may_change_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +56,12 @@ class Shell:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.globals |= {"asset": assets.locate, "may": may, "may_play": self.may_play}
+        self._environment.globals |= {
+            "asset": assets.locate,
+            "may": may,
+            "may_change_key": may_change_key,
+            "may_play": self.may_play,
+        }
         self._environment.globals |= {"public_url": public_url}
         self._environment.filters |= {
             "day": _write_day,
@@ -122,7 +128,7 @@ class Shell:
             )
         if isinstance(error, HTTPException) and error.status_code < 500:
             return self._tell(request, error.status_code, "That did not work", "The address holds what cannot be read.")
-        _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        _LOG.error("%s %s failed", request.method, conceal(request.url.path), exc_info=error)
         return self._tell(request, 500, "Something went wrong here", "It is written in the log. Please try again.")
 
     def _tell(self, request: PageRequest, status: int, title: str, text: str) -> Response[str]:

@@ -26,6 +26,7 @@ from techstone.control.console.people import route_people
 from techstone.control.console.playground import route_playground
 from techstone.control.console.projects import route_projects
 from techstone.control.console.providers import route_providers
+from techstone.control.console.session import LARGEST_FORM
 from techstone.control.console.terms import route_terms
 from techstone.control.console.usage import route_usage
 
@@ -83,8 +84,8 @@ def route_console(
     async def follow(_: ASGIConnection[Any, Any, Any, Any], __: BaseRouteHandler) -> None:
         await pages.services.follow()
 
-    handlers: dict[int | type[Exception], Any] = {Exception: refuse}
+    common: dict[str, Any] = {"exception_handlers": {Exception: refuse}, "request_max_body_size": LARGEST_FORM}
     return [
-        Router("/", route_handlers=outer, guards=[follow], exception_handlers=handlers),
-        Router("/", route_handlers=inner, guards=[guard], exception_handlers=handlers),
+        Router("/", route_handlers=outer, guards=[follow], **common),
+        Router("/", route_handlers=inner, guards=[guard], **common),
     ]

@@ -24,10 +24,11 @@ ShowOwn = Callable[[PageRequest, ApiError | None, str], Awaitable[Response[str]]
 
 
 class SetUp(msgspec.Struct, forbid_unknown_fields=True):
-    """A code of the app that was set up, and what it was set up with, as we sealed it."""
+    """A code of the app that was set up, what it was set up with, as we sealed it, and the password."""
 
     sealed: str = ""
     code: str = ""
+    proof: str = ""
 
 
 class Proof(msgspec.Struct, forbid_unknown_fields=True):
@@ -60,6 +61,8 @@ def list_two_factor(pages: Pages, show_own: ShowOwn) -> list[HTTPRouteHandler]:
         visitor, form = visitor_of(request), await read_form(request, SetUp)
         draft = factors.resume(visitor, form.sealed)
         try:
+            # Whoever finds a session open must not lock its owner out, nor make a code that proves them to be it.
+            await identity.prove(visitor, form.proof)
             codes = await factors.confirm(visitor, draft, form.code)
         except ApiError as problem:
             return show_set_up(request, draft, problem)

@@ -85,7 +85,9 @@ class Federation:
         left = self._seals.open(_JOURNEY, sealed, _Departure)
         # Of another browser, of another log-in, or too late. An answer that names its issuer must name this one
         # (RFC 9207, 2.4).
-        if left is None or left.slug != slug or not hmac.compare_digest(left.journey.state, answer.state):
+        # Bytes, since text is compared in constant time only where it is ASCII.
+        same = left is not None and hmac.compare_digest(left.journey.state.encode(), answer.state.encode())
+        if left is None or left.slug != slug or not same:
             raise InvalidRequest(f"This log-in with {terms.name} has ended, or was begun elsewhere. Begin again.")
         if answer.issuer and answer.issuer != terms.issuer:
             raise InvalidRequest(f"This answer is not from {terms.name}. Begin again.")

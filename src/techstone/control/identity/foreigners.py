@@ -47,7 +47,7 @@ class Foreigners:
             person = await self._people.find_person(known.person)
             if person is not None:
                 return person
-        person = await self._people.find_person(email)
+        person = await self._people.find_by_email(email)
         if person is None:
             return await self._create(arrival, email)
         if not arrival.terms.domains:
@@ -55,6 +55,12 @@ class Foreigners:
             raise InvalidRequest(
                 f"{email} has a log-in here, which {name} alone does not open. Log in with the password, then connect "
                 f"{name} under Log-in and sessions."
+            )
+        if not person.password:
+            # Nobody has shown by a letter that the address is theirs: whoever came first may be somebody else.
+            raise InvalidRequest(
+                f"{email} has a log-in here by another provider. Choose a password by a letter first, then log in with "
+                f"{arrival.terms.name}."
             )
         await self._add(arrival, person, email, "address")
         return person

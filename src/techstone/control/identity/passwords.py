@@ -36,8 +36,11 @@ class Passwords:
         return await self._hasher.hash(password)
 
     async def verify(self, password: str, known: str | None) -> bool:
-        """Say whether it is the password of the hash; None or "" (there is none) takes as long and is never it."""
-        return len(password) <= LONGEST and await self._hasher.verify(password, known or None)
+        """Say whether it is the password of the hash; None or "" (there is none) takes as long and is never it.
+
+        So does one that is too long: no guess is cheaper than another.
+        """
+        return await self._hasher.verify(password[:LONGEST], known or None) and len(password) <= LONGEST
 
     async def renew(self, password: str) -> str:
         """Return another hash of a password that was good when it was chosen."""

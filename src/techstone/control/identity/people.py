@@ -21,7 +21,8 @@ class People:
 
     async def reset_two_factor(self, who: str) -> PersonShown:
         """Remove someone's second factor and end their sessions; raise InvalidRequest."""
-        person = await self._store.find_person(who.strip().lower())
+        wanted = who.strip().lower()
+        person = await self._store.find_by_email(wanted) or await self._store.find_person(wanted)
         if person is None:
             raise InvalidRequest("Nobody logs in with this address.", param="email")
         with acting("person.reset_two_factor", person.id, email=person.email):

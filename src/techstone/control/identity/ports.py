@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Seat,
         Session,
     )
+    from techstone.core.roles import Role, Verdict
 
 
 class Letter(msgspec.Struct, frozen=True):
@@ -155,14 +156,20 @@ class CredentialStore(Protocol):
 class IdentityStore(Protocol):
     """People, memberships, sessions and one-time links."""
 
-    async def find_person(self, who: str) -> Person | None:
-        """Return the person of that id or email."""
+    async def find_person(self, person: str) -> Person | None:
+        """Return the person of that id."""
+
+    async def find_by_email(self, email: str) -> Person | None:
+        """Return the person of that address."""
 
     async def count_people(self) -> int:
         """Return how many there are."""
 
-    async def set_password(self, person: str, password: str, *, keep: bytes | None = None) -> None:
-        """Store a new hash and end every session of the person but one (by digest), together."""
+    async def set_password(self, person: str, password: str, *, keep: bytes | None = None, alone: bool = False) -> None:
+        """Store a new hash and end every session of the person but one (by digest), together.
+
+        `alone`: forget also who they are elsewhere, so that it is the only way in.
+        """
 
     async def rehash(self, person: str, password: str) -> None:
         """Store another hash of the same password."""
@@ -176,8 +183,15 @@ class IdentityStore(Protocol):
     async def admit(self, link: Link, person: Person, account: Account | None, membership: Membership) -> bool:
         """Use a link up for a person, new or known by id: with a membership, and a new account where given.
 
-        All or nothing; False where the link, or the address of a new person or account, was taken in between.
+        All or nothing; False where the link, or the address of a new person or account, was taken in between, where the
+        person belongs there already, and where who invited them may not any more.
         """
+
+    async def list_invitations(self, account: str, now: int) -> tuple[Link, ...]:
+        """Return the invitations to an account that are good, oldest first."""
+
+    async def withdraw(self, account: str, digest: bytes) -> bool:
+        """End an invitation to an account; say whether it was still there."""
 
     async def use_link(self, digest: bytes) -> bool:
         """Use a link up; say whether it was still there."""
@@ -188,11 +202,13 @@ class IdentityStore(Protocol):
     async def list_members(self, account: str) -> tuple[Member, ...]:
         """Return who belongs to an account, oldest first."""
 
-    async def set_role(self, membership: Membership) -> None:
-        """Add a membership, or give an existing one another role."""
+    async def change_member(self, account: str, person: str, role: Role | None, by: str | None) -> Verdict:
+        """Give a member another role, or end the membership, where that may be done; say what came of it.
 
-    async def remove_member(self, account: str, person: str) -> None:
-        """End a membership."""
+        `by` is who does it, by id (None: an admin key): what they may is asked in the same transaction. Invitations end
+        that the member sent and may not send any more; with the right to send any, also those of admin keys, of which
+        nobody knows who held them; and what was sent to who is removed.
+        """
 
     async def add_session(self, session: Session) -> None:
         """Store it."""

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from techstone.core.roles import Role
+from techstone.core.roles import Role, may_make
 
 LinkKind = Literal["claim", "verify", "reset", "invite"]
 
@@ -42,6 +42,18 @@ class Membership(msgspec.Struct, frozen=True):
     created_at: int
 
 
+class Inviter(msgspec.Struct, frozen=True):
+    """Who changes the members of an account: as what, and under which name a letter tells of them.
+
+    `person` is their id; None: an admin key, which acts as an admin and belongs to nobody.
+    """
+
+    account: str
+    role: Role
+    name: str
+    person: str | None = None
+
+
 class Session(msgspec.Struct, frozen=True):
     """A log-in. `account` is the one that is looked at; `agent` and `address` are where it came from."""
 
@@ -55,7 +67,10 @@ class Session(msgspec.Struct, frozen=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """A link that is good once: to claim the first account, to confirm an address, for a new password, to join."""
+    """A link that is good once: to claim the first account, to confirm an address, for a new password, to join.
+
+    `inviter` is whose invitation it is, by id: it ends when they may not invite any more.
+    """
 
     digest: bytes
     kind: LinkKind
@@ -64,6 +79,26 @@ class Link(msgspec.Struct, frozen=True):
     expires_at: int
     account: str | None = None
     role: Role | None = None
+    inviter: str | None = None
+
+
+class Fall(msgspec.Struct, frozen=True):
+    """What a member was and is from now on (None: belongs no more): which invitations end with that."""
+
+    before: Role
+    after: Role | None
+
+    def ends(self, link: Link, person: str, email: str) -> bool:
+        """Say whether this invitation ends, where the member is this person.
+
+        Theirs, as far as they may send it no more; once they may send none, those of admin keys, which anybody of
+        those who may invite can have made; once they belong no more, those to them.
+        """
+        if link.inviter == person:
+            return link.role is None or not may_make(self.after, link.role)
+        if link.inviter is None and may_make(self.before, "viewer") and not may_make(self.after, "viewer"):
+            return True
+        return self.after is None and link.email == email
 
 
 class Factor(msgspec.Struct, frozen=True):

@@ -23,6 +23,8 @@ from techstone.control.identity.records import Opened, Session, Step, Visitor
 from techstone.control.identity.throttle import Throttle
 from techstone.control.identity.tokens import TOKEN_BYTES, compose, digest
 from techstone.control.ports import StoreError
+from techstone.core.addresses import LONGEST as LONGEST_ADDRESS
+from techstone.core.addresses import is_too_long
 from techstone.core.errors import InvalidRequest, RateLimited
 
 if TYPE_CHECKING:
@@ -71,13 +73,14 @@ class Identity:
         self._throttle = Throttle()
 
     async def log_in(self, email: str, password: str, agent: str, address: str) -> Opened | Step:
-        """Let somebody in by password; raise RateLimited after too many guesses, InvalidRequest for `password`."""
+        """Let somebody in by password; raise RateLimited after too many guesses, InvalidRequest by field."""
         email = email.strip().lower()
-        self._slow(email, address)
-        person = await self._store.find_person(email)
+        check_length(email)
+        person = await self._store.find_by_email(email)
+        self._slow(person.id if person else email, address, known=person is not None)
         if not await self.passwords.verify(password, person.password if person else None) or person is None:
             raise InvalidRequest("The e-mail address or the password is wrong.", param="password")
-        self._throttle.succeed(email, address)
+        self._throttle.succeed(person.id, address)
         if self.passwords.is_outdated(person.password):
             person = msgspec.structs.replace(person, password=await self.passwords.renew(password))
             await self._store.rehash(person.id, person.password)
@@ -110,16 +113,20 @@ class Identity:
         """See that it is the person who asks, by their password or a code; raise RateLimited, or InvalidRequest."""
         person, address = visitor.person, visitor.session.address
         plain = re.sub(r"[\s-]", "", proof)
-        if APP_CODE.fullmatch(plain) and await self.factors.has(person.id):
+        has_codes = await self.factors.has(person.id)
+        if not has_codes and not person.password:
+            raise InvalidRequest("Choose a password first: Choose a new password sends a link to you.", param=param)
+        if APP_CODE.fullmatch(plain) and has_codes:
             await self._check_code(person, plain, address, param)
             return
-        self._slow(person.email, address)
+        self._slow(person.id, address)
         if await self.passwords.verify(proof, person.password):
-            self._throttle.succeed(person.email, address)
-        elif RECOVERY_CODE.fullmatch(plain) and await self.factors.has(person.id):
+            self._throttle.succeed(person.id, address)
+        elif RECOVERY_CODE.fullmatch(plain) and has_codes:
             await self._check_code(person, plain, address, param)
         else:
-            raise InvalidRequest("This is neither your password nor a code of now.", param=param)
+            wrong = "This is neither your password nor a code of now." if has_codes else "This is not your password."
+            raise InvalidRequest(wrong, param=param)
 
     async def _check_code(self, person: Person, code: str, address: str, param: str) -> None:
         try:
@@ -127,8 +134,8 @@ class Identity:
         except InvalidRequest as error:
             raise InvalidRequest(error.message, param=param) from error
 
-    def _slow(self, email: str, address: str) -> None:
-        if wait := self._throttle.take(email, address, self._clock()):
+    def _slow(self, who: str, address: str, *, known: bool = True) -> None:
+        if wait := self._throttle.take(who, address, self._clock(), known=known):
             raise RateLimited(f"Too many attempts. Wait {wait} seconds, or ask for a new password.", wait)
 
     async def _open(self, person: Person, agent: str, address: str) -> Opened:
@@ -169,10 +176,10 @@ class Identity:
 
     async def change_password(self, visitor: Visitor, known: str, wanted: str) -> None:
         """Store a new password and end every other session."""
-        self._slow(visitor.person.email, visitor.session.address)
+        self._slow(visitor.person.id, visitor.session.address)
         if not await self.passwords.verify(known, visitor.person.password):
             raise InvalidRequest("This is not your password now.", param="known")
-        self._throttle.succeed(visitor.person.email, visitor.session.address)
+        self._throttle.succeed(visitor.person.id, visitor.session.address)
         hashed = await self.passwords.hash(wanted, visitor.person.email)
         with acting("person.change_password", visitor.person.id):
             await self._store.set_password(visitor.person.id, hashed, keep=visitor.session.digest)
@@ -209,6 +216,12 @@ class Identity:
             with contextlib.suppress(StoreError):
                 await self.forget()
             await asyncio.sleep(pause)
+
+
+def check_length(email: str) -> None:
+    """Raise InvalidRequest for what is longer than any address: it is looked up nowhere, and counted nowhere."""
+    if is_too_long(email):
+        raise InvalidRequest(f"An e-mail address has {LONGEST_ADDRESS} characters at most.", param="email")
 
 
 def _mark(person: Person) -> str:

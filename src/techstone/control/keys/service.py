@@ -172,7 +172,7 @@ class Keys:
         return found
 
     async def _find_own(self, which: str, owner: str | None) -> Key:
-        """Return a key to be changed; those that run the cloud are not an account's own to replace or end."""
+        """Return a key to be changed; those that run the cloud are not an account's own to change."""
         key = await self._find(which, owner)
         if owner is not None and key.kind == "operator":
             raise KeyNotFound
@@ -180,7 +180,7 @@ class Keys:
 
     async def _find_living(self, which: str, owner: str | None) -> Key:
         """Return a key that has not ended; raise KeyNotFound or InvalidRequest."""
-        key = await self._find(which, owner)
+        key = await self._find_own(which, owner)
         _require_living(key, self._clock())
         return key
 

@@ -14,11 +14,11 @@ from msgspec import Meta
 
 from techstone.control.audit.records import AuditFilter, EntryShown
 from techstone.control.billing.records import AlertShown, Redeemed, Redemption
-from techstone.control.identity.members import Inviter
+from techstone.control.identity.records import Inviter
 from techstone.control.management.records import Balance, RequestObject
 from techstone.control.transcripts.records import TranscriptShown  # noqa: TC001 - a field of a struct that has one above it
 from techstone.core.errors import InvalidRequest, RequestNotFound
-from techstone.core.roles import Role
+from techstone.core.roles import KEY_ROLE, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,9 +94,9 @@ class CodeWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CapUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The most that a UTC month may cost, in USD; null: no cap."""
+    """The most that a UTC month may cost, in USD: where there is a cap already, a lower one."""
 
-    monthly_cap: _Usd | None
+    monthly_cap: _Usd
 
 
 class RequestDetailObject(RequestObject, frozen=True):
@@ -115,7 +115,7 @@ def list_account_routes(services: Services, members: Members, holder: Holder) ->
 
 def _list_people(members: Members, holder: Holder) -> list[HTTPRouteHandler]:
     def act(account: Account) -> Inviter:
-        return Inviter(account.id, "admin", account.email)
+        return Inviter(account.id, KEY_ROLE, account.email)
 
     @get("/members")
     async def list_members(request: _Request) -> MemberList:
@@ -144,7 +144,7 @@ def _list_money(services: Services, holder: Holder) -> list[HTTPRouteHandler]:
     @patch("/balance")
     async def set_cap(request: _Request, data: JSONBody[CapUpdate]) -> Balance:
         account = holder(request)
-        await services.accounts.set_cap(account.id, "none" if data.monthly_cap is None else data.monthly_cap)
+        await services.accounts.lower_cap(account.id, data.monthly_cap)
         return await services.management.balance(await services.accounts.find(account.id))
 
     @get("/alerts")

@@ -292,7 +292,7 @@ def _list_management() -> dict[str, Any]:
             "get": _manage("retrieveBalance", "Show the account's money", "Balance"),
             "patch": _manage(
                 "updateBalance",
-                "Set or lift the cap of a month",
+                "Set or lower the cap of a month",
                 "Balance",
                 body=("CapUpdate", {"monthly_cap": "25.00"}),
                 status=200,

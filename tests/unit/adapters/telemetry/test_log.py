@@ -47,6 +47,7 @@ def test_line_is_one_json_object() -> None:
         "ts_test_" + "B" * 46,
         "ts_admin_" + "c" * 46,
         "sk-proj-abc_DEF-123",
+        "ts_code_" + "d" * 26,
         "Bearer abc.def/ghi+jkl=",
         "bearer abc",
     ],
@@ -54,6 +55,11 @@ def test_line_is_one_json_object() -> None:
 def test_what_looks_like_a_key_is_taken_out(text: str) -> None:
     """The net under everything else: no form of a key gets through."""
     assert conceal(f"failed with {text}, sorry") == "failed with [redacted], sorry"
+
+
+def test_secret_of_a_link_is_taken_out() -> None:
+    """A GET of it does not use it up: whoever reads the log could still set a password by it."""
+    assert conceal("GET /console/link/aB-_9 failed") == "GET /console/link/[redacted] failed"
 
 
 def _fail() -> None:
