@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 # Raised whenever a field changes its meaning; adding an optional field does not raise it.
 FORMAT = 1
 
-ProviderKind = Literal["openai", "engine", "vllm", "sglang", "ray-serve", "llama.cpp", "ollama"]
+UpstreamKind = Literal["openai", "vllm", "sglang", "ray-serve", "llama.cpp", "ollama"]
+"""What an operator may connect: any server with OpenAI's API, or an engine that tells how it is (`core.engines`)."""
+ProviderKind = Literal[UpstreamKind, "engine"]
 Routing = Literal["affinity", "least-busy", "weighted"]
 """How a provider's replicas are chosen from: `core.replicas`."""
 Billing = Literal["prepaid", "postpaid"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from msgspec.structs import replace
 
 from techstone.control.ports import Checked
 from techstone.control.reports import judgement
 from techstone.control.reports.records import Heard, Newest
-from techstone.wire.report import GatewayState, JournalState, LimitState, RouteState, SnapshotState
+from techstone.wire.report import GatewayState, JournalState, LimitState, ReplicaState, RouteState, SnapshotState
 
 NOW = 1000.0
 JOURNAL = JournalState(0, 0.0, 0, 64_000_000)
@@ -59,6 +61,14 @@ def test_state_follows_from_the_report(heard: Heard, newest: int, what: str, sta
 def test_route_is_as_its_breaker_and_last_error(route: RouteState, state: str) -> None:
     """An error counts for five minutes."""
     assert judgement.judge_route(route) == state
+
+
+@pytest.mark.parametrize(
+    ("health", "state"), [("up", "good"), ("unknown", "idle"), (None, "idle"), ("down", "attention")]
+)
+def test_replica_is_as_its_checks(health: Literal["unknown", "up", "down"] | None, state: str) -> None:
+    """One that is down is for an operator to see to; that nobody answers any more is its route's danger."""
+    assert judgement.judge_replica(ReplicaState("p", "http://gpu:8000/v1", 1, health)) == state
 
 
 @pytest.mark.parametrize(

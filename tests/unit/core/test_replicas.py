@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from techstone.core import replicas
 from techstone.core.replicas import FACTOR, SLACK, Standing
-from techstone.core.snapshot import Routing
 from techstone.wire.chat import ImageUrl, Message, Part
+
+if TYPE_CHECKING:
+    from techstone.core.snapshot import Routing
 
 WEIGHTS = st.lists(st.integers(1, 5), min_size=1, max_size=12)
 KEYS = st.integers(0, 2**64 - 1)
