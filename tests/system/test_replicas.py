@@ -36,7 +36,7 @@ class Cluster:
     def state(self, replica: int) -> str:
         """Return what the gateway's checks say of one."""
         label = rf'techstone_replica_state{{provider="gpu",replica="{replica}",state="(\w+)"}} 1\.0'
-        return re.findall(label, self.service.get("/metrics")[1])[0]
+        return str(re.findall(label, self.service.get("/metrics")[1])[0])
 
 
 @pytest.fixture

@@ -182,7 +182,7 @@ async def test_request_counts_for_its_server_until_it_ends() -> None:
     class Looking(Request):
         async def prepare(self, _: Answer) -> None:
             seen.append(cluster.server(1).in_flight)
-            raise UpstreamProblem("broken", "in the middle")
+            raise UpstreamProblem("reset", "in the middle")
 
     with pytest.raises(ApiError):
         await cluster.dispatch.open(cast("Candidate", Chosen(cluster.view, MODEL)), Looking(7), Attempt())

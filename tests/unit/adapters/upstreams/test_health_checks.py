@@ -11,7 +11,7 @@ import pytest
 from techstone.adapters.upstreams import health_checks
 from techstone.adapters.upstreams.health_checks import Check, HealthChecks
 from techstone.adapters.upstreams.http import HttpUpstreams
-from techstone.core.snapshot import Provider, Replica, Snapshot, UpstreamKind, View
+from techstone.core.snapshot import Provider, Replica, Snapshot, Timeouts, UpstreamKind, View
 from techstone.gateway.dispatch import Dispatch
 from techstone.gateway.target import Keyring
 from techstone.gateway.trampoline import Trampoline
@@ -125,17 +125,16 @@ async def test_late_answer_counts_only_where_no_request_is_answered(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A llama.cpp with more requests than threads has none left for a check; it is busy, not dead."""
-    monkeypatch.setattr(health_checks, "_TIMEOUTS", health_checks.Timeouts(0.05, 0.05, 0.05, 0.1))
+    monkeypatch.setattr(health_checks, "_TIMEOUTS", Timeouts(0.05, 0.05, 0.05, 0.1))
     del bench.engine.answers["/health"]
     (server,) = bench.provide("llama.cpp")
     check = Check(bench.upstreams, bench.dispatch, server)
-    for _ in range(4):
-        server.answered += 1
+    states: list[str] = []
+    for answered in (1, 1, 1, 1, 0, 0, 0):
+        server.answered += answered
         await run(check)
-    assert server.health.state == "unknown"
-    for _ in range(4):
-        await run(check)
-    assert server.health.state == "down"
+        states.append(server.health.state)
+    assert states == ["unknown"] * 6 + ["down"]
 
 
 async def test_metrics_that_are_not_told_are_no_failure(bench: Bench) -> None:
