@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ENGINE = "engine"
 LARGEST = 2**31 - 1
 _LONGEST_URL = 2000
-# Each request that a cluster is chosen for looks at all of them (0.5 us each), and each is a series in the metrics.
+# A request looks at all of them (2 us each), and each is a series in the metrics.
 MOST_REPLICAS = 64
 _SET_BY_US = {"host", "content-length", "transfer-encoding", "connection", "authorization"}
 # Names that only a network of one's own resolves (RFC 6761, RFC 8375, ICANN's .internal).
