@@ -149,8 +149,13 @@ class Dispatch:
             if provider == server.target.provider.name and number == server.number:
                 breaker.hasten(now)
 
-    def _walk(self, candidate: Candidate, sendable: Sendable[object], failures: list[Failure]) -> Iterator[Way]:
-        """Yield the ways in the order in which to try them; of a route that has none the failure is added."""
+    def _walk(
+        self, candidate: Candidate, sendable: Sendable[object], attempt: Attempt, failures: list[Failure]
+    ) -> Iterator[Way]:
+        """Yield the ways in the order in which to try them; of a route that has none the failure is added.
+
+        Who takes them may pass some over: only those that `attempt` has counted were tried.
+        """
         routes = candidate.model.routes
         if len(routes) > 1:
             routes = tuple(routing.plan(routes, [self._chance() for _ in routes]))
@@ -163,10 +168,14 @@ class Dispatch:
             if len(ways.all) == 1:
                 yield ways.all[0]
             else:
-                yield from self._order(ways, sendable)
+                most = attempt.count + _TRIED
+                for way in self._order(ways, sendable):
+                    yield way
+                    if attempt.count == most:
+                        break
 
     def _order(self, ways: Ways, sendable: Sendable[object]) -> Iterable[Way]:
-        """Return the ways of a route to several servers, those to try, in their order."""
+        """Return the ways of a route to several servers in their order."""
         now = self.clock()
         standings = [
             Standing(
@@ -179,7 +188,7 @@ class Dispatch:
         ]
         key = sendable.fingerprint() if ways.routing == "affinity" else 0
         chances = () if ways.routing == "affinity" else [self._chance() for _ in standings]
-        return [ways.all[place] for place in replicas.order(standings, ways.routing, key, chances)[:_TRIED]]
+        return [ways.all[place] for place in replicas.order(standings, ways.routing, key, chances)]
 
     async def open(self, candidate: Candidate, sendable: Sendable[T_co], attempt: Attempt) -> T_co:
         """Return what was prepared of the first answer that can be used; raise the ApiError that fits if none is left.
@@ -188,7 +197,7 @@ class Dispatch:
         """
         failures: list[Failure] = []
         shortest_wait = 0.0
-        for way in self._walk(candidate, sendable, failures):
+        for way in self._walk(candidate, sendable, attempt, failures):
             breaker = way.breaker
             if not breaker.closed and not breaker.allows(self.clock()):
                 wait = breaker.wait(self.clock())

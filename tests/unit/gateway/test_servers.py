@@ -118,6 +118,22 @@ async def test_three_servers_are_tried_for_a_request() -> None:
     assert len(set(cluster.called)) == len(cluster.called) == 3
 
 
+async def test_servers_that_are_probed_are_passed_over() -> None:
+    """Requests that come while one of each tries three servers that may be there again go to the fourth at once."""
+    cluster = Cluster()
+    (home,) = await cluster.ask()
+    cluster.dead = {1, 2, 3, 4} - {home}
+    for name, breaker in cluster.dispatch.breakers.items():
+        if name[3] != home:
+            for _ in range(FAILURES):
+                breaker.fail(cluster.now)
+    cluster.now += OPEN_SECONDS
+    for breaker in cluster.dispatch.breakers.values():
+        breaker.allows(cluster.now)
+    for key in range(0, 1 << 62, 1 << 58):
+        assert await cluster.ask(key) == [home]
+
+
 async def test_server_that_is_down_is_the_last_to_be_tried() -> None:
     """By its checks, not by a breaker: it is asked all the same where no other answers."""
     cluster = Cluster(2)
