@@ -71,14 +71,9 @@ def order(standings: Sequence[Standing], routing: Routing, key: int, chances: Se
 
     Those that are not usable come last.
     """
-    places = range(len(standings))
     if routing == "affinity":
-        usable = [standing for standing in standings if standing.usable] or standings
-        wanted = FACTOR * (1 + sum(standing.load for standing in usable))
-        room = wanted / sum(standing.weight for standing in usable)
-        full = [standing.load + 1 > room * standing.weight + SLACK for standing in standings]
-        drawn = [_draw(key, standing) for standing in standings]
-        return sorted(places, key=lambda place: (not standings[place].usable, full[place], drawn[place]))
+        return _order_by_key(standings, key)
+    places = range(len(standings))
     # The exponential race: the smallest of these comes first as often as its weight says (as in `routing.plan`).
     raced = [-math.log(1.0 - chance) / one.weight for one, chance in zip(standings, chances, strict=True)]
     if routing == "weighted":
@@ -91,6 +86,21 @@ def order(standings: Sequence[Standing], routing: Routing, key: int, chances: Se
         found.remove(first)
         found.insert(0, first)
     return found
+
+
+def _order_by_key(standings: Sequence[Standing], key: int) -> list[int]:
+    usable = [standing for standing in standings if standing.usable] or standings
+    load = weight = 0
+    for standing in usable:
+        load += standing.load
+        weight += standing.weight
+    room = FACTOR * (1 + load) / weight
+    ranked = [
+        (not one.usable, one.load + 1 > room * one.weight + SLACK, _draw(key, one), place)
+        for place, one in enumerate(standings)
+    ]
+    ranked.sort()
+    return [entry[3] for entry in ranked]
 
 
 def _draw(key: int, standing: Standing) -> float:
