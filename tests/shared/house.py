@@ -122,7 +122,7 @@ class House:
         upstream = await asyncio.start_server(self.upstream.serve, "127.0.0.1", 0)
         control = await asyncio.start_unix_server(self._control, f"{folder}/c")
         self.upstream.port = upstream.sockets[0].getsockname()[1]
-        view = View(self._snapshot())
+        view = View(self.snapshot())
         journal = Path(folder, "journal")
         os.mkdir(journal, 0o700)  # noqa: PTH102 - nothing else runs in this loop yet
         self.snapshots = _Snapshots(view)
@@ -153,7 +153,7 @@ class House:
         await writer.drain()
         writer.close()
 
-    def _snapshot(self) -> Snapshot:
+    def snapshot(self) -> Snapshot:
         timeouts = Timeouts(connect=0.5, first_byte=0.5, between_bytes=0.5, total=3.0)
         url = f"http://127.0.0.1:{self.upstream.port}/v1"
         return Snapshot(
@@ -201,9 +201,9 @@ class House:
 
 
 @contextlib.asynccontextmanager
-async def keep_house(folder: Path) -> AsyncIterator[House]:
+async def keep_house(folder: Path, house: House | None = None) -> AsyncIterator[House]:
     """Run the system under test for a while; its journal is in `folder`, to be read afterwards."""
-    house = House()
+    house = house or House()
     servers = await house.start(str(folder))
     try:
         yield house

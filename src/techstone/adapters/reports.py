@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from techstone.adapters.errand import Errand
+from techstone.core.engines import ENGINES
 from techstone.gateway.ports import UpstreamProblem
-from techstone.wire.report import Report, RouteState
+from techstone.wire.report import ReplicaState, Report, RouteState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from techstone.adapters.errand import Line
     from techstone.core.breaker import Breaker
     from techstone.gateway.blotter import Blotter
+    from techstone.gateway.dispatch import RouteName
+    from techstone.gateway.servers import Server
     from techstone.wire.report import GatewayState
 
     Times = Mapping[tuple[str, str], tuple[int, float]]
@@ -53,18 +56,17 @@ class Watch:
         self._seen: dict[tuple[str, str], deque[tuple[int, float]]] = {}
         self._reports = reports
 
-    def describe(
-        self, breakers: Mapping[tuple[str, str, str], Breaker], times: Times, now: float
-    ) -> tuple[RouteState, ...]:
+    def describe(self, breakers: Mapping[RouteName, Breaker], times: Times, now: float) -> tuple[RouteState, ...]:
         """Return the routes that were used since the start; called once a report."""
         recent = {names: self._follow(names, *summed) for names, summed in times.items()}
         found = []
-        for (model, provider, upstream_model), breaker in breakers.items():
+        for (model, provider, upstream_model, replica), breaker in breakers.items():
             requests, seconds = recent.get((model, provider), (0, 0.0))
             age = now - breaker.failed_at if breaker.error else 0.0
             mean = seconds / requests * 1000 if requests else 0.0
             state = breaker.state(now)
-            found.append(RouteState(model, provider, upstream_model, state, breaker.error, age, requests, mean))
+            told = (breaker.error, age, requests, mean, replica)
+            found.append(RouteState(model, provider, upstream_model, state, *told))
         return tuple(found)
 
     def _follow(self, names: tuple[str, str], requests: int, seconds: float) -> tuple[int, float]:
@@ -76,6 +78,28 @@ class Watch:
         then = seen[0]
         seen.append((requests, seconds))
         return requests - then[0], seconds - then[1]
+
+
+def describe_servers(servers: Iterable[Server]) -> tuple[ReplicaState, ...]:
+    """Return the servers that are checked or are one of several; of others the routes say all."""
+    found = []
+    for server in servers:
+        provider, told = server.target.provider, server.reported
+        checked = provider.kind in ENGINES
+        if checked or server.number:
+            found.append(
+                ReplicaState(
+                    provider.name,
+                    server.address,
+                    server.number,
+                    server.health.state if checked else None,
+                    server.in_flight,
+                    told.running if told else None,
+                    told.waiting if told else None,
+                    told.cache if told else None,
+                )
+            )
+    return tuple(found)
 
 
 def measure_memory() -> int:

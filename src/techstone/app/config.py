@@ -18,7 +18,8 @@ import msgspec
 from techstone.adapters.storage import target
 from techstone.control.catalog import rules
 from techstone.core import money
-from techstone.core.snapshot import Timeouts
+from techstone.core.engines import ENGINES
+from techstone.core.snapshot import Routing, Timeouts, UpstreamKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,12 +86,25 @@ class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threads: int | None = None
 
 
+class ReplicaEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One of a provider's servers; a larger weight is given more requests."""
+
+    base_url: str
+    weight: int = 1
+
+
 class ProviderEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[[providers]]: an upstream with OpenAI's API."""
+    """[[providers]]: an upstream with OpenAI's API, at `base_url` or at several `replicas`.
+
+    `routing` None: as `kind` has it. `metrics_port`: where the engine's metrics are, if not at its address.
+    """
 
     name: str
-    base_url: str
-    kind: Literal["openai"] = "openai"
+    base_url: str | None = None
+    kind: UpstreamKind = "openai"
+    replicas: tuple[ReplicaEntry, ...] = ()
+    routing: Routing | None = None
+    metrics_port: int | None = None
     api_key_env: str | None = None
     headers: dict[str, str] = {}
     timeouts: Timeouts = Timeouts()
@@ -429,7 +443,17 @@ def read_cents(path: str, usd: str) -> int:
 def _check_provider(path: str, provider: ProviderEntry) -> None:
     with _at(path):
         rules.check_name(provider.name)
-        rules.check_url("base_url", provider.base_url, query=True)  # Azure's has an api-version
+        if provider.base_url is None and not provider.replicas:
+            raise rules.Wrong("base_url", "missing, and there is no default for it; several addresses are `replicas`")
+        if provider.base_url is not None and provider.replicas:
+            raise rules.Wrong("base_url", "expected one address here, or several as `replicas`, not both")
+        if provider.base_url is not None:
+            rules.check_url("base_url", provider.base_url, query=True)  # Azure's has an api-version
+        rules.check_replicas(provider.replicas)
+        if provider.metrics_port is not None:
+            rules.check_range("metrics_port", provider.metrics_port, 1, 65_535)
+            if not ENGINES.get(provider.kind):
+                raise rules.Wrong("metrics_port", "only engines tell their load; set kind")
         rules.check_headers(provider.headers)
         rules.check_timeouts(provider.timeouts)
 

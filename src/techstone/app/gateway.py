@@ -23,12 +23,13 @@ from techstone.adapters.journal.shipping import Shipping
 from techstone.adapters.journal.writer import JournalWriter
 from techstone.adapters.limits.admissions import Admissions
 from techstone.adapters.limits.memory import MemoryLimits
-from techstone.adapters.reports import Watch, measure_memory, report
+from techstone.adapters.reports import Watch, describe_servers, measure_memory, report
 from techstone.adapters.snapshot_copy import SnapshotCopy
 from techstone.adapters.snapshots import SnapshotFollower
 from techstone.adapters.telemetry.log import Log
 from techstone.adapters.telemetry.meter import Telemetry
 from techstone.adapters.transcripts import ship
+from techstone.adapters.upstreams.health_checks import HealthChecks
 from techstone.adapters.vault import Vault
 from techstone.app import child
 from techstone.app.config import ConfigError, is_loopback
@@ -146,7 +147,8 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
     books.start()
     looking = Looking(gateway, telemetry, books, follower)
     line = Line(ways.seam)
-    errands = (report(line, looking.look, gateway.blotter), ship(line, gateway.transcripts))
+    checks = HealthChecks(gateway.upstreams, follower, gateway.dispatch)
+    errands = (report(line, looking.look, gateway.blotter), ship(line, gateway.transcripts), checks)
     try:
         await _await_control(follower, stopping)
         await listener.start()
@@ -302,6 +304,7 @@ class Looking:
                 now - follower.heard_at if follower.heard_at else now,
                 follower.problem,
             ),
+            describe_servers(server for servers in gateway.dispatch.servers.all.values() for server in servers),
         )
 
 

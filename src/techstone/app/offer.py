@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from techstone.app import presets, pricelist
-from techstone.app.config import Config, ConfigError
+from techstone.app.config import Config, ConfigError, ProviderEntry
 from techstone.app.config import Price as PriceEntry
 from techstone.control.catalog.records import Catalog
 from techstone.core import pricing
 from techstone.core.pricing import FREE
-from techstone.core.snapshot import Model, Plan, Provider, Route, Timeouts
+from techstone.core.snapshot import Model, Plan, Provider, Replica, Route, Timeouts
 from techstone.engine.options import BUILT_IN, name_model
 
 if TYPE_CHECKING:
@@ -100,10 +100,7 @@ def find_secret(header: str) -> str | None:
 
 
 def _list_providers(config: Config, environment: Mapping[str, str]) -> list[Provider]:
-    providers = [
-        Provider(entry.name, entry.kind, entry.base_url, entry.api_key_env, entry.headers, entry.timeouts)
-        for entry in config.providers
-    ]
+    providers = [_read_provider(entry) for entry in config.providers]
     taken = {provider.name for provider in providers}
     providers += [
         Provider(preset.name, "openai", preset.base_url, preset.api_key_env)
@@ -111,6 +108,21 @@ def _list_providers(config: Config, environment: Mapping[str, str]) -> list[Prov
         if preset.name not in taken and environment.get(preset.api_key_env)
     ]
     return providers
+
+
+def _read_provider(entry: ProviderEntry) -> Provider:
+    replicas = tuple(Replica(replica.base_url, replica.weight) for replica in entry.replicas)
+    return Provider(
+        entry.name,
+        entry.kind,
+        entry.base_url or replicas[0].base_url,
+        entry.api_key_env,
+        entry.headers,
+        entry.timeouts,
+        replicas=replicas,
+        routing=entry.routing,
+        metrics_port=entry.metrics_port,
+    )
 
 
 def _configured(config: Config, providers: set[str], engine: EngineAddress | None) -> dict[str, Model]:

@@ -17,7 +17,7 @@ from techstone.gateway.catalog import Catalog
 from techstone.gateway.chat import ChatCompletions, Desk
 from techstone.gateway.connections import Connections, Journalist, Trust
 from techstone.gateway.directory import Directory, Route
-from techstone.gateway.dispatch import Dispatch, Keyring
+from techstone.gateway.dispatch import Dispatch
 from techstone.gateway.estimate import Estimates
 from techstone.gateway.forward import Forward
 from techstone.gateway.health import Health
@@ -26,6 +26,7 @@ from techstone.gateway.ports import Answers, ControlPlane, Journal, LimitStore, 
 from techstone.gateway.quota import Quota
 from techstone.gateway.settlement import Settlement
 from techstone.gateway.survey import Guests, Survey
+from techstone.gateway.target import Keyring
 from techstone.gateway.transcripts import Transcripts
 
 if TYPE_CHECKING:

@@ -63,6 +63,11 @@ class Breaker:
         """Take a call of which nothing is known, because the client hung up: the next one may be the probe."""
         self._probing = False
 
+    def hasten(self, now: float) -> None:
+        """Hear that the upstream is there again: the next call may be the probe at once."""
+        if self._opened is not None:
+            self._opened = min(self._opened, now - OPEN_SECONDS)
+
     def wait(self, now: float) -> float:
         """Return the seconds until a call may be made, 0.0 if now."""
         if self._opened is None:

@@ -11,6 +11,6 @@ class Unsealable(Exception):
     """A sealed secret cannot be opened, or none be sealed: one line for the operator, without the secret."""
 
 
-def name_context(provider: str, base_url: str) -> str:
-    """Return the context of a provider's secret."""
-    return f"provider {provider} {base_url}"
+def name_context(provider: str, *base_urls: str) -> str:
+    """Return the context of a provider's secret: its name and every address that it may be sent to, in any order."""
+    return f"provider {provider} {' '.join(sorted(base_urls))}"

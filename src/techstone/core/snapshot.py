@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
     from techstone.core.stream import Delta
 
-ProviderKind = Literal["openai", "engine"]
+UpstreamKind = Literal["openai", "vllm", "sglang", "ray-serve", "llama.cpp", "ollama"]
+"""What an operator may connect: any server with OpenAI's API, or an engine that tells how it is (`core.engines`)."""
+ProviderKind = Literal[UpstreamKind, "engine"]
+Routing = Literal["affinity", "least-busy", "weighted"]
+"""How a provider's replicas are chosen from: `core.replicas`."""
 Billing = Literal["prepaid", "postpaid"]
 
 
@@ -96,11 +100,19 @@ class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     total: float = 600.0
 
 
+class Replica(msgspec.Struct, frozen=True):
+    """One of several servers that a provider is; a larger weight is given more requests."""
+
+    base_url: str
+    weight: int = 1
+
+
 class Provider(msgspec.Struct, frozen=True):
     """An upstream: OpenAI's API at `base_url` (may have a path; `/chat/completions` is appended).
 
     `base_url` and the headers may be `${NAME}`: what the gateway's environment has by that name. `secret` is the key,
-    sealed, in base64.
+    sealed, in base64. `replicas` are all servers where there are several, `base_url` is then the first one's.
+    `routing` None: as the kind has it. `metrics_port` is where an engine tells its load, if not at its address.
     """
 
     name: str
@@ -110,6 +122,14 @@ class Provider(msgspec.Struct, frozen=True):
     headers: dict[str, str] = {}
     timeouts: Timeouts = Timeouts()
     secret: str | None = None
+    replicas: tuple[Replica, ...] = ()
+    routing: Routing | None = None
+    metrics_port: int | None = None
+
+    @property
+    def servers(self) -> tuple[Replica, ...]:
+        """Every server that it is; at least one."""
+        return self.replicas or (Replica(self.base_url),)
 
 
 class Route(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from techstone.core import chat, completion, money, pricing, refusals
+from techstone.core import chat, completion, money, pricing, refusals, replicas
 from techstone.core.dialects import engine
 from techstone.core.errors import ApiError
 from techstone.core.reservation import STEP
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from techstone.gateway.settlement import Bill
 
 _TRUE = msgspec.Raw(b"true")
+# The built-in engine is llama.cpp, too: what is asked and answered otherwise there is the same.
+_LLAMA = frozenset(("engine", "llama.cpp"))
 _BOUNDLESS = 1 << 62
 # So many tokens before what is reserved is used up, more is asked for.
 _MARGIN = 128
@@ -141,6 +143,7 @@ class _ChatCall:
 
     __slots__ = (
         "_adapted",
+        "_candidate",
         "_desk",
         "_reservation",
         "account",
@@ -171,6 +174,7 @@ class _ChatCall:
         self.claimed: Claimed | None = None
         self.keeps = False  # what is said and told is kept for the project
         self.told = b""
+        self._candidate = candidate
         self._reservation = candidate.reservation
         self._adapted: engine.Request | None = None
         self._desk = desk
@@ -180,13 +184,18 @@ class _ChatCall:
         """What the upstream is told as `x-request-id`."""
         return self.exchange.request_id
 
+    def fingerprint(self) -> int:
+        """Return what the conversation is known by where its provider has several replicas."""
+        candidate = self._candidate
+        return replicas.fingerprint(candidate.model.name, candidate.principal.account.id, self.request.messages)
+
     def encode(self, provider: Provider, model: str) -> bytes:
         """Return the body for a provider that knows the model by that name."""
         request = self.request
         if self._reservation.enforced:
             request.max_tokens = self._reservation.output
             request.limited_by = _name_limit(provider)
-        if provider.kind == "engine":
+        if provider.kind in _LLAMA:
             self._adapted = adapted = engine.adapt(request.fields, request.n)
             return chat.encode_adapted(request, adapted.fields, model, stream=request.stream and not adapted.whole)
         self._adapted = None

@@ -39,7 +39,8 @@ class RefusalNote(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 class RouteState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One route: its breaker, its last error with its age, and the mean time to a first byte in the last minute.
 
-    The time is of all the model's requests through the provider; `requests` is how many that were.
+    The time is of all the model's requests through the provider; `requests` is how many that were. `replica` counts a
+    provider's servers from 1; 0: it is one server.
     """
 
     model: str
@@ -50,6 +51,23 @@ class RouteState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     error_age: float = 0.0
     requests: int = 0
     first_byte_ms: float = 0.0
+    replica: int = 0
+
+
+class ReplicaState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One server of a provider. `health` is what its checks say; None: it is not checked.
+
+    `in_flight` are this gateway's requests; `running`, `waiting` and `cache` (0 to 1) are what the engine told.
+    """
+
+    provider: str
+    address: str
+    replica: int = 0
+    health: Literal["unknown", "up", "down"] | None = None
+    in_flight: int = 0
+    running: int | None = None
+    waiting: int | None = None
+    cache: float | None = None
 
 
 class JournalState(msgspec.Struct, frozen=True, gc=False):
@@ -90,6 +108,7 @@ class GatewayState(msgspec.Struct, frozen=True):
     journal: JournalState
     limits: LimitState
     snapshot: SnapshotState
+    replicas: tuple[ReplicaState, ...] = ()
 
 
 class Report(msgspec.Struct, frozen=True):

@@ -29,7 +29,7 @@ NOTE = RefusalNote("req_1", 1, 404, "model_not_found", "acct_a", "key_a")
 def test_route_is_told_with_breaker_error_and_recent_time() -> None:
     """The mean is of what came since the oldest look that is kept, not since the start."""
     watch, breaker = Watch(reports=2), Breaker()
-    breakers = {("m", "p", "u"): breaker}
+    breakers = {("m", "p", "u", 0): breaker}
     (route,) = watch.describe(breakers, {("m", "p"): (10, 1.0)}, 50.0)
     assert (route.breaker, route.error, route.requests, route.first_byte_ms) == ("closed", "", 10, 100.0)
     for _ in range(FAILURES):
@@ -39,7 +39,7 @@ def test_route_is_told_with_breaker_error_and_recent_time() -> None:
     (route,) = watch.describe(breakers, {("m", "p"): (12, 1.5)}, 52.0)
     assert (route.breaker, route.error, route.error_age) == ("open", "status 503", 2.0)
     assert (route.requests, route.first_byte_ms) == (2, 250.0)
-    (route,) = watch.describe({("x", "p", "u"): Breaker()}, {}, 53.0)
+    (route,) = watch.describe({("x", "p", "u", 0): Breaker()}, {}, 53.0)
     assert (route.requests, route.first_byte_ms) == (0, 0.0)
 
 

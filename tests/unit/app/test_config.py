@@ -21,6 +21,7 @@ from techstone.app.config import (
     PlanEntry,
     Price,
     ProviderEntry,
+    ReplicaEntry,
     RouteEntry,
     SellerEntry,
     ServerSection,
@@ -54,7 +55,7 @@ def test_example_shows_every_setting() -> None:
     ):
         for field in msgspec.structs.fields(table):
             assert re.search(rf"^{field.name} = ", text, re.MULTILINE), f"{table.__name__}.{field.name}"
-    for inline in (Price, RouteEntry, SellerEntry):
+    for inline in (Price, ReplicaEntry, RouteEntry, SellerEntry):
         for field in msgspec.structs.fields(inline):
             assert re.search(rf"[{{,] ?{field.name} = ", text), f"{inline.__name__}.{field.name}"
 
@@ -84,6 +85,7 @@ def test_example_models_are_the_presets() -> None:
 
 
 PROVIDER = '[[providers]]\nname="p"\nbase_url="http://p/v1"\n'
+REPLICAS = "[[providers]]\nname='p'\nreplicas = [{{base_url='http://p'}}, {{base_url='{}', weight={}}}]"
 OIDC = '[[oidc]]\nname="Id"\nissuer="https://id.example"\nclient_id="techstone"\nclient_secret_env="S"\n'
 MODEL = '[[models]]\nname="m"\n'
 
@@ -148,6 +150,18 @@ MODEL = '[[models]]\nname="m"\n'
         ("[[providers]]\nname='p'", "providers[0].base_url: missing, and there is no default"),
         (PROVIDER + "api_key = 'sk-1'", "providers[0].api_key: unknown key"),
         (PROVIDER + "kind = 'cohere'", "providers[0].kind: invalid enum value 'cohere'"),
+        (PROVIDER + "kind = 'engine'", "providers[0].kind: invalid enum value 'engine'"),
+        (PROVIDER + "routing = 'random'", "providers[0].routing: invalid enum value 'random'"),
+        (PROVIDER + "metrics_port = 8080", "providers[0].metrics_port: only engines tell their load; set kind"),
+        (PROVIDER + "kind = 'vllm'\nmetrics_port = 0", "providers[0].metrics_port: expected 1 to 65535"),
+        (PROVIDER + "replicas = [{base_url='http://q'}]", "providers[0].base_url: expected one address here, or"),
+        (REPLICAS.format("ftp://q", 1), "providers[0].replicas[1].base_url: expected a URL"),
+        (REPLICAS.format("http://q", 0), "providers[0].replicas[1].weight: expected 1 to 1000, found 0"),
+        (REPLICAS.format("http://p", 1), "providers[0].replicas[1].base_url: this address is there already"),
+        (
+            REPLICAS.replace("[{{", "[" + "{{base_url='http://q'}}," * 64 + "{{").format("http://q", 1),
+            "providers[0].replicas: expected at",
+        ),
         (PROVIDER + PROVIDER, "providers[1].name: `p` is there already"),
         ('[[providers]]\nname="engine"\nbase_url="http://p"', "providers[0].name: `engine` is the built-in engine"),
         ('[[providers]]\nname="a b"\nbase_url="http://p"', "providers[0].name: expected letters"),

@@ -7,6 +7,7 @@ import pytest
 from techstone.app import config, offer, presets, pricelist
 from techstone.app.config import Config, ConfigError
 from techstone.core.pricing import FREE, Price
+from techstone.core.snapshot import Replica
 
 ENGINE = offer.EngineAddress("http://127.0.0.1:1/v1", "techstone-nano", 2048)
 
@@ -47,6 +48,15 @@ def test_configured_models_are_the_offer() -> None:
     )
     assert [model.name for model in offer.compose(found, {}, ENGINE).models] == ["m", "techstone-nano"]
     assert [model.name for model in offer.compose(found, {}, None).models] == ["m"]
+
+
+def test_replicas_are_one_provider() -> None:
+    """Of several servers the first one's address stands for the provider, and all are in the snapshot."""
+    text = "replicas = [{base_url='http://a:1/v1'}, {base_url='http://b:1/v1', weight=3}]\nkind = 'vllm'"
+    providers = offer.compose(config.parse(f"[[providers]]\nname = 'gpu'\n{text}"), {}, ENGINE).providers
+    assert providers[0].base_url == "http://a:1/v1"
+    assert providers[0].servers == (Replica("http://a:1/v1"), Replica("http://b:1/v1", 3))
+    assert providers[1].servers == (Replica(ENGINE.base_url),)
 
 
 def test_uncommented_example_falls_to_the_engine_without_keys() -> None:

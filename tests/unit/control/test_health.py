@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from msgspec.structs import replace
 
 from techstone.control.ports import Checked
-from techstone.control.reports import judgement
-from techstone.control.reports.records import Heard, Newest
-from techstone.wire.report import GatewayState, JournalState, LimitState, RouteState, SnapshotState
+from techstone.control.reports import health, judgement
+from techstone.control.reports.records import Condition, Heard, Newest, ReplicaHealth
+from techstone.wire.report import GatewayState, JournalState, LimitState, ReplicaState, RouteState, SnapshotState
 
 NOW = 1000.0
 JOURNAL = JournalState(0, 0.0, 0, 64_000_000)
@@ -59,6 +61,25 @@ def test_state_follows_from_the_report(heard: Heard, newest: int, what: str, sta
 def test_route_is_as_its_breaker_and_last_error(route: RouteState, state: str) -> None:
     """An error counts for five minutes."""
     assert judgement.judge_route(route) == state
+
+
+@pytest.mark.parametrize(
+    ("said", "state"), [("up", "good"), ("unknown", "idle"), (None, "idle"), ("down", "attention")]
+)
+def test_replica_is_as_its_checks(said: Literal["unknown", "up", "down"] | None, state: str) -> None:
+    """One that is down is for an operator to see to; that nobody answers any more is its route's danger."""
+    assert judgement.judge_replica(ReplicaState("p", "http://gpu:8000/v1", 1, said)) == state
+
+
+def test_replica_is_told_in_a_line() -> None:
+    """What its checks and the engine itself say, for who reads lines; what was not told is left out."""
+    told = ReplicaState("gpu", "http://a:8000/v1", 2, "up", 3, 4, 1, 0.25)
+    other = ReplicaState("llama", "http://b:8080/v1", in_flight=1)
+    replicas = tuple(ReplicaHealth("g", one, judgement.judge_replica(one)) for one in (told, other))
+    first, second = health.list_findings(Condition((), (), "good", replicas))
+    assert first.what == "replica 2 of gpu, http://a:8000/v1"
+    assert first.detail == "up, 3 in flight; it tells 4 running, 1 waiting, cache 25% full"
+    assert (second.what, second.detail) == ("replica 1 of llama, http://b:8080/v1", "not checked, 1 in flight")
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ import pytest
 from techstone.core.errors import UpstreamUnavailable
 from techstone.core.sealing import Unsealable
 from techstone.core.snapshot import Model, Provider, Route, Snapshot, View
-from techstone.gateway.dispatch import Attempt, Dispatch, Keyring, Target
+from techstone.gateway.dispatch import Attempt, Dispatch
 from techstone.gateway.ports import Origin
+from techstone.gateway.target import Keyring, Target
 
 if TYPE_CHECKING:
     from techstone.gateway.admission import Candidate
@@ -64,6 +65,9 @@ class Request:
     """Never sent."""
 
     request_id = b"req_1"
+
+    def fingerprint(self) -> int:
+        raise AssertionError
 
     def encode(self, _: Provider, __: str) -> bytes:
         raise AssertionError

@@ -137,18 +137,6 @@ class SqliteDatabase:
         """Return after so many seconds: a file tells nobody."""
         await asyncio.sleep(longest)
 
-    async def read_one(self, account: str) -> Records:
-        """Return one account with its keys for inference that are not revoked, and their spending, of one moment."""
-        wanted = select(KEYS).where(KEYS.c.account == account, KEYS.c.revoked_at.is_(None), KEYS.c.kind == "inference")
-        async with self._look() as connection:
-            number = await number_of(connection)
-            accounts = (await connection.execute(select(ACCOUNTS).where(ACCOUNTS.c.id == account))).all()
-            keys = (await connection.execute(wanted)).all()
-            spending = await self.ledger.read_spending(
-                connection, int(time.time()), [row.id for row in accounts], [row.id for row in keys]
-            )
-        return Records(number, tuple(map(_read_account, accounts)), tuple(map(_read_key, keys)), spending, frozenset())
-
     async def read_facts(self) -> StoreFacts:
         """Return what `doctor` tells."""
         async with self.look() as connection:

@@ -17,7 +17,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from techstone import __version__
+from techstone.adapters.reports import describe_servers
 from techstone.adapters.telemetry.log import AccessLine, Log
+from techstone.core.health import STATES
 from techstone.core.keys import conceal
 
 if TYPE_CHECKING:
@@ -305,6 +307,7 @@ class _GatewayCollector(Collector):
             yield GaugeMetricFamily("techstone_streams_running", "Of these, streams that began.", value=streams)
         if self.dispatch is not None:
             yield self._breakers(self.dispatch)
+            yield from self._servers(self.dispatch)
         if self.gauges is not None:
             for name, meaning, value in self.gauges():
                 yield GaugeMetricFamily(name, meaning, value=value)
@@ -314,8 +317,32 @@ class _GatewayCollector(Collector):
         family = GaugeMetricFamily(
             "techstone_route_open",
             "1: the route's breaker is open, or half-open.",
-            labels=["model", "provider", "upstream_model"],
+            labels=["model", "provider", "upstream_model", "replica"],
         )
-        for names, breaker in dispatch.breakers.items():
-            family.add_metric(list(names), 0 if breaker.closed else 1)
+        for (*names, replica), breaker in dispatch.breakers.items():
+            family.add_metric([*map(str, names), _name_replica(replica)], 0 if breaker.closed else 1)
         return family
+
+    @staticmethod
+    def _servers(dispatch: Dispatch) -> Iterator[Metric]:
+        """Yield what is known of engines' replicas: by their number, since an address is nobody else's business."""
+        labels = ["provider", "replica"]
+        state = GaugeMetricFamily("techstone_replica_state", "1: what the last checks say.", labels=[*labels, "state"])
+        in_flight = GaugeMetricFamily("techstone_replica_in_flight", "Requests of this gateway.", labels=labels)
+        running = GaugeMetricFamily("techstone_replica_running", "Requests, as the engine tells.", labels=labels)
+        waiting = GaugeMetricFamily("techstone_replica_waiting", "Of its queue, as it tells.", labels=labels)
+        cache = GaugeMetricFamily("techstone_replica_cache_usage", "KV cache in use, 0 to 1.", labels=labels)
+        for one in describe_servers(server for servers in dispatch.servers.all.values() for server in servers):
+            names = [one.provider, _name_replica(one.replica)]
+            in_flight.add_metric(names, one.in_flight)
+            for word in STATES if one.health is not None else ():
+                state.add_metric([*names, word], one.health == word)
+            for family, value in ((running, one.running), (waiting, one.waiting), (cache, one.cache)):
+                if value is not None:
+                    family.add_metric(names, value)
+        yield from (state, in_flight, running, waiting, cache)
+
+
+def _name_replica(number: int) -> str:
+    """Return a replica's label; Prometheus takes an empty one as none."""
+    return str(number) if number else ""

@@ -15,8 +15,8 @@ import msgspec
 from techstone.adapters.upstreams.http import HttpUpstreams
 from techstone.control.catalog.ports import Asked
 from techstone.core.snapshot import Timeouts
-from techstone.gateway.dispatch import Keyring, Target
 from techstone.gateway.ports import Call, UpstreamProblem
+from techstone.gateway.target import Keyring, Target
 from techstone.gateway.trampoline import Trampoline
 
 if TYPE_CHECKING:

@@ -78,6 +78,7 @@ class Providers:
             secret=key,
             models=self._list_models(provider.name),
             timeouts=provider.timeouts,
+            replicas=provider.replicas,
         )
 
     def _read_state(self, name: str) -> EntryState:

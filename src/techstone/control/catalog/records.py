@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from techstone.core.pricing import Price
-from techstone.core.snapshot import Billing, Model, Plan, Provider, Route, Timeouts
+from techstone.core.snapshot import Billing, Model, Plan, Provider, Replica, Route, Timeouts
 
 Origin = Literal["configuration file", "console"]
 EntryState = Literal["on", "off", "hidden"]
@@ -123,7 +123,7 @@ class ProviderChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ProviderShown(msgspec.Struct, frozen=True):
     """A provider as operators see it; `secret` says only whether there is one and how it ends.
 
-    `models` are the models that have a route to it.
+    `models` are the models that have a route to it. `replicas` are its servers, where it is several.
     """
 
     name: str
@@ -135,6 +135,7 @@ class ProviderShown(msgspec.Struct, frozen=True):
     models: tuple[str, ...]
     timeouts: Timeouts
     created_at: int | None = None
+    replicas: tuple[Replica, ...] = ()
 
 
 class NewModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 ENGINE = "engine"
 LARGEST = 2**31 - 1
 _LONGEST_URL = 2000
+# A request looks at all of them (2 us each), and each is a series in the metrics.
+MOST_REPLICAS = 64
 _SET_BY_US = {"host", "content-length", "transfer-encoding", "connection", "authorization"}
 # Names that only a network of one's own resolves (RFC 6761, RFC 8375, ICANN's .internal).
 _PRIVATE_ENDS = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test")
@@ -51,6 +53,18 @@ class Weighed(Protocol):
         """Lower is tried first."""
 
 
+class Addressed(Protocol):
+    """A replica, as far as the rules look at it."""
+
+    @property
+    def base_url(self) -> str:
+        """Where it is."""
+
+    @property
+    def weight(self) -> int:
+        """Share of the requests among a provider's replicas."""
+
+
 def check_name(name: str) -> None:
     """Raise Wrong for what cannot be a provider's name."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
@@ -71,6 +85,19 @@ def check_url(field: str, url: str, *, query: bool = False) -> SplitResult:
     if parts.username is not None or parts.fragment or (parts.query and not query):
         raise Wrong(field, "a URL without user, query and fragment is expected; keys come from api_key_env")
     return parts
+
+
+def check_replicas(replicas: Sequence[Addressed]) -> None:
+    """Raise Wrong for servers that a provider cannot be; none is none of several, which is good."""
+    if len(replicas) > MOST_REPLICAS:
+        raise Wrong("replicas", f"expected at most {MOST_REPLICAS}")
+    addresses: list[str] = []
+    for place, replica in enumerate(replicas):
+        check_url(f"replicas[{place}].base_url", replica.base_url, query=True)
+        check_range(f"replicas[{place}].weight", replica.weight, 1, 1000)
+        if replica.base_url in addresses:
+            raise Wrong(f"replicas[{place}].base_url", "this address is there already; a larger share is a weight")
+        addresses.append(replica.base_url)
 
 
 def check_headers(headers: Mapping[str, str]) -> None:

@@ -18,6 +18,7 @@ def route_health(pages: Pages) -> Router:
         require_operator(request)
         condition = await services.health.look()
         states = [one.state for one in condition.findings] + [one.state for one in condition.routes]
+        states += [one.state for one in condition.replicas]
         return shell.show(
             request,
             "operate/health.html",

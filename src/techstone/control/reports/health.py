@@ -14,7 +14,7 @@ import msgspec
 from techstone.control.audit.records import EntryShown, Soundness
 from techstone.control.ports import StoreError, StoreFacts
 from techstone.control.reports import judgement
-from techstone.control.reports.records import Condition, Finding, Newest, RouteHealth
+from techstone.control.reports.records import Condition, Finding, Newest, ReplicaHealth, RouteHealth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from techstone.control.ports import Checked
     from techstone.control.reports.records import Heard, State
     from techstone.control.reports.service import Reports
+    from techstone.wire.report import ReplicaState
 
 _PAUSE = 3600.0
 _HERE = "Control plane"
@@ -101,8 +102,13 @@ class Health:
         found.append(Finding(_HERE, "Ledger", *judgement.judge_check(self.checked(), now)))
         found.append(Finding(_HERE, "Audit log", *self._judge_chain(entries[0] if entries else None)))
         routes = tuple(_judge_routes(heard))
-        states: list[State] = [*(one.state for one in found), *(one.state for one in routes)]
-        return Condition(tuple(found), routes, judgement.worst(iter(states)))
+        replicas = tuple(_judge_replicas(heard))
+        states: list[State] = [
+            *(one.state for one in found),
+            *(one.state for one in routes),
+            *(one.state for one in replicas),
+        ]
+        return Condition(tuple(found), routes, judgement.worst(iter(states)), replicas)
 
     def _judge_database(self, now: float) -> tuple[State, str]:
         looked = self._looked
@@ -133,16 +139,39 @@ def _judge_routes(heard: tuple[Heard, ...]) -> Iterator[RouteHealth]:
             yield RouteHealth(one.state.id[:8], route, judgement.judge_route(route))
 
 
+def _judge_replicas(heard: tuple[Heard, ...]) -> Iterator[ReplicaHealth]:
+    for one in heard:
+        for replica in sorted(one.state.replicas, key=lambda replica: (replica.provider, replica.replica)):
+            yield ReplicaHealth(one.state.id[:8], replica, judgement.judge_replica(replica))
+
+
 def list_findings(condition: Condition) -> tuple[Finding, ...]:
     """Return all as findings, routes too, for who reads lines."""
     routes = tuple(
         Finding(
             f"Gateway {one.gateway}",
-            f"route {one.route.model} via {one.route.provider}/{one.route.upstream_model}",
+            f"route {one.route.model} via {one.route.provider}/{one.route.upstream_model}"
+            + (f", replica {one.route.replica}" if one.route.replica else ""),
             one.state,
             f"breaker {one.route.breaker}"
             + (f", last error {judgement.span(one.route.error_age)} ago: {one.route.error}" if one.route.error else ""),
         )
         for one in condition.routes
     )
-    return (*condition.findings, *routes)
+    replicas = tuple(
+        Finding(
+            f"Gateway {one.gateway}",
+            f"replica {one.replica.replica or 1} of {one.replica.provider}, {one.replica.address}",
+            one.state,
+            _describe_replica(one.replica),
+        )
+        for one in condition.replicas
+    )
+    return (*condition.findings, *routes, *replicas)
+
+
+def _describe_replica(replica: ReplicaState) -> str:
+    told = f"{replica.health or 'not checked'}, {replica.in_flight:,} in flight"
+    if replica.running is not None:
+        told += f"; it tells {replica.running:,} running, {replica.waiting or 0:,} waiting"
+    return told + (f", cache {replica.cache:.0%} full" if replica.cache is not None else "")

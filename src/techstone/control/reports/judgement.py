@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from techstone.control.ports import Checked
     from techstone.control.reports.records import Heard, Newest, State
-    from techstone.wire.report import JournalState, LimitState, RouteState, SnapshotState
+    from techstone.wire.report import JournalState, LimitState, ReplicaState, RouteState, SnapshotState
 
 # A report comes every second: five are missing, fifteen are.
 _LATE, _SILENT = 5.0, 15.0
@@ -97,6 +97,13 @@ def judge_route(route: RouteState) -> State:
     if route.breaker == "half-open" or (route.error and route.error_age < _RECENT_ERROR):
         return "attention"
     return "good"
+
+
+def judge_replica(replica: ReplicaState) -> State:
+    """Return how a server is: one that is down costs the others work, and what no other can take its route tells."""
+    if replica.health == "down":
+        return "attention"
+    return "good" if replica.health == "up" else "idle"
 
 
 def judge_check(checked: Checked | None, now: float) -> tuple[State, str]:

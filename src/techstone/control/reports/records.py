@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from techstone.wire.report import GatewayState, RouteState
+from techstone.wire.report import GatewayState, ReplicaState, RouteState
 
 State = Literal["good", "attention", "danger", "idle"]
 """Idle: nothing can be said yet."""
@@ -87,12 +87,21 @@ class RouteHealth(msgspec.Struct, frozen=True):
     state: State
 
 
+class ReplicaHealth(msgspec.Struct, frozen=True):
+    """A server of a provider as a gateway sees it, and how it is."""
+
+    gateway: str
+    replica: ReplicaState
+    state: State
+
+
 class Condition(msgspec.Struct, frozen=True):
-    """The installation as a whole: findings by group, routes, and the worst state of all."""
+    """The installation as a whole: findings by group, routes, providers' replicas, and the worst state of all."""
 
     findings: tuple[Finding, ...]
     routes: tuple[RouteHealth, ...]
     worst: State
+    replicas: tuple[ReplicaHealth, ...] = ()
 
     @property
     def groups(self) -> tuple[str, ...]:

@@ -20,7 +20,8 @@ from techstone.adapters.upstreams.http import HttpUpstreams
 from techstone.adapters.way import over_socket
 from techstone.app.wiring import Gateway, Outside
 from techstone.core.breaker import FAILURES, Breaker
-from techstone.core.snapshot import Snapshot
+from techstone.core.engines import Load
+from techstone.core.snapshot import Provider, Replica, Snapshot, View
 from techstone.core.usage import UsageRecord
 from techstone.gateway.connections import Trust
 from techstone.gateway.exchange import Exchange
@@ -225,9 +226,16 @@ async def test_streams_are_told_from_other_answers(tmp_path: Path) -> None:
             front.exchange = Exchange(_Wire(bench.loop), Head(), b"req_1", bench.loop.time())
             front.exchange.sse = exchange == "stream"
     breakers = gateway.dispatch.breakers
-    breakers["m", "up", "x"], breakers["m", "down", "y"] = Breaker(), Breaker()
+    breakers["m", "up", "x", 0], breakers["m", "down", "y", 0] = Breaker(), Breaker()
     for _ in range(FAILURES):
-        breakers["m", "down", "y"].fail(bench.loop.time() - 3600.0)
+        breakers["m", "down", "y", 0].fail(bench.loop.time() - 3600.0)
+    replicas = (Replica("http://a:1/v1"), Replica("http://b:1/v1"))
+    gpu = Provider("gpu", "vllm", "http://a:1/v1", replicas=replicas)
+    (first, second) = gateway.dispatch.servers.find(View(Snapshot(8, providers=(gpu,))), "gpu")
+    first.health.succeed()
+    first.in_flight = 1
+    first.hear(Load(4, 2, 0.5))
+    breakers["m", "gpu", "x", second.number] = Breaker()
     found = bench.read()
     gateway.upstreams.close()
     journal.close()
@@ -235,8 +243,16 @@ async def test_streams_are_told_from_other_answers(tmp_path: Path) -> None:
     names = ("connections", "requests_running", "streams_running")
     assert [found[f"techstone_{name}"] for name in names] == [3, 2, 1]
     assert found["techstone_x"] == 3
-    assert found["techstone_route_open model=m provider=up upstream_model=x"] == 0
-    assert found["techstone_route_open model=m provider=down upstream_model=y"] == 1, "half-open is not closed"
+    assert found["techstone_route_open model=m provider=up replica= upstream_model=x"] == 0
+    assert found["techstone_route_open model=m provider=down replica= upstream_model=y"] == 1, "half-open is not closed"
+    assert found["techstone_route_open model=m provider=gpu replica=2 upstream_model=x"] == 0
+    one, two = "provider=gpu replica=1", "provider=gpu replica=2"
+    assert (
+        found[f"techstone_replica_state {one} state=up"] == found[f"techstone_replica_state {two} state=unknown"] == 1
+    )
+    told = [found[f"techstone_replica_{name} {one}"] for name in ("in_flight", "running", "waiting", "cache_usage")]
+    assert told == [1, 4, 2, 0.5]
+    assert f"techstone_replica_running {two}" not in found, "what it did not tell is not 0"
 
 
 async def test_defects_and_insecure_requests_are_counted() -> None:

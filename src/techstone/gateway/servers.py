@@ -1,0 +1,103 @@
+"""The servers that providers are: one each, or several replicas of an engine, with what is known of how busy they are.
+
+Kept for every provider that was asked or is checked; a provider that changes begins anew.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from techstone.core import replicas
+from techstone.core.health import Health
+from techstone.core.sealing import Unsealable
+from techstone.gateway.target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from techstone.core.engines import Load
+    from techstone.core.snapshot import Provider, View
+    from techstone.gateway.target import Keyring
+
+
+class Server:
+    """One server. `number` counts a provider's replicas from 1; 0: it is the only one.
+
+    `in_flight` are the requests of this gateway, `others` those that the engine told beyond them; `answered` counts.
+    """
+
+    __slots__ = (
+        "address",
+        "answered",
+        "health",
+        "in_flight",
+        "number",
+        "others",
+        "reported",
+        "seed",
+        "target",
+        "weight",
+    )
+
+    def __init__(self, target: Target, address: str, number: int, weight: int) -> None:
+        self.target = target
+        self.address = address
+        self.number = number
+        self.weight = weight
+        self.seed = replicas.seed(address)
+        self.health = Health()
+        self.in_flight = 0
+        self.others = 0
+        self.answered = 0
+        self.reported: Load | None = None
+
+    @property
+    def load(self) -> int:
+        """How many requests it has, as far as is known."""
+        return self.in_flight + self.others
+
+    def hear(self, load: Load | None) -> None:
+        """Take what the engine told of its load: that includes what it got from here, so only the rest is kept."""
+        self.reported = load
+        self.others = 0 if load is None else max(0, load.running + load.waiting - self.in_flight)
+
+
+class Servers:
+    """All of them, by provider. `forget` is told of a provider that is another one now."""
+
+    def __init__(self, keyring: Keyring, forget: Callable[[str], None]) -> None:
+        self._keyring = keyring
+        self._forget = forget
+        self._lost: set[str] = set()
+        self.all: dict[str, tuple[Server, ...]] = {}
+
+    def find(self, view: View, name: str) -> tuple[Server, ...]:
+        """Return a provider's servers, made anew if it changed; raise Unsealable."""
+        provider = view.providers[name]
+        known = self.all.get(name)
+        if known is not None and known[0].target.provider == provider:
+            return known
+        try:
+            fresh = tuple(self._make(provider))
+        except Unsealable as error:
+            if name not in self._lost:
+                self._keyring.complain(name, error)
+            self._lost.add(name)
+            raise
+        self._lost.discard(name)
+        if known is not None:
+            self._forget(name)
+        self.all[name] = fresh
+        return fresh
+
+    def _make(self, provider: Provider) -> list[Server]:
+        several = len(provider.servers) > 1
+        return [
+            Server(Target(provider, self._keyring, replica.base_url), replica.base_url, place * several, replica.weight)
+            for place, replica in enumerate(provider.servers, 1)
+        ]
+
+    def prune(self, view: View) -> None:
+        """Forget those of providers that are gone."""
+        for name in self.all.keys() - view.providers.keys():
+            del self.all[name]
