@@ -419,7 +419,7 @@ class DurableBooks(Books):
     """The same over SQLite, which is left and found again."""
 
     kind = "sqlite"
-    refusal = OverflowError
+    refusal: ClassVar[type[Exception]] = OverflowError
 
     @rule(journal=st.sampled_from(_JOURNALS))
     def crash(self, journal: str) -> None:

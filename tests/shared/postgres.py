@@ -62,7 +62,11 @@ class Server:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = int(free.getsockname()[1])
-        self._settings = ("listen_addresses=127.0.0.1", f"port={self.port}", f"unix_socket_directories={self.folder}")
+        self._settings: tuple[str, ...] = (
+            "listen_addresses=127.0.0.1",
+            f"port={self.port}",
+            f"unix_socket_directories={self.folder}",
+        )
         self._settings += ("max_connections=200", "shared_buffers=32MB", *settings)
         self._numbers = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None

@@ -5,9 +5,9 @@ Run after tests, by `techstone ledger check`, and on a timer in production.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, String, bindparam, text
+from sqlalchemy import BigInteger, BindParameter, String, bindparam, text
 
 from techstone.adapters.storage.usage import DAY
 from techstone.control.ledger.records import Violation
@@ -179,7 +179,9 @@ async def _ask(database: Database, rule: str, query: str, values: dict[str, obje
 
 def _phrase(query: str) -> TextClause:
     """Return the query with the types of its values: in milliseconds a time is no 32-bit number."""
-    values = [bindparam(name, type_=BigInteger) for name in ("start", "end") if f":{name}" in query]
+    values: list[BindParameter[Any]] = [
+        bindparam(name, type_=BigInteger) for name in ("start", "end") if f":{name}" in query
+    ]
     if ":prepaid" in query:
         values.append(bindparam("prepaid", type_=String, expanding=True))
     return text(query).bindparams(*values)
