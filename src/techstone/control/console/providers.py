@@ -92,7 +92,7 @@ KINDS: tuple[tuple[UpstreamKind, str], ...] = (
     ("ollama", "Ollama"),
 )
 ROUTINGS: tuple[tuple[Routing | Literal[""], str], ...] = (
-    ("", "As the kind has it"),
+    ("", "Default for the kind"),
     ("affinity", "Affinity: a conversation stays on its server"),
     ("least-busy", "Least busy: the server with the fewest requests"),
     ("weighted", "Weighted: by chance"),
