@@ -44,7 +44,7 @@ async def test_provider_is_added_tried_and_its_models_offered(page: Page, visito
         await page.goto(f"{_PATH}/providers/new")
         await page.click("text=Any other")
         await page.fill("#name", "a-provider-with-a-rather-long-name.of-frankfurt.blue")
-        await page.fill("#base_url", url)
+        await page.fill("#replicas", url)
         await page.fill("#secret", "sk-0123456789abcdefWXYZ")
         await page.click("text=Add the provider")
         await page.get_by_text("ends in …WXYZ").first.wait_for()
@@ -68,6 +68,36 @@ async def test_provider_is_added_tried_and_its_models_offered(page: Page, visito
     await page.get_by_role("button", name="Try").click()
     await page.get_by_text("Nothing listens at that host and port").wait_for()
     assert await look(page, "operate-provider-refused") == []
+    visitor.problems = [problem for problem in visitor.problems if "400" not in problem]
+
+
+async def test_cluster_is_added_and_shows_how_its_servers_are(page: Page, visitor: Visitor) -> None:
+    """By a preset, one address a line; each is checked and tried; what is wrong is told by its line."""
+    with providing() as (one, _), providing() as (other, _):
+        await page.goto(f"{_PATH}/providers/new")
+        await page.click("text=vLLM")
+        assert await page.input_value("#kind") == "vllm"
+        await page.fill("#name", "gpu-frankfurt")
+        await page.fill("#replicas", f"{one}\n{other} 2\nhttp://169.254.169.254/v1")
+        await page.click("text=Add the provider")
+        await page.get_by_text("Server 3: addresses of the link itself").wait_for()
+        assert await look(page, "operate-cluster-wrong") == []
+        await page.fill("#replicas", f"{one}\n{other} 2\nhttp://127.0.0.1:9/v1")
+        await page.select_option("#routing", "least-busy")
+        await page.click("text=Add the provider")
+        await page.get_by_role("row", name="3 http://127.0.0.1:9/v1 down").wait_for()
+        await page.get_by_role("row", name="1 http").get_by_text("up", exact=True).wait_for()
+        assert await look(page, "operate-cluster") == []
+        await page.get_by_role("button", name="Try").click()
+        await page.get_by_text("It answered with 2 models.").nth(1).wait_for()
+        await page.get_by_text("Nothing listens at that host and port").wait_for()
+        assert await look(page, "operate-cluster-tried") == []
+        await page.fill("#replicas", f"{one}\n{other} 2")
+        await page.click("text=Save")
+        await page.get_by_text("127.0.0.1:9/").wait_for(state="detached")
+        await page.goto(f"{_PATH}/health")
+        await page.get_by_role("link", name="gpu-frankfurt").first.wait_for()
+        assert await look(page, "operate-health-cluster") == []
     visitor.problems = [problem for problem in visitor.problems if "400" not in problem]
 
 

@@ -12,7 +12,7 @@ from techstone.control.catalog.ports import InUse
 from techstone.control.catalog.records import Stored, StoredModel, StoredProvider
 from techstone.control.ports import Taken
 from techstone.core.pricing import Price
-from techstone.core.snapshot import Plan, Route, Timeouts
+from techstone.core.snapshot import Plan, Replica, Route, Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from techstone.control.ports import Store
 
 UP = StoredProvider("up", "https://up.example/v1", b"\x01sealed", "abcd", Timeouts(1, 2, 3, 4), 5)
+CLUSTER = StoredProvider(
+    "gpu",
+    "http://10.0.0.7:8000/v1",
+    created_at=6,
+    kind="ray-serve",
+    replicas=(Replica("http://10.0.0.7:8000/v1"), Replica("http://10.0.0.8:8000/v1", 2)),
+    routing="least-busy",
+    metrics_port=8080,
+)
 PRICE = Price(0, 0, 10**9, 2 * 10**9, 10**8, source="console")
 MODEL = StoredModel("a/b", (Route("up", "x", 2, 1), Route("file", "y")), PRICE, "A B", 1000, 100, 6)
 PLAN = Plan("team", 1, 2, 3, "prepaid")
@@ -51,6 +60,16 @@ async def test_what_is_put_is_read_and_what_is_removed_is_gone(store: Store) -> 
     assert await store.catalog.read() == Stored()
     assert not await store.catalog.remove_model("a/b")
     assert len(await store.audit.read_entries(0, 100)) >= 7
+
+
+async def test_cluster_is_read_as_it_was_put(store: Store) -> None:
+    """Its servers in their order, with weights, kind and routing; what has none of them is one server, as ever."""
+    for provider in (UP, CLUSTER):
+        await store.catalog.put_provider(provider, fresh=True)
+    assert (await store.catalog.read()).providers == (UP, CLUSTER)
+    alone = StoredProvider("gpu", "http://10.0.0.9/v1", created_at=6)
+    await store.catalog.put_provider(alone, fresh=False)
+    assert (await store.catalog.read()).providers == (UP, alone)
 
 
 async def test_fresh_one_takes_no_name(store: Store) -> None:

@@ -21,10 +21,14 @@ from techstone.adapters.storage import migrate, postgres
 from techstone.adapters.storage.postgres import PostgresDatabase
 from techstone.adapters.storage.schema import METADATA
 from techstone.adapters.storage.sqlite import open_store
+from techstone.adapters.vault import Vault
 from techstone.control.accounts.records import Account, Terms
+from techstone.control.catalog.merging import tell_provider
 from techstone.control.keys.records import Key, KeySettings
 from techstone.control.ports import StoreError, Taken
 from techstone.control.projects.records import Project
+from techstone.core.sealing import name_context
+from techstone.gateway.target import Keyring
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from databases import Place
     from sqlalchemy import Connection
 
+    from techstone.control.catalog.records import Stored
     from techstone.control.ports import Store
 
 ACCOUNT = Account("acct_1", "a@example.com", "pro", 5, created_at=100)
@@ -339,6 +344,36 @@ def test_lifetime_of_an_older_key_is_what_it_was_made_with(tmp_path: Path) -> No
         rows = connection.exec_driver_sql("SELECT id, lifetime, disabled_at FROM keys ORDER BY id").all()
         assert [tuple(row) for row in rows] == [("k1", 60, None), ("k2", None, None)]
     engine.dispose()
+
+
+def test_provider_of_before_is_one_server_as_it_was(tmp_path: Path) -> None:
+    """Stored before there were engines: its key still opens, for the very address that it was sealed for."""
+    path, vault = tmp_path / "t.db", Vault(tmp_path, {})
+    sealed = vault.seal(b"sk-before", name_context("own", "https://own.example/v1"))
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        configuration = migrate.configure(connection)
+        command.upgrade(configuration, "0015")
+        insert = "INSERT INTO providers (name, base_url, secret, timeouts, ending, created_at) "
+        connection.exec_driver_sql(
+            insert + "VALUES (?, ?, ?, ?, '', 1)", ("own", "https://own.example/v1", sealed, '{"total":9.0}')
+        )
+        connection.commit()
+        command.upgrade(configuration, "head")
+        connection.commit()
+    engine.dispose()
+
+    async def read() -> Stored:
+        store = await open_store(path)
+        try:
+            return await store.catalog.read()
+        finally:
+            await store.close()
+
+    (provider,) = asyncio.run(read()).providers
+    assert (provider.kind, provider.replicas, provider.routing, provider.metrics_port) == ("openai", (), None, None)
+    assert provider.timeouts.total == 9
+    assert Keyring({}, vault).find(tell_provider(provider)) == "sk-before"
 
 
 async def test_accounts_are_counted_by_plan(store: Store) -> None:

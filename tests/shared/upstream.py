@@ -25,7 +25,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Tell the models, to who has the key where there is one."""
         self.keys.append(self.headers.get("Authorization"))
-        if self.path == "/v1/models":
+        if self.path == "/health":  # as an engine's
+            self._answer(200, {})
+        elif self.path == "/metrics":
+            self._tell(b"vllm:num_requests_running 3\nvllm:num_requests_waiting 1\nvllm:kv_cache_usage_perc 0.42\n")
+        elif self.path == "/v1/models":
             self._answer(200, {"object": "list", "data": [{"id": "up-1", "object": "model"}, {"id": "up-2"}]})
         else:
             self._answer(404, {"error": {"message": "no such path"}})
@@ -61,9 +65,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(b"x" * 1_000_000)
 
     def _answer(self, status: int, body: dict[str, Any]) -> None:
-        data = json.dumps(body).encode()
+        self._tell(json.dumps(body).encode(), status, "application/json")
+
+    def _tell(self, data: bytes, status: int = 200, kind: str = "text/plain") -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)

@@ -59,7 +59,7 @@ def operator(service: Service) -> Browser:
 @pytest.fixture(scope="module")
 def added(operator: Browser, provider: Provider) -> str:
     """Return a model that was added with its provider, in the Console."""
-    made = operator.submit(f"{_PATH}/providers/new", name="real", base_url=provider.url, secret=SECRET)
+    made = operator.submit(f"{_PATH}/providers/new", name="real", replicas=provider.url, secret=SECRET)
     assert made.headers["location"] == f"{_PATH}/providers/one/real"
     wish = {"name": "mine", "provider": "real", "upstream": "up-1", "input": "1", "output": "2"}
     assert operator.submit(f"{_PATH}/models/new", **wish).status == 303
@@ -317,6 +317,13 @@ def test_command_line_works_without_a_service(tmp_path_factory: pytest.TempPathF
     made = service.ask("model", "add", "a/b", "--route", "off/x/y,2,1", "--input", "1", "--output", "2")
     assert made["routes"] == [{"provider": "off", "model": "x/y", "weight": 2, "priority": 1}]
     assert "a/b" in {model["name"] for model in service.ask("model", "list")}
+    cluster = ("--kind", "vllm", "--replica", "https://a.example/v1", "--replica", "https://b.example/v1,2")
+    added = service.ask("provider", "add", "gpu", *cluster, "--routing", "least-busy")
+    assert (added["kind"], added["routing"]) == ("vllm", "least-busy")
+    assert [(one["base_url"][8], one["weight"]) for one in added["replicas"]] == [("a", 1), ("b", 2)]
+    changed = service.ask("provider", "set", "gpu", "--replica", "https://c.example/v1", "--kind", "sglang")
+    assert (changed["base_url"], changed["replicas"], changed["routing"]) == ("https://c.example/v1", [], "least-busy")
+    service.ask("provider", "remove", "gpu")
     refused = service.run("provider", "add", "near", "http://10.0.0.1/v1")
     assert (refused.returncode, "private_providers" in refused.stderr) == (1, True)
     assert service.run("provider", "remove", "off").returncode == 1

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import json
 import re
+import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 from house import House, keep_house
 from llama import Llama
-from service import serving, wait_until
+from service import Service, serving, wait_until
 from tiny_model import write_model
 
 from techstone.adapters.upstreams.health_checks import HealthChecks
@@ -27,6 +28,17 @@ if TYPE_CHECKING:
 # The model never says that it is done: what ends then is ended by a limit.
 _ENDLESS = {"0": -100, "2": -100}
 _TIMEOUTS = Timeouts(first_byte=20.0)
+_UP = r'^techstone_replica_state\{provider="gpu",replica="\d",state="up"\} 1\.0$'
+# Without any provider or engine there is nothing to offer, and no start.
+_ELSEWHERE = """
+[[providers]]
+name = "elsewhere"
+base_url = "http://127.0.0.1:9/v1"
+[[models]]
+name = "other"
+price = { input = "0", output = "0" }
+routes = [{ provider = "elsewhere", model = "other" }]
+"""
 
 
 class Cluster(House):
@@ -144,6 +156,47 @@ async def test_load_of_others_is_heard(cluster: Cluster) -> None:
     assert cluster.servers[home].answered == 2
 
 
+def test_cluster_of_the_api_answers_and_each_of_it_is_tried(engines: list[Llama], tmp_path: Path) -> None:
+    """Two real servers that an operator key adds are used within seconds; one that dies is told by the trial."""
+    with serving(tmp_path, "[engine]\nenabled = false\n[console]\nprivate_providers = true\n" + _ELSEWHERE) as service:
+        key = service.ask("key", "create", "--account", "owner@localhost", "--operator")["key"]
+        servers = [{"base_url": engine.base_url} for engine in engines[:2]]
+        wish = {"name": "gpu", "kind": "llama.cpp", "replicas": servers, "routing": "least-busy", "secret": "sk-any"}
+        made = operate(service, key, "/providers", wish)
+        assert (made["kind"], made["secret"]) == ("llama.cpp", "set")
+        assert [one["base_url"] for one in made["replicas"]] == [one["base_url"] for one in servers]
+        route = {"provider": "gpu", "model": "tiny"}
+        operate(service, key, "/catalog", {"name": "tiny", "routes": [route], "input": "0", "output": "0"})
+        wait_until(lambda: service.chat({"model": "tiny"})[0] == 200)
+        wait_until(lambda: service.chat({"model": "tiny"})[0] == 200 and all(map(_has_worked, engines[:2])))
+        wait_until(lambda: len(re.findall(_UP, service.get("/metrics")[1], re.MULTILINE)) == 2)
+        tried = operate(service, key, "/providers/test", {"name": "gpu", "model": "tiny"})
+        assert (tried["models"], [one["chat"]["good"] for one in tried["servers"]]) == (["tiny"], [True, True])
+        engines[1].kill()
+        tried = operate(service, key, "/providers/test", {"name": "gpu"})
+        assert [one["listing"]["good"] for one in tried["servers"]] == [True, False]
+        assert "connection was refused" in tried["listing"]["told"]
+        assert service.run("provider", "test", "gpu").returncode == 1
+        less = operate(service, key, "/providers/change", {"name": "gpu", "replicas": servers[:1]})
+        assert (less["base_url"], less["replicas"], less["secret"]) == (servers[0]["base_url"], [], None)
+        assert service.chat({"model": "tiny"})[0] == 200
+        noted = service.ask("audit", "list", "--action", "provider")
+        assert noted[0]["detail"]["secret"] == "dropped with the address"
+        assert noted[-1]["detail"]["servers"] == ", ".join(one["base_url"] for one in servers)
+
+
+def _has_worked(engine: Llama) -> bool:
+    return engine.count("tokens_predicted_total") > 0
+
+
+def operate(service: Service, key: str, path: str, wish: object) -> Any:  # noqa: ANN401 - what the API answers
+    request = urllib.request.Request(f"{service.url}/api/v1/operate{path}", json.dumps(wish).encode())
+    request.add_header("Authorization", f"Bearer {key}")
+    request.add_header("Content-Type", "application/json")
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)
+
+
 def test_cluster_of_the_file_is_checked_and_shown(engines: list[Llama], tmp_path: Path) -> None:
     """By `techstone serve`: its gateway asks each server, and metrics and doctor show them."""
     addresses = ", ".join(f"{{ base_url = '{engine.base_url}' }}" for engine in engines)
@@ -152,8 +205,7 @@ def test_cluster_of_the_file_is_checked_and_shown(engines: list[Llama], tmp_path
         "[[models]]\nname = 'tiny'\nprice = { input = '0', output = '0' }\n"
         "routes = [{ provider = 'gpu', model = 'tiny' }]\n"
     )
-    up = r'^techstone_replica_state\{provider="gpu",replica="\d",state="up"\} 1\.0$'
     with serving(tmp_path, text) as service:
-        wait_until(lambda: len(re.findall(up, service.get("/metrics")[1], re.MULTILINE)) == 3)
+        wait_until(lambda: len(re.findall(_UP, service.get("/metrics")[1], re.MULTILINE)) == 3)
         assert service.chat({"model": "tiny"})[2]["x-techstone-served-by"] == "gpu/tiny"
         wait_until(lambda: f"replica 3 of gpu, {engines[2].base_url}" in service.run("doctor").stdout)

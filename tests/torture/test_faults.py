@@ -351,7 +351,7 @@ def _find_leaks(house: House, calls: Iterable[Call]) -> list[str]:
 def _find_busy(house: House) -> list[str]:
     """Return the upstream connections that still carry a call."""
     upstreams = house.gateway.upstreams
-    return [f"a call to {one.idle}" for one in upstreams._connections if one.answer is not None]
+    return [f"a call to {one.answer.call.origin}" for one in upstreams._connections if one.answer is not None]
 
 
 class Matrix:

@@ -18,7 +18,6 @@ import msgspec
 from techstone.adapters.storage import target
 from techstone.control.catalog import rules
 from techstone.core import money
-from techstone.core.engines import ENGINES
 from techstone.core.snapshot import Routing, Timeouts, UpstreamKind
 
 if TYPE_CHECKING:
@@ -450,10 +449,7 @@ def _check_provider(path: str, provider: ProviderEntry) -> None:
         if provider.base_url is not None:
             rules.check_url("base_url", provider.base_url, query=True)  # Azure's has an api-version
         rules.check_replicas(provider.replicas)
-        if provider.metrics_port is not None:
-            rules.check_range("metrics_port", provider.metrics_port, 1, 65_535)
-            if not ENGINES.get(provider.kind):
-                raise rules.Wrong("metrics_port", "only engines tell their load; set kind")
+        rules.check_metrics_port(provider.kind, provider.metrics_port)
         rules.check_headers(provider.headers)
         rules.check_timeouts(provider.timeouts)
 

@@ -70,6 +70,7 @@ class Servers:
         self._forget = forget
         self._lost: set[str] = set()
         self.all: dict[str, tuple[Server, ...]] = {}
+        self._preferences: dict[str, replicas.Preferences] = {}
 
     def find(self, view: View, name: str) -> tuple[Server, ...]:
         """Return a provider's servers, made anew if it changed; raise Unsealable."""
@@ -88,7 +89,16 @@ class Servers:
         if known is not None:
             self._forget(name)
         self.all[name] = fresh
+        self._preferences.pop(name, None)
         return fresh
+
+    def prefer(self, name: str) -> replicas.Preferences:
+        """Return which of a provider's servers conversations prefer: kept as long as the servers are the same."""
+        known = self._preferences.get(name)
+        if known is None:
+            seeds = [(server.seed, server.weight) for server in self.all[name]]
+            known = self._preferences[name] = replicas.Preferences(seeds)
+        return known
 
     def _make(self, provider: Provider) -> list[Server]:
         several = len(provider.servers) > 1
@@ -101,3 +111,4 @@ class Servers:
         """Forget those of providers that are gone."""
         for name in self.all.keys() - view.providers.keys():
             del self.all[name]
+            self._preferences.pop(name, None)

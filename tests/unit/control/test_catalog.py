@@ -18,6 +18,7 @@ from techstone.control.catalog.records import (
     NewModel,
     NewPlan,
     NewProvider,
+    NewReplica,
     ProviderChange,
     Stored,
     StoredModel,
@@ -29,7 +30,7 @@ from techstone.control.publish import Publisher
 from techstone.control.services import Services
 from techstone.core.errors import ApiError, InvalidRequest
 from techstone.core.pricing import FREE, Price
-from techstone.core.snapshot import Model, Plan, Provider, Route, Snapshot, View
+from techstone.core.snapshot import Model, Plan, Provider, Replica, Route, Snapshot, View
 from techstone.core.stream import Delta, decode
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class World:
 
     def __init__(self) -> None:
         self.answer = Asked(0.1, 200, b'{"data":[{"id":"a"},{"id":"b"}]}')
-        self.asked: list[tuple[Provider, str | None]] = []
+        self.answers: dict[str, Asked] = {}
+        self.asked: list[tuple[str, str | None]] = []
 
     def seal(self, secret: bytes, context: str) -> bytes:
         return context.encode() + b"|" + secret[::-1]
@@ -55,13 +57,13 @@ class World:
         assert sealed.startswith(context.encode())
         return sealed.rpartition(b"|")[2][::-1]
 
-    async def list_models(self, provider: Provider) -> Asked:
-        self.asked.append((provider, None))
-        return self.answer
+    async def list_models(self, _: Provider, base_url: str) -> Asked:
+        self.asked.append((base_url, None))
+        return self.answers.get(base_url, self.answer)
 
-    async def chat(self, provider: Provider, model: str) -> Asked:
-        self.asked.append((provider, model))
-        return Asked(0.2, 200, b"{}")
+    async def chat(self, _: Provider, base_url: str, model: str) -> Asked:
+        self.asked.append((base_url, model))
+        return self.answers.get(base_url, Asked(0.2, 200, b"{}"))
 
     async def ask(self, _: str, __: str, models: Sequence[str]) -> Sequence[Price | None]:
         return [PRICE if model == "known" else None for model in models]
@@ -104,6 +106,78 @@ async def test_another_address_drops_the_secret(rooms: Services) -> None:
     assert stored.secret is not None
     assert stored.secret.startswith(b"provider own https://new.example|")
     assert (await rooms.providers.change(ProviderChange("own", secret=""))).secret is None
+
+
+async def test_cluster_is_added_and_its_secret_is_for_all_its_servers(rooms: Services) -> None:
+    """As the gateways are told of it; one address in place of several is a provider like any other."""
+    servers = (NewReplica("https://a.example/v1"), NewReplica(" https://b.example/v1", 2))
+    wish = NewProvider("gpu", None, SECRET, kind="ray-serve", replicas=servers, routing="weighted", metrics_port=8080)
+    shown = await rooms.providers.create(wish)
+    found = (Replica("https://a.example/v1"), Replica("https://b.example/v1", 2))
+    assert (shown.kind, shown.replicas, shown.routing, shown.metrics_port) == ("ray-serve", found, "weighted", 8080)
+    (stored,) = (await rooms.store.catalog.read()).providers
+    assert stored.secret is not None
+    assert stored.secret.startswith(b"provider gpu https://a.example/v1 https://b.example/v1|")
+    await rooms.catalog.refresh()
+    told = next(one for one in rooms.catalog.catalog.providers if one.name == "gpu")
+    assert (told.kind, told.base_url, told.replicas) == ("ray-serve", "https://a.example/v1", found)
+    assert (told.routing, told.metrics_port) == ("weighted", 8080)
+    alone = await rooms.providers.create(NewProvider("one", replicas=(NewReplica("https://a.example", 3),)))
+    assert (alone.base_url, alone.replicas, alone.kind) == ("https://a.example", (), "openai")
+
+
+async def test_another_set_of_servers_drops_the_secret(rooms: Services) -> None:
+    """One more, one less, one in place of another; weights, their order, kind and routing keep it."""
+    a, b, c = (NewReplica(f"https://{name}.example/v1") for name in "abc")
+    await rooms.providers.create(NewProvider("gpu", None, SECRET, kind="vllm", replicas=(a, b)))
+    for kept in (
+        ProviderChange("gpu", replicas=(NewReplica(b.base_url, 5), a)),
+        ProviderChange("gpu", kind="sglang", routing="least-busy"),
+        ProviderChange("gpu", kind="ray-serve", metrics_port=8080),
+        ProviderChange("gpu", kind="openai", routing="", metrics_port=0),
+    ):
+        assert (await rooms.providers.change(kept)).secret is not None
+    shown = await rooms.providers.show("gpu")
+    assert (shown.kind, shown.routing, shown.metrics_port) == ("openai", None, None)
+    assert shown.replicas == (Replica(b.base_url, 5), Replica(a.base_url))
+    for servers in ((a, b, c), (a,), (a, c)):
+        dropped = await rooms.providers.change(ProviderChange("gpu", replicas=servers))
+        assert dropped.secret is None
+        assert (await rooms.providers.change(ProviderChange("gpu", secret=SECRET))).secret is not None
+    entry = (await rooms.audit.list())[1]
+    assert entry.detail["servers"] == "https://a.example/v1 -> https://a.example/v1, https://c.example/v1"
+    assert entry.detail["secret"] == "dropped with the address"
+    (stored,) = (await rooms.store.catalog.read()).providers
+    assert stored.secret is not None
+    assert stored.secret.startswith(b"provider gpu https://a.example/v1 https://c.example/v1|")
+
+
+@pytest.mark.parametrize(
+    ("wish", "field"),
+    [
+        (NewProvider("x"), "base_url"),
+        (NewProvider("x", "https://a.example", replicas=(NewReplica("https://b.example"),)), "base_url"),
+        (NewProvider("x", replicas=(NewReplica("https://a.example"),) * 2), "replicas[1].base_url"),
+        (NewProvider("x", replicas=(NewReplica("https://a.example"), NewReplica("https://10.0.0.7"))),
+         "replicas[1].base_url"),
+        (NewProvider("x", replicas=(NewReplica("${HOME}"),)), "replicas[0].base_url"),
+        (NewProvider("x", replicas=(NewReplica("https://a.example", 0),)), "replicas[0].weight"),
+        (NewProvider("x", replicas=tuple(NewReplica(f"https://a.example/{n}") for n in range(65))), "replicas"),
+        (NewProvider("x", "https://a.example", metrics_port=8080), "metrics_port"),
+        (NewProvider("x", "https://a.example", kind="ray-serve", metrics_port=70_000), "metrics_port"),
+    ],
+)  # fmt: skip
+async def test_wrong_cluster_is_told_by_its_field(rooms: Services, wish: NewProvider, field: str) -> None:
+    """Each address by the rules of one; the same twice; more than 64; a port of metrics of what tells none."""
+    with pytest.raises(InvalidRequest) as caught:
+        await rooms.providers.create(wish)
+    assert caught.value.param == field
+    await add(rooms)
+    with pytest.raises(InvalidRequest):
+        await rooms.providers.change(
+            ProviderChange("own", wish.base_url, kind=wish.kind, replicas=wish.replicas, metrics_port=wish.metrics_port)
+        )
+    assert (await rooms.providers.show("own")).base_url == "https://own.example/v1"
 
 
 @pytest.mark.parametrize(
@@ -354,6 +428,22 @@ async def test_trial_asks_for_models_and_for_a_token_only_where_one_is_wanted(ro
     assert (await rooms.audit.list())[0].action == "provider.test"
     with pytest.raises(ApiError):
         await rooms.providers.test(Trial("nobody"))
+
+
+async def test_trial_asks_every_server_and_says_which_failed(rooms: Services, world: World) -> None:
+    """The whole is as the first that failed; of models those that all have, and of each server what it lacks."""
+    urls = [f"https://{name}.example/v1" for name in "abc"]
+    await rooms.providers.create(NewProvider("gpu", kind="vllm", replicas=tuple(map(NewReplica, urls))))
+    shown = await rooms.providers.test(Trial("gpu", "a"))
+    assert set(world.asked) == {(url, model) for url in urls for model in (None, "a")}
+    assert (shown.listing.good, shown.models, [one.lacking for one in shown.servers]) == (True, ("a", "b"), [()] * 3)
+    world.answers = {urls[1]: Asked(0.1, failure="timeout"), urls[2]: Asked(0.1, 200, b'{"data":[{"id":"b"}]}')}
+    shown = await rooms.providers.test(Trial("gpu", "a"))
+    assert [one.address for one in shown.servers] == urls
+    assert [one.listing.good for one in shown.servers] == [True, False, True]
+    assert [one.lacking for one in shown.servers] == [(), (), ("a",)]
+    assert (shown.listing, shown.chat) == (shown.servers[1].listing, shown.servers[1].chat)
+    assert shown.models == ("b",)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from techstone.core import replicas
-from techstone.core.replicas import FACTOR, SLACK, Standing
+from techstone.core.replicas import FACTOR, SLACK, Preferences, Standing
 from techstone.wire.chat import ImageUrl, Message, Part
 
 if TYPE_CHECKING:
@@ -38,6 +38,30 @@ def test_each_replica_once_and_those_that_are_down_last(
     assert sorted(order) == list(range(len(cluster)))
     usable = [cluster[place].usable for place in order]
     assert usable == sorted(usable, reverse=True)
+
+
+@given(CLUSTERS, KEYS)
+def test_one_that_is_chosen_is_the_first_of_the_order(cluster: list[Standing], key: int) -> None:
+    """What is computed for most requests alone is what the whole rule says; it is there while any is usable."""
+    preferences = Preferences([(one.seed, one.weight) for one in cluster])
+    loads = [one.load if one.usable else -1 for one in cluster]
+    chosen = replicas.choose(preferences.find(key), [one.weight for one in cluster], loads)
+    if any(one.usable for one in cluster):
+        assert chosen == replicas.order(cluster, "affinity", key, ())[0]
+    else:
+        assert chosen is None
+    idle = [Standing(one.seed, one.weight, 0) for one in cluster]
+    assert list(preferences.find(key)) == replicas.order(idle, "affinity", key, ())
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=12))
+def test_one_that_chance_names_is_named_as_often_as_its_weight_says(weights: list[int]) -> None:
+    """Exactly: of equal steps of chance each has as many as its weight is."""
+    sums = replicas.add_up(weights)
+    named = [replicas.draw(sums, (step + 0.5) / sums[-1]) for step in range(sums[-1])]
+    assert [named.count(place) for place in range(len(weights))] == weights
+    assert replicas.draw(sums, 0.0) == 0
+    assert replicas.draw(sums, 1 - 2**-53) == len(weights) - 1
 
 
 @given(WEIGHTS, st.lists(KEYS, max_size=200))

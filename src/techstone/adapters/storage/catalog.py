@@ -23,7 +23,7 @@ from techstone.control.catalog.ports import InUse
 from techstone.control.catalog.records import Stored, StoredModel, StoredProvider
 from techstone.control.ports import Taken
 from techstone.core.pricing import Price
-from techstone.core.snapshot import Plan, Route, Timeouts
+from techstone.core.snapshot import Plan, Replica, Route, Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from techstone.control.catalog.records import EntryKind
 
 _TIMEOUTS = msgspec.json.Decoder(Timeouts)
+_REPLICAS = msgspec.json.Decoder(tuple[Replica, ...])
 _PRICE = msgspec.json.Decoder(Price)
 # Who uses something is told by so many names at most.
 NAMED = 5
@@ -66,7 +67,8 @@ class SqlCatalog:
 
     async def put_provider(self, provider: StoredProvider, *, fresh: bool) -> None:
         """Store it; raise Taken("name") where a fresh one's name is in use."""
-        row = msgspec.structs.asdict(provider) | {"timeouts": _write(provider.timeouts)}
+        written = {"timeouts": _write(provider.timeouts), "replicas": _write(provider.replicas)}
+        row = msgspec.structs.asdict(provider) | written
         async with self._database.change() as connection:
             await _replace(connection, PROVIDERS, row, fresh=fresh)
             await raise_revision(connection)
@@ -172,13 +174,23 @@ async def _forget_switch(connection: AsyncConnection, kind: str, name: str) -> N
     await connection.execute(delete(SWITCHED_OFF).where(SWITCHED_OFF.c.kind == kind, SWITCHED_OFF.c.name == name))
 
 
-def _write(value: msgspec.Struct) -> str:
+def _write(value: msgspec.Struct | tuple[msgspec.Struct, ...]) -> str:
     return msgspec.json.encode(value).decode()
 
 
 def _read_provider(row: Row[tuple[object, ...]]) -> StoredProvider:
-    timeouts = _TIMEOUTS.decode(row.timeouts)
-    return StoredProvider(row.name, row.base_url, row.secret, row.ending, timeouts, row.created_at)
+    return StoredProvider(
+        row.name,
+        row.base_url,
+        row.secret,
+        row.ending,
+        _TIMEOUTS.decode(row.timeouts),
+        row.created_at,
+        row.kind,
+        _REPLICAS.decode(row.replicas),
+        row.routing,
+        row.metrics_port,
+    )
 
 
 def _read_model(row: Row[tuple[object, ...]], routes: tuple[Route, ...]) -> StoredModel:

@@ -328,6 +328,10 @@ PROVIDERS = Table(
     Column("ending", String(4), nullable=False),
     Column("timeouts", Text, nullable=False),
     *_counts("created_at"),
+    Column("kind", String(16), nullable=False, server_default="openai"),
+    Column("replicas", Text, nullable=False, server_default="[]"),
+    Column("routing", String(16), nullable=True),
+    Column("metrics_port", Integer, nullable=True),
 )
 
 MODELS = Table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 from typing import TYPE_CHECKING, Protocol, cast
 
 import httptools
@@ -11,7 +12,6 @@ from techstone.adapters.upstreams.answer import HttpAnswer
 from techstone.gateway.ports import AnswerSink, Call, UpstreamProblem
 
 if TYPE_CHECKING:
-    import collections
     from collections.abc import Callable
 
     from techstone.gateway.outbox import Outbox
@@ -34,8 +34,18 @@ class Pool(Protocol):
         """Hear that the connection is closed."""
 
 
+class Shelf:
+    """What the pool keeps of an origin: its idle connections, the oldest first, and how often bytes came from there."""
+
+    __slots__ = ("idle", "reads")
+
+    def __init__(self) -> None:
+        self.idle: collections.deque[Connection] = collections.deque()
+        self.reads = 0
+
+
 class Connection(asyncio.Protocol):
-    """One connection to an origin; at most one call is on it at a time. `idle` is where the pool keeps its like."""
+    """One connection to an origin; at most one call is on it at a time. `shelf` is where the pool keeps its like."""
 
     __slots__ = (
         "_parser",
@@ -44,16 +54,16 @@ class Connection(asyncio.Protocol):
         "_reusable",
         "_transport",
         "answer",
-        "idle",
         "idle_since",
         "loop",
         "on_made",
+        "shelf",
     )
 
-    def __init__(self, pool: Pool, loop: asyncio.AbstractEventLoop, idle: collections.deque[Connection]) -> None:
+    def __init__(self, pool: Pool, loop: asyncio.AbstractEventLoop, shelf: Shelf) -> None:
         self._pool = pool
         self.loop = loop
-        self.idle = idle
+        self.shelf = shelf
         self.answer: HttpAnswer | None = None
         self.idle_since = 0.0
         self._transport: asyncio.Transport | None = None
@@ -112,6 +122,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
+        self.shelf.reads += 1
         answer = self.answer
         if answer is None:
             self.drop()  # bytes that nobody asked for: never read them as the next answer

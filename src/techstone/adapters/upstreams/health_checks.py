@@ -15,8 +15,9 @@ from techstone.core.snapshot import Timeouts
 from techstone.gateway.ports import Call, Origin, UpstreamProblem
 
 if TYPE_CHECKING:
+    from techstone.adapters.upstreams.http import HttpUpstreams
     from techstone.gateway.dispatch import Dispatch
-    from techstone.gateway.ports import Snapshots, Upstreams
+    from techstone.gateway.ports import Snapshots
     from techstone.gateway.servers import Server
 
 PACE_SECONDS = 1.0
@@ -30,7 +31,7 @@ _REQUEST_ID = b"check"
 class HealthChecks:
     """Follows the snapshot: every server of an engine that is a provider now is checked."""
 
-    def __init__(self, upstreams: Upstreams, snapshots: Snapshots, dispatch: Dispatch) -> None:
+    def __init__(self, upstreams: HttpUpstreams, snapshots: Snapshots, dispatch: Dispatch) -> None:
         self._upstreams = upstreams
         self._snapshots = snapshots
         self._dispatch = dispatch
@@ -73,7 +74,7 @@ class HealthChecks:
 class Check:
     """The check of one server."""
 
-    def __init__(self, upstreams: Upstreams, dispatch: Dispatch, server: Server) -> None:
+    def __init__(self, upstreams: HttpUpstreams, dispatch: Dispatch, server: Server) -> None:
         self._upstreams = upstreams
         self._dispatch = dispatch
         self._server = server
@@ -98,11 +99,14 @@ class Check:
         """Ask once."""
         server = self._server
         answered, self._answered = self._answered, server.answered
+        reads = self._upstreams.count_reads(server.target.origin)
         try:
             await self._ask_health()
         except UpstreamProblem as problem:
-            # A busy llama.cpp has no thread left for a check while it answers requests; a refusal is one all the same.
-            server.health.fail(alive=problem.kind == "timeout" and server.answered != answered)
+            # A busy llama.cpp has no thread left for a check while it answers requests, the long ones, too: what shows
+            # that is not their end but that their bytes come. A refusal is one all the same.
+            alive = server.answered != answered or self._upstreams.count_reads(server.target.origin) != reads
+            server.health.fail(alive=problem.kind == "timeout" and alive)
             if server.health.state == "down":
                 server.hear(None)
             return False

@@ -8,12 +8,11 @@ closed. Redirects are answers like any other, never followed.
 from __future__ import annotations
 
 import asyncio
-import collections
 import ssl
 from typing import TYPE_CHECKING
 
 from techstone.adapters.upstreams import proxy
-from techstone.adapters.upstreams.connection import Connection
+from techstone.adapters.upstreams.connection import Connection, Shelf
 from techstone.gateway.outbox import Outbox
 from techstone.gateway.ports import Call, Origin, UpstreamProblem
 
@@ -43,7 +42,7 @@ class HttpUpstreams:
         self.loop = loop
         self._connections: set[Connection] = set()
         self.outbox = Outbox(loop)
-        self._idle: dict[Origin, collections.deque[Connection]] = {}
+        self._shelves: dict[Origin, Shelf] = {}
         self._proxies = proxy.read(environment)
         self._tls = tls
         self._timer: asyncio.TimerHandle | None = loop.call_later(_TICK, self._tick)
@@ -59,7 +58,8 @@ class HttpUpstreams:
         A kept-alive connection that dies before one byte of an answer was closed by the server as our request left;
         such a request is sent once more, on a fresh connection (RFC 9112 section 9.3.1).
         """
-        idle = self._idle.get(call.origin)
+        shelf = self._shelves.get(call.origin)
+        idle = shelf.idle if shelf is not None else None
         while idle:
             connection = idle.pop()
             if not connection.alive:
@@ -93,9 +93,14 @@ class HttpUpstreams:
             raise answer.problem
         return answer
 
+    def count_reads(self, origin: Origin) -> int:
+        """Return how often bytes came from an origin so far, of whatever answer."""
+        shelf = self._shelves.get(origin)
+        return shelf.reads if shelf is not None else 0
+
     def keep(self, connection: Connection) -> None:
         """Put a clean connection back."""
-        idle = connection.idle
+        idle = connection.shelf.idle
         if len(idle) >= _IDLE_PER_ORIGIN:
             connection.drop()
             return
@@ -105,8 +110,8 @@ class HttpUpstreams:
     def forget(self, connection: Connection) -> None:
         """Hear that a connection is closed."""
         self._connections.discard(connection)
-        if connection in connection.idle:
-            connection.idle.remove(connection)
+        if connection in connection.shelf.idle:
+            connection.shelf.idle.remove(connection)
 
     async def _connect(self, call: Call) -> Connection:
         seconds = min(call.timeouts.connect, call.timeouts.total)
@@ -121,10 +126,10 @@ class HttpUpstreams:
         return connection
 
     async def _dial(self, origin: Origin) -> Connection:
-        idle = self._idle.setdefault(origin, collections.deque())
+        shelf = self._shelves.setdefault(origin, Shelf())
 
         def fresh() -> Connection:
-            return Connection(self, self.loop, idle)
+            return Connection(self, self.loop, shelf)
 
         if origin.scheme == "unix":
             _, made = await self.loop.create_unix_connection(fresh, origin.host)
@@ -152,7 +157,8 @@ class HttpUpstreams:
         for connection, problem in late:
             if problem is not None:
                 connection.fail(problem)
-        for idle in self._idle.values():
+        for shelf in self._shelves.values():
+            idle = shelf.idle
             while idle and now - idle[0].idle_since > _IDLE_SECONDS:
                 idle.popleft().drop()
         self._timer = self.loop.call_later(_TICK, self._tick)
@@ -164,6 +170,6 @@ class HttpUpstreams:
             self._timer = None
         for connection in list(self._connections):
             connection.fail(UpstreamProblem("reset", "closing"))
-        for idle in self._idle.values():
-            while idle:
-                idle.pop().drop()
+        for shelf in self._shelves.values():
+            while shelf.idle:
+                shelf.idle.pop().drop()

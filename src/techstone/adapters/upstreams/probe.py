@@ -37,15 +37,15 @@ class Probe:
         self._environment = environment
         self._keyring = Keyring(environment, vault)
 
-    async def list_models(self, provider: Provider) -> Asked:
-        """Ask for its models; raise Unsealable."""
-        target = Target(provider, self._keyring)
+    async def list_models(self, provider: Provider, base_url: str) -> Asked:
+        """Ask the server at one of its addresses for its models; raise Unsealable."""
+        target = Target(provider, self._keyring, base_url)
         return await self._ask(provider, target, target.compose("GET", "/models"), b"")
 
-    async def chat(self, provider: Provider, model: str) -> Asked:
-        """Ask for one token; raise Unsealable."""
-        target = Target(provider, self._keyring)
-        host = urlsplit(provider.base_url).hostname or ""
+    async def chat(self, provider: Provider, base_url: str, model: str) -> Asked:
+        """Ask the server at one of its addresses for one token; raise Unsealable."""
+        target = Target(provider, self._keyring, base_url)
+        host = urlsplit(base_url).hostname or ""
         limit = "max_completion_tokens" if host.endswith((".openai.com", ".azure.com")) else "max_tokens"
         body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], limit: 1}
         return await self._ask(provider, target, target.head, msgspec.json.encode(body))

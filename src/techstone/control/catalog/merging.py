@@ -63,7 +63,16 @@ def _join_models(configured: Catalog, stored: Stored) -> Iterator[Model]:
 def tell_provider(provider: StoredProvider) -> Provider:
     """Return a stored provider as the gateways are told of it."""
     secret = None if provider.secret is None else base64.b64encode(provider.secret).decode()
-    return Provider(provider.name, "openai", provider.base_url, timeouts=provider.timeouts, secret=secret)
+    return Provider(
+        provider.name,
+        provider.kind,
+        provider.base_url,
+        timeouts=provider.timeouts,
+        secret=secret,
+        replicas=provider.replicas,
+        routing=provider.routing,
+        metrics_port=provider.metrics_port,
+    )
 
 
 def tell_model(model: StoredModel) -> Model:

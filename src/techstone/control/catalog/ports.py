@@ -92,8 +92,8 @@ class Asked(msgspec.Struct, frozen=True):
 class Prober(Protocol):
     """Asks a provider by its own key, within its time-outs. Raise Unsealable where the key cannot be opened."""
 
-    async def list_models(self, provider: Provider) -> Asked:
-        """Ask for its models."""
+    async def list_models(self, provider: Provider, base_url: str) -> Asked:
+        """Ask the server at one of its addresses for its models."""
 
-    async def chat(self, provider: Provider, model: str) -> Asked:
-        """Ask for one token."""
+    async def chat(self, provider: Provider, base_url: str, model: str) -> Asked:
+        """Ask the server at one of its addresses for one token."""

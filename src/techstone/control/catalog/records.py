@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from techstone.core.pricing import Price
-from techstone.core.snapshot import Billing, Model, Plan, Provider, Replica, Route, Timeouts
+from techstone.core.snapshot import Billing, Model, Plan, Provider, Replica, Route, Routing, Timeouts, UpstreamKind
 
 Origin = Literal["configuration file", "console"]
 EntryState = Literal["on", "off", "hidden"]
@@ -32,7 +32,10 @@ class Catalog(msgspec.Struct, frozen=True):
 
 
 class StoredProvider(msgspec.Struct, frozen=True):
-    """A provider that was added. `secret` is sealed; `ending` is what may be shown of it."""
+    """A provider that was added. `secret` is sealed; `ending` is what may be shown of it.
+
+    `replicas`, `routing` and `metrics_port` are those of `core.snapshot.Provider`.
+    """
 
     name: str
     base_url: str
@@ -40,6 +43,15 @@ class StoredProvider(msgspec.Struct, frozen=True):
     ending: str = ""
     timeouts: Timeouts = Timeouts()
     created_at: int = 0
+    kind: UpstreamKind = "openai"
+    replicas: tuple[Replica, ...] = ()
+    routing: Routing | None = None
+    metrics_port: int | None = None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Every address that its secret may be sent to."""
+        return tuple(replica.base_url for replica in self.replicas) or (self.base_url,)
 
 
 class StoredModel(msgspec.Struct, frozen=True):
@@ -87,35 +99,52 @@ class Switched(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     on: bool
 
 
+class NewReplica(Replica, frozen=True, forbid_unknown_fields=True):
+    """A wish for one of a provider's servers; a larger weight (1 to 1000) is given more requests."""
+
+
 class NewProvider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A wish for a provider with OpenAI's API. `secret` is its key, sent as `Authorization: Bearer`."""
+    """A wish for a provider with OpenAI's API, at `base_url` or at several `replicas`, not both.
+
+    `secret` is its key, sent as `Authorization: Bearer`. `routing` says which server gets a request; without it as
+    `kind` has it. `metrics_port` is where an engine tells its load, if not at its address.
+    """
 
     name: str
-    base_url: str
+    base_url: str | None = None
     secret: str | None = None
     timeouts: Timeouts = Timeouts()
+    kind: UpstreamKind = "openai"
+    replicas: tuple[NewReplica, ...] = ()
+    routing: Routing | None = None
+    metrics_port: int | None = None
 
     def __repr__(self) -> str:
         """Leave the secret out: a traceback or a log line must not show it."""
-        return f"NewProvider({self.name!r}, {self.base_url!r})"
+        return f"NewProvider({self.name!r}, {self.base_url or self.replicas!r})"
 
     __str__ = __repr__
 
 
 class ProviderChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is to change; None: as it is. Another address drops the secret, unless a new one comes with it.
+    """What is to change; None: as it is. Any other set of addresses drops the secret, unless a new one comes with it.
 
-    `secret` "": there is to be none.
+    `base_url` and `replicas` take the place of all addresses that there were. `secret` "": there is to be none.
+    `routing` "": as the kind has it. `metrics_port` 0: at its address.
     """
 
     name: str
     base_url: str | None = None
     secret: str | None = None
     timeouts: Timeouts | None = None
+    kind: UpstreamKind | None = None
+    replicas: tuple[NewReplica, ...] | None = None
+    routing: Routing | Literal[""] | None = None
+    metrics_port: int | None = None
 
     def __repr__(self) -> str:
         """Leave the secret out."""
-        return f"ProviderChange({self.name!r}, {self.base_url!r})"
+        return f"ProviderChange({self.name!r}, {self.base_url or self.replicas!r})"
 
     __str__ = __repr__
 
@@ -123,7 +152,8 @@ class ProviderChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ProviderShown(msgspec.Struct, frozen=True):
     """A provider as operators see it; `secret` says only whether there is one and how it ends.
 
-    `models` are the models that have a route to it. `replicas` are its servers, where it is several.
+    `models` are the models that have a route to it. `replicas` are its servers, where it is several. `routing` None:
+    as the kind has it.
     """
 
     name: str
@@ -136,6 +166,8 @@ class ProviderShown(msgspec.Struct, frozen=True):
     timeouts: Timeouts
     created_at: int | None = None
     replicas: tuple[Replica, ...] = ()
+    routing: Routing | None = None
+    metrics_port: int | None = None
 
 
 class NewModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -220,11 +252,25 @@ class Outcome(msgspec.Struct, frozen=True):
     milliseconds: int
 
 
+class ServerTried(msgspec.Struct, frozen=True):
+    """What a trial of one of a provider's servers came to. `lacking` are models that another of them has."""
+
+    address: str
+    listing: Outcome
+    chat: Outcome | None = None
+    lacking: tuple[str, ...] = ()
+
+
 class TrialShown(msgspec.Struct, frozen=True):
-    """What a trial came to. `secured`: by TLS. `models` are the provider's own names, as far as it told them."""
+    """What a trial came to. `secured`: by TLS. `models` are the provider's own names, as far as it told them.
+
+    Of several `servers` each is asked: `listing` and `chat` are those of the first that failed, else of the first, and
+    `models` are those that every server has which told any.
+    """
 
     provider: str
     secured: bool
     listing: Outcome
     models: tuple[str, ...] = ()
     chat: Outcome | None = None
+    servers: tuple[ServerTried, ...] = ()

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from techstone.core import money
+from techstone.core.engines import ENGINES
 from techstone.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from urllib.parse import SplitResult
 
-    from techstone.core.snapshot import Timeouts
+    from techstone.core.snapshot import ProviderKind, Timeouts
 
 ENGINE = "engine"
 LARGEST = 2**31 - 1
@@ -100,6 +101,14 @@ def check_replicas(replicas: Sequence[Addressed]) -> None:
         addresses.append(replica.base_url)
 
 
+def check_metrics_port(kind: ProviderKind, port: int | None) -> None:
+    """Raise Wrong for what is no port, or is one of what tells nothing there."""
+    if port is not None:
+        check_range("metrics_port", port, 1, 65_535)
+        if kind not in ENGINES:
+            raise Wrong("metrics_port", "only engines tell their load; set kind")
+
+
 def check_headers(headers: Mapping[str, str]) -> None:
     """Raise Wrong for headers that cannot be sent, or that we set."""
     for name, value in headers.items():
@@ -167,25 +176,25 @@ def check_range(field: str, value: float, least: int, most: int) -> None:
         raise Wrong(field, f"expected {least} to {most}{found}")
 
 
-def check_stored_url(url: str, *, private: bool) -> None:
+def check_stored_url(url: str, *, private: bool, field: str = "base_url") -> None:
     """Raise Wrong for an address that may stand in the file, but may not be typed into a page.
 
     A page can be reached by a stolen session, the file cannot. So nothing is read from the environment, no secret
     stands in the address, and it leads to the own network only where the file allows that (`private`).
     """
     if "${" in url:
-        raise Wrong("base_url", "an address from the environment can stand in the configuration file alone")
+        raise Wrong(field, "an address from the environment can stand in the configuration file alone")
     if len(url) > _LONGEST_URL:
-        raise Wrong("base_url", f"expected at most {_LONGEST_URL} characters")
-    parts = check_url("base_url", url, query=True)
+        raise Wrong(field, f"expected at most {_LONGEST_URL} characters")
+    parts = check_url(field, url, query=True)
     if any(name != "api-version" for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
-        raise Wrong("base_url", "a query may hold api-version alone; a key belongs into the field for it")
+        raise Wrong(field, "a query may hold api-version alone; a key belongs into the field for it")
     host = parts.hostname or ""
     if _is_link_local(host):
-        raise Wrong("base_url", "addresses of the link itself, such as 169.254.169.254, are never asked")
+        raise Wrong(field, "addresses of the link itself, such as 169.254.169.254, are never asked")
     if not private and (parts.scheme == "http" or _is_private(host)):
         raise Wrong(
-            "base_url",
+            field,
             "expected https:// and a host on the internet. For a server of your own write private_providers = true "
             "under [console] in the configuration file, and restart",
         )

@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from techstone.control.catalog.records import Outcome
+from techstone.control.catalog.records import Outcome, ServerTried, TrialShown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from techstone.control.catalog.ports import Asked
 
 _MOST_MODELS = 2000
 _LONGEST_NAME = 200
+# Of the models that a server lacks so many are named.
+_MOST_LACKING = 20
 
 
 class _Model(msgspec.Struct):
@@ -62,6 +66,44 @@ _BY_STATUS = {
     405: ("The path is there, but not for this.", "Check the base URL: it usually ends in /v1."),
     429: ("The provider's own limit is reached.", "Wait, or raise the limit or the credit there."),
 }
+
+
+class Tried(msgspec.Struct, frozen=True):
+    """What one server came to, and the models that it told."""
+
+    shown: ServerTried
+    models: tuple[str, ...]
+
+
+def judge(address: str, listed: Asked, chat: Asked | None) -> Tried:
+    """Return how one server did."""
+    told = judge_listing(listed)
+    return Tried(ServerTried(address, told, None if chat is None else judge_chat(chat)), read_models(listed))
+
+
+def sum_up(provider: str, tried: Sequence[Tried]) -> TrialShown:
+    """Return what a trial of all servers came to; there is at least one.
+
+    A model is the provider's where every server has it that told any: a request may come to each of them.
+    """
+    telling = [set(one.models) for one in tried if one.models]
+    known = set().union(*telling)
+    common = set.intersection(*telling) if telling else set()
+    servers = tuple(
+        msgspec.structs.replace(one.shown, lacking=tuple(sorted(known.difference(one.models))[:_MOST_LACKING]))
+        if one.shown.listing.good
+        else one.shown
+        for one in tried
+    )
+    chats = [one.chat for one in servers if one.chat is not None]
+    return TrialShown(
+        provider,
+        not any(one.address.startswith("http://") for one in servers),
+        next((one.listing for one in servers if not one.listing.good), servers[0].listing),
+        tuple(sorted(common)),
+        next((chat for chat in chats if not chat.good), chats[0] if chats else None),
+        servers if len(servers) > 1 else (),
+    )
 
 
 def judge_listing(asked: Asked) -> Outcome:

@@ -26,6 +26,7 @@ from techstone.control.catalog.records import (
     NewModel,
     NewPlan,
     NewProvider,
+    NewReplica,
     PlanShown,
     ProviderChange,
     ProviderShown,
@@ -96,15 +97,24 @@ OPERATIONS = (
     Asked("/providers", "listProviders", "List providers", ProviderShown, many=True),
     Asked(
         "/providers", "createProvider", "Add a provider", ProviderShown, body=NewProvider,
-        example={"name": "vllm", "base_url": "https://gpu.example.com/v1", "secret": "sk-..."},
+        example={
+            "name": "vllm", "kind": "vllm", "secret": "sk-...", "routing": "affinity",
+            "replicas": [{"base_url": f"https://gpu-{number}.example.com/v1"} for number in (1, 2)],
+        },
     ),
     _change(
-        "/providers/change", "changeProvider", "Change a provider; another address drops its secret", ProviderShown,
-        ProviderChange("vllm", "https://gpu-2.example.com/v1", "sk-..."),
+        "/providers/change", "changeProvider", "Change a provider; other addresses drop its secret", ProviderShown,
+        ProviderChange(
+            "vllm", secret="sk-...",  # noqa: S106 - an example
+            replicas=(NewReplica("https://gpu-1.example.com/v1"), NewReplica("https://gpu-3.example.com/v1", 2)),
+        ),
     ),
     _change("/providers/switch", "switchProvider", "Switch a provider", ProviderShown, Switched("vllm", True)),
     _change("/providers/remove", "removeProvider", "Forget a provider", ProviderShown, EntryChosen("vllm")),
-    _change("/providers/test", "testProvider", "Ask a provider for its models, or a token", TrialShown, Trial("vllm")),
+    _change(
+        "/providers/test", "testProvider", "Ask each server of a provider for its models, or for a token", TrialShown,
+        Trial("vllm"),
+    ),
     Asked("/catalog", "listCatalog", "List models, also those that are off", CatalogEntry, many=True),
     Asked(
         "/catalog", "createModel", "Offer a model", CatalogEntry, body=NewModel,

@@ -13,6 +13,7 @@ from techstone.adapters.upstreams.health_checks import Check, HealthChecks
 from techstone.adapters.upstreams.http import HttpUpstreams
 from techstone.core.snapshot import Provider, Replica, Snapshot, Timeouts, UpstreamKind, View
 from techstone.gateway.dispatch import Dispatch
+from techstone.gateway.ports import Call
 from techstone.gateway.target import Keyring
 from techstone.gateway.trampoline import Trampoline
 
@@ -32,6 +33,7 @@ class Engine:
         self.asked: list[str] = []
         self.heads: list[bytes] = []
         self.port = 0
+        self.streaming = True
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -40,10 +42,18 @@ class Engine:
                 path = head.split(b" ")[1].decode()
                 self.heads.append(head.lower())
                 self.asked.append(path)
+                if path == "/long":
+                    await self._stream(writer)
                 if path in self.answers:
                     status, body = self.answers[path]
                     writer.write(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body))
         writer.close()
+
+    async def _stream(self, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while self.streaming:
+            writer.write(b"1\r\nx\r\n")
+            await asyncio.sleep(0.02)
 
 
 class Bench:
@@ -135,6 +145,34 @@ async def test_late_answer_counts_only_where_no_request_is_answered(
         await run(check)
         states.append(server.health.state)
     assert states == ["unknown"] * 6 + ["down"]
+
+
+async def test_late_answer_does_not_count_while_a_long_one_comes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No request ends for minutes, but their bytes come; once they stop, too, the server is down after three."""
+    monkeypatch.setattr(health_checks, "_TIMEOUTS", Timeouts(0.3, 0.3, 0.3, 0.3))
+    del bench.engine.answers["/health"]
+    (server,) = bench.provide("llama.cpp")
+    call = Call(server.target.origin, b"GET /long HTTP/1.1\r\nhost: x\r\nx-request-id: r", b"", Timeouts())
+    opened = asyncio.get_running_loop().create_future()
+
+    async def open_long() -> None:
+        opened.set_result(await bench.upstreams.open(call))
+
+    trampoline = Trampoline(open_long(), lambda _: None)
+    trampoline.advance()
+    answer = await opened
+    check = Check(bench.upstreams, bench.dispatch, server)
+    states: list[str] = []
+    for _ in range(4):
+        await run(check)
+        states.append(server.health.state)
+    bench.engine.streaming = False
+    await asyncio.sleep(0.05)
+    for _ in range(3):
+        await run(check)
+        states.append(server.health.state)
+    assert states == ["unknown"] * 6 + ["down"]
+    answer.close()
 
 
 async def test_metrics_that_are_not_told_are_no_failure(bench: Bench) -> None:
