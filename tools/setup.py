@@ -36,6 +36,10 @@ PROGRAMS = (
     ("chromium", "chromium"),
     ("postgres", "postgresql"),
     ("redis-server", "redis-server"),
+    ("caddy", "caddy"),
+    ("openssl", "openssl"),
+    ("promtool", "prometheus"),
+    ("systemd-analyze", "systemd"),
 )
 
 

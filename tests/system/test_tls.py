@@ -113,6 +113,8 @@ def test_only_a_trusted_proxy_may_say_https(tmp_path: Path) -> None:
         assert _exchange(service, f"{head}\r\n".encode()).startswith(b"HTTP/1.1 403")
         assert _exchange(service, f"{head}X-Forwarded-Proto: http\r\n\r\n".encode()).startswith(b"HTTP/1.1 403")
         assert _exchange(service, f"{head}X-Forwarded-Proto: https\r\n\r\n".encode()).startswith(b"HTTP/1.1 200")
+        # A kubelet, and Prometheus, come past the proxy and have no key.
+        assert service.get("/healthz")[0] == service.get("/readyz")[0] == service.get("/metrics")[0] == 200
 
 
 def test_unreadable_certificate_stops_the_start(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from techstone.core.errors import ApiError, Draining, InsecureTransport, Request
 from techstone.gateway.exchange import KEEP_ALIVE_COMMENT, Exchange
 from techstone.gateway.guard import BrokenRequest, ChunkedBody, Framing, check_beginning
 from techstone.gateway.head import NO_HEAD, Head
+from techstone.gateway.health import PROBES
 from techstone.gateway.trampoline import Trampoline
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ class Front(asyncio.Protocol):
         if house.has_proxies:
             exchange.client, exchange.secure = house.origin_of(self, head.headers)
         refusal: ApiError | None = None
-        if self.plain or (house.https_only and not exchange.secure):
+        if self.plain or (house.https_only and not exchange.secure and exchange.path not in PROBES):
             house.note_plain(exchange)
             refusal = InsecureTransport()
         elif house.draining:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from techstone.gateway.exchange import Exchange
     from techstone.gateway.ports import Journal, LimitStore, Snapshots
 
+# Asked by kubelets and scrapers past the proxy that speaks TLS to clients; no key belongs into such a request.
+PROBES = frozenset({b"/healthz", b"/readyz", b"/metrics"})
+
 _ENCODER = msgspec.json.Encoder()
 
 

@@ -314,6 +314,17 @@ def test_plain_http_where_tls_is_on_is_refused() -> None:
     assert b"location" not in house.transport.written.lower()
 
 
+@pytest.mark.parametrize("path", [b"/healthz", b"/readyz", b"/metrics"])
+def test_probes_past_the_proxy_are_answered_in_clear(path: bytes) -> None:
+    """Kubelets and scrapers carry no key and cannot say https; any other path is refused to them."""
+    house = House(trust=Trust((ipaddress.ip_network("192.0.2.1"),), https_only=True))
+    house.send(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path)
+    house.answer()
+    house.send(b"GET %b/x HTTP/1.1\r\nHost: x\r\n\r\n" % path)
+    assert (house.statuses, house.desk.insecures) == ([200, 403], 1)
+    assert house.desk.asked == [(b"GET", path, b"")]
+
+
 @pytest.mark.parametrize(
     ("forwarded", "proto", "client", "secure"),
     [
