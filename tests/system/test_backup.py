@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -25,6 +27,7 @@ from upstream import providing
 
 from techstone.adapters.storage import migrate
 from techstone.app import backup
+from techstone.core.backup import BackupError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -245,7 +248,7 @@ def test_damaged_backup_is_found_wherever_it_is_damaged(small: Path, position: i
     data = bytearray((small / "b.gz").read_bytes())
     data[position % len(data)] ^= flips
     (small / "damaged.gz").write_bytes(data)
-    with pytest.raises(backup.BackupError, match=r"damaged\.gz: it "):
+    with pytest.raises(BackupError, match=r"damaged\.gz: it "):
         backup.check(small / "damaged.gz")
 
 
@@ -258,6 +261,27 @@ def test_damaged_backup_changes_nothing(small: Path) -> None:
     status, printed = run(small, "restore", "damaged.gz", "--replace")
     assert (status, printed.count("\n"), "nothing was changed: damaged.gz: it is damaged" in printed) == (1, 1, True)
     assert _look(small / "data") == before
+
+
+def test_damaged_database_is_replaced(tmp_path: Path, small: Path) -> None:
+    """It is what a backup is for; it is kept as it is."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "techstone.db").write_bytes(b"no database" * 1000)
+    status, printed = run(tmp_path, "restore", str(small / "b.gz"))
+    assert (status, "file is not a database; --replace keeps it" in printed) == (1, True)
+    succeed(tmp_path, "restore", str(small / "b.gz"), "--replace")
+    assert len(read_all(tmp_path / "data" / "techstone.db")["accounts"]) == 3
+    (kept,) = (tmp_path / "data").glob("techstone.db.replaced-*")
+    assert kept.read_bytes() == b"no database" * 1000
+
+
+def test_database_that_is_open_is_not_replaced(small: Path) -> None:
+    """A process that does not answer as control does, such as a shell of SQLite's, still has it."""
+    with contextlib.closing(sqlite3.connect(small / "data" / "techstone.db")) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        status, printed = run(small, "restore", "b.gz", "--replace")
+    assert (status, "a process has it open" in printed) == (1, True), printed
 
 
 def _look(folder: Path) -> dict[str, bytes]:

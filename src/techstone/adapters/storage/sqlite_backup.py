@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _COPY = ".techstone-copy-"
 _RESTORING = ".restoring"
+_BESIDE = ("-wal", "-shm", "-journal")
 _BUSY_SECONDS = 5.0
 
 
@@ -122,20 +123,14 @@ def _sweep(folder: Path) -> None:
 async def open_target(path: Path, schema: str, *, replace: bool) -> AsyncIterator[SqliteTarget]:
     """Give a file that takes a backup of a schema and becomes `path`; raise StoreError."""
     backup.require_schema(schema)
-    with _telling(path):
-        newest = _settle(path, replace=replace)
     fresh = path.with_name(path.name + _RESTORING)
-    _discard(fresh)
-    try:
-        with _telling(fresh):
-            os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-            with contextlib.closing(_open_fresh(fresh)) as connection:
-                with _asking(connection) as asking:
-                    migrate.upgrade(asking, schema)
-                    layouts = backup.lay_out(asking)
-                yield SqliteTarget(path, fresh, connection, layouts, newest)
-    finally:
-        _discard(fresh)
+    with _telling(path), _holding(path, replace=replace) as newest, _discarding(fresh), _telling(fresh):
+        os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        with contextlib.closing(_open_fresh(fresh)) as connection:
+            with _asking(connection) as asking:
+                migrate.upgrade(asking, schema)
+                layouts = backup.lay_out(asking)
+            yield SqliteTarget(path, fresh, connection, layouts, newest)
 
 
 class SqliteTarget:
@@ -208,6 +203,9 @@ class SqliteTarget:
             moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
             aside = self._path.with_name(f"{self._path.name}.replaced-{moment}")
             os.link(self._path, aside)
+            for ending in _BESIDE:  # of a file that is damaged; another one has none
+                with contextlib.suppress(FileNotFoundError):
+                    self._path.with_name(self._path.name + ending).rename(f"{aside}{ending}")
         self._fresh.rename(self._path)
         folder = os.open(self._path.parent, os.O_RDONLY)
         try:
@@ -217,31 +215,60 @@ class SqliteTarget:
         return aside
 
 
-def _settle(path: Path, *, replace: bool) -> int | None:
-    """Write the old file's log of changes into it, which must not meet the new one; return its revision.
+@contextlib.contextmanager
+def _holding(path: Path, *, replace: bool) -> Iterator[int | None]:
+    """Keep everybody away from the old file and write its log of changes into it; give its revision.
 
-    None: there is none that holds anything. Raise StoreError where it may not be replaced, or is in use.
+    The log must not meet the new file. None: there is no file that holds anything. Raise StoreError where it may not be
+    replaced, or is in use.
     """
-    if not path.exists() or not path.stat().st_size:
-        return None
-    with contextlib.closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as connection:
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not path.exists() or not path.stat().st_size:
+            yield None
+            return
+        with contextlib.closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as connection:
+            yield _settle(path, connection, replace=replace)
+    except BlockingIOError as error:
+        raise StoreError(f"database {path}: another restore is at it") from error
+    finally:
+        os.close(folder)
+
+
+def _settle(path: Path, connection: sqlite3.Connection, *, replace: bool) -> int | None:
+    try:
         with _asking(connection) as asking:
-            if not backup.holds_accounts(asking):
-                revision = None
-            elif not replace:
-                raise StoreError(f"database {path}: it holds accounts; --replace keeps it beside the restored one")
-            else:
-                revision = int(connection.execute("SELECT number FROM revision").fetchone()[0])
-        # Without other readers and writers alone; it goes back to a log when it is opened next.
-        mode = connection.execute("PRAGMA journal_mode = DELETE").fetchone()[0]
-        if mode != "delete":
-            raise StoreError(f"database {path}: a process has it open; stop the service first")
+            held = backup.holds_accounts(asking)
+        if held and not replace:
+            raise StoreError(f"database {path}: it holds accounts; --replace keeps it beside the restored one")
+        revision = int(connection.execute("SELECT number FROM revision").fetchone()[0]) if held else None
+        # Possible only for who is alone with it; it goes back to a log when it is opened next.
+        connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+        connection.execute("BEGIN EXCLUSIVE")
+    except (sqlite3.DatabaseError, DBAPIError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        if isinstance(cause, sqlite3.OperationalError):
+            raise StoreError(f"database {path}: a process has it open ({cause}); stop the service first") from error
+        if not replace:
+            raise StoreError(
+                f"database {path}: {cause}; --replace keeps it as it is beside the restored one"
+            ) from error
+        return 0  # it is damaged, which is what a backup is for
     return revision
 
 
-def _discard(fresh: Path) -> None:
-    for ending in ("", "-wal", "-shm", "-journal"):
-        fresh.with_name(fresh.name + ending).unlink(missing_ok=True)
+@contextlib.contextmanager
+def _discarding(fresh: Path) -> Iterator[None]:
+    """Begin without what a process that was killed left, and leave nothing."""
+    files = [fresh.with_name(fresh.name + ending) for ending in ("", *_BESIDE)]
+    try:
+        for file in files:
+            file.unlink(missing_ok=True)
+        yield
+    finally:
+        for file in files:
+            file.unlink(missing_ok=True)
 
 
 def _open_fresh(fresh: Path) -> sqlite3.Connection:
