@@ -111,6 +111,22 @@ async def test_end_and_beginning_in_one_batch_are_booked_in_their_order(store: S
     assert await _credit(store) == (1000, 7, 0)
 
 
+async def test_what_is_missing_is_asked_for_where_its_sender_has_it(place: Place) -> None:
+    """As after a restored backup: nothing is booked out of order, and a gap is told of what nobody has any more."""
+    journal = _JOURNALS[0]
+    for store in (MemoryStore(), await open_at(place.address)):
+        await store.add_account(Account("acct_a", "a@example.com", "pro", 1000))
+        await store.ledger.apply(journal, 1, [record(1, cost=10)])
+        assert await store.ledger.apply(journal, 6, [record(6, cost=60)], base=3) == 1
+        assert await _credit(store) == (1000, 10, 0)
+        assert await store.ledger.apply(journal, 3, [record(n, cost=10 * n) for n in (3, 4, 5)], base=3) == 5
+        assert await store.ledger.apply(journal, 6, [record(6, cost=60)], base=3) == 6
+        assert await _credit(store) == (1000, 190, 0)
+        (gap,) = await store.ledger.check([])
+        assert (gap.rule, gap.found) == ("no journal has gaps", "1 records missing")
+        await store.close()
+
+
 async def test_gap_in_a_journal_is_booked_and_told(place: Place) -> None:
     """Records that never came are a violation, for ever; those that came count."""
     for store in (MemoryStore(), await open_at(place.address)):

@@ -151,8 +151,12 @@ class Checked(msgspec.Struct, frozen=True):
 class LedgerStore(Protocol):
     """The ledger: what the gateways' journals say, booked once."""
 
-    async def apply(self, journal: str, first: int, records: Sequence[UsageRecord]) -> int:
-        """Book what is new of a journal's records from number `first` on; return the number of the last one booked."""
+    async def apply(self, journal: str, first: int, records: Sequence[UsageRecord], base: int | None = None) -> int:
+        """Book what is new of a journal's records from number `first` on; return the number of the last one booked.
+
+        `base` is the number of the oldest record that the sender still has, None: of these. Where records are missing
+        before `first` that it has, nothing is booked: it is to go back. What it has not is counted as missing.
+        """
 
     async def grant(self, account: str, nano: int, note: str) -> bool:
         """Add credit; say whether the account can hold so much."""

@@ -17,6 +17,7 @@ from techstone.control.billing.prices import PriceBook
 from techstone.control.ports import Records, StoreError
 from techstone.core import snapshot as seam
 from techstone.core import stream
+from techstone.core.revision import follows
 from techstone.wire.figure import Figure
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ class Publisher:
     ) -> bool:
         """Tell what there is at one revision; False where another change came in between: then nothing was told."""
         since = wish.since if spoken > 1 else None
-        if since is not None and since > await self._store.read_revision():
+        if since is not None and not follows(since, await self._store.read_revision()):
             since = None  # of a database that was restored from a backup since
         async with self._store.reading(since, spending=wish.spending) as reading:
             extent = await reading.measure()

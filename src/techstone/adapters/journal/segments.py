@@ -138,6 +138,22 @@ def _read(recovered: Recovered, path: Path, first: int, following: int | None) -
     recovered.segments.append(segment)
 
 
+def read_batches(disk: Disk, segment: Segment, after: int, until: int) -> list[Batch]:
+    """Return the records of a segment after a number, up to one, as they can be sent again; raise OSError."""
+    found: list[Batch] = []
+    number, start = segment.first, 0
+    for payload, end in frames.read(disk.read(segment.path)):
+        if number > until:
+            break
+        if number > after:
+            if not found or end - found[-1].start > _BATCH_BYTES:
+                at = DECODER.decode(payload).at / 1000
+                found.append(Batch(segment, start, end, number, number, at, sealed=True))
+            found[-1].end, found[-1].last = end, number
+        number, start = number + 1, end
+    return found
+
+
 def _keep_torn(recovered: Recovered, segment: Segment, length: int) -> None:
     """Keep what is cut off beside it, for a person to look at: most likely an unfinished group, at worst a bad disk."""
     kept = recovered.disk.create(segment.path.with_suffix(".torn"))

@@ -141,6 +141,14 @@ class Shipping:
         """Send the oldest that waits, and let go of what is applied; raise UpstreamProblem, OSError."""
         batches = self._writer.gather(_LARGEST)
         applied = await self._send(batches)
+        if self._writer.base < batches[0].first and 0 <= applied < batches[0].first - 1:
+            # A backup was restored: what was booked after it and is still here is sent again.
+            self._report(
+                f"journal: the ledger has nothing after record {applied:,} any more; what is here is sent again"
+            )
+            self.applied = applied
+            await self._writer.rewind(applied)
+            return
         if applied < batches[-1].last:
             raise UpstreamProblem("content", f"it applied {applied} of {batches[-1].last}")
         self.applied = applied
@@ -152,9 +160,9 @@ class Shipping:
         # On a thread: after a while without control it comes from the disk and not from the kernel's memory.
         body = await self._loop.run_in_executor(None, read, first.segment.path, first.start, last.end)
         head = (
-            b"POST /internal/journal?journal=%b&first=%d HTTP/1.1\r\nhost: control\r\n"
+            b"POST /internal/journal?journal=%b&first=%d&base=%d HTTP/1.1\r\nhost: control\r\n"
             b"content-type: application/octet-stream\r\nx-request-id: journal"
-            % (self._writer.journal.encode(), first.first)
+            % (self._writer.journal.encode(), first.first, self._writer.base)
         )
         answer = await self._control.ask(head, body, _TIMEOUTS)
         text = await answer.read(_ANSWER_LIMIT)

@@ -19,6 +19,7 @@ import msgspec
 
 from techstone.adapters.journal.answers import TOTAL_BYTES, Answers
 from techstone.adapters.journal.commitlog import SEGMENT_BYTES, CommitLog, Written, find_lost
+from techstone.adapters.journal.segments import read_batches
 from techstone.core import frames
 from techstone.core.usage import UsageRecord, encode
 from techstone.gateway.ports import SettlementFailed, StoredAnswer
@@ -324,6 +325,24 @@ class JournalWriter:
         if self._spool_full and self.spooled < self._options.spool * _RESUMED:
             self._spool_full = False
             self._judge()
+
+    @property
+    def base(self) -> int:
+        """The number of the oldest record that is still here."""
+        return self.segments[0].first
+
+    async def rewind(self, applied: int) -> None:
+        """Have what is here after a number shipped again: the ledger has lost it. Raise OSError."""
+        until = self.unshipped[0].first - 1 if self.unshipped else self.segments[-1].last
+        segments = [segment for segment in self.segments if segment.last > applied and segment.first <= until]
+
+        def read() -> list[Batch]:
+            return [batch for segment in segments for batch in read_batches(self.disk, segment, applied, until)]
+
+        found = await self._loop.run_in_executor(None, read)
+        self.unshipped.extendleft(reversed(found))
+        self.spooled += sum(batch.end - batch.start for batch in found)
+        self._weigh()
 
     async def retire(self, applied: int, before: int) -> None:
         """Delete segments that are applied and whose newest record is older than `before` (unix ms).

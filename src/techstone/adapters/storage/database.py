@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from techstone.control.ledger.records import Rating
+    from techstone.control.ledger.records import Rating, Run
     from techstone.control.ports import StoreFacts
-    from techstone.core.usage import UsageRecord
 
 
 class Database(Protocol):
@@ -40,8 +39,8 @@ class Database(Protocol):
     async def note(self) -> None:
         """Append the current act to the audit log by itself."""
 
-    async def apply(self, journal: str, first: int, records: Sequence[UsageRecord], now: int) -> int:
-        """Book what is new of a journal's records from number `first` on, in one transaction.
+    async def apply(self, journal: str, run: Run, now: int) -> int:
+        """Book what is new of a run of a journal's records, in one transaction, as `LedgerStore.apply` says.
 
         Return the number of the last one booked. `now` is in unix seconds.
         """

@@ -18,6 +18,7 @@ from techstone.control.ledger.records import (
     Rating,
     RequestFilter,
     RequestPage,
+    Run,
     Spending,
     Step,
     Sums,
@@ -45,10 +46,10 @@ class SqlLedger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def apply(self, journal: str, first: int, records: Sequence[UsageRecord]) -> int:
+    async def apply(self, journal: str, first: int, records: Sequence[UsageRecord], base: int | None = None) -> int:
         """Book what is new of a journal's records from number `first` on; return the number of the last one booked."""
         now = int(time.time())
-        return await self._database.apply(journal, first, records, now)
+        return await self._database.apply(journal, Run(first, records, first if base is None else base), now)
 
     async def grant(self, account: str, nano: int, note: str) -> bool:
         """Add credit; say whether the account can hold so much."""

@@ -56,9 +56,11 @@ class MemoryLedger:
         self.entries: list[tuple[str, Entry]] = []
         self._charged: dict[str, int] = {}
 
-    async def apply(self, journal: str, first: int, records: Sequence[UsageRecord]) -> int:
+    async def apply(self, journal: str, first: int, records: Sequence[UsageRecord], base: int | None = None) -> int:
         """Book what is new of a journal's records from number `first` on; return the number of the last one booked."""
         applied = self._applied.get(journal, 0)
+        if base is not None and applied + 1 < first and base < first:
+            return applied
         self._gaps[journal] = self._gaps.get(journal, 0) + max(0, first - applied - 1)
         for record in records[max(0, applied + 1 - first) :]:
             self._book(record)

@@ -24,13 +24,13 @@ def read_version(connection: Connection) -> str | None:
     return str(version) if version is not None else None
 
 
-def upgrade(connection: Connection) -> None:
-    """Bring the database to the newest schema, all or nothing."""
-    if read_version(connection) == NEWEST:
+def upgrade(connection: Connection, schema: str = NEWEST) -> None:
+    """Bring the database to a schema, all or nothing."""
+    if read_version(connection) == schema:
         return
     from alembic import command  # noqa: PLC0415 - see above
 
-    command.upgrade(configure(connection), "head")
+    command.upgrade(configure(connection), schema)
 
 
 def configure(connection: Connection) -> Config:

@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 
     from techstone.adapters.storage.store import SqlStore
     from techstone.adapters.storage.target import Target
-    from techstone.control.ledger.records import Rating
-    from techstone.core.usage import UsageRecord
+    from techstone.control.ledger.records import Rating, Run
 
 # Told by a trigger of the table `revision`, when the transaction that raised it commits (migration 0001).
 CHANNEL = "techstone"
@@ -54,6 +53,7 @@ _POOL, _POOL_MORE = 5, 15
 _PAUSE = 1.0
 
 _NO_HASTE = text("SET LOCAL lock_timeout = 0")
+_NO_HURRY = text("SET LOCAL idle_in_transaction_session_timeout = 0")
 _QUEUE = text(f"SELECT pg_advisory_xact_lock({CHANGES})")
 # A transaction gets a number with the first row that it writes, and not before.
 _WROTE = text("SELECT pg_current_xact_id_if_assigned() IS NOT NULL")
@@ -142,10 +142,10 @@ class PostgresDatabase:
             await connection.execute(_QUEUE)
             await audit.append(connection, *acts.current())
 
-    async def apply(self, journal: str, first: int, records: Sequence[UsageRecord], now: int) -> int:
-        """Book what is new of a journal's records; return the number of the last one booked."""
+    async def apply(self, journal: str, run: Run, now: int) -> int:
+        """Book what is new of a run of a journal's records; return the number of the last one booked."""
         async with self._drive() as driver:
-            return await postgres_booking.apply(driver, journal, first, records, now)
+            return await postgres_booking.apply(driver, journal, run, now)
 
     async def rerate(self, ratings: Sequence[Rating], now: int) -> None:
         """Give settled requests other costs, with all that follows."""
@@ -207,12 +207,19 @@ class PostgresDatabase:
 
     async def upgrade(self) -> None:
         """Bring it to the newest schema; of any number of processes that begin at once one does."""
+        async with self.work() as connection:
+            await connection.run_sync(migrate.upgrade)
+
+    @contextlib.asynccontextmanager
+    async def work(self) -> AsyncIterator[AsyncConnection]:
+        """Begin a writing transaction that may take as long as the largest table takes; no change runs beside it."""
         with self._telling():
             async with self._lasting.connect() as connection:
-                # Another process may be at it, for as long as the largest table takes.
+                # Another process may be at it for as long; and between two statements a file may have to be read.
                 await connection.execute(_NO_HASTE)
+                await connection.execute(_NO_HURRY)
                 await connection.execute(_QUEUE)
-                await connection.run_sync(migrate.upgrade)
+                yield connection
                 await connection.commit()
 
     async def close(self) -> None:

@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from asyncpg import Connection
 
     from techstone.adapters.storage.batch import Bucket
-    from techstone.control.ledger.records import Rating
+    from techstone.control.ledger.records import Rating, Run
     from techstone.core.ledger import Kind
-    from techstone.core.usage import UsageRecord
 
 # Keys of advisory locks: any numbers, but the same ones in every version. CHANGES is taken before BOOKING, never after.
 CHANGES, BOOKING = 7_348_001, 7_348_002
@@ -122,14 +121,14 @@ RETURNING requests.id
 """
 
 
-async def apply(connection: Connection, journal: str, first: int, records: Sequence[UsageRecord], now: int) -> int:
-    """Book what is new of a journal's records from number `first` on; return the number of the last one booked.
+async def apply(connection: Connection, journal: str, run: Run, now: int) -> int:
+    """Book what is new of a run of a journal's records; return the number of the last one booked.
 
-    `now` is in unix seconds.
+    Nothing is booked where the sender still has what is missing before it. `now` is in unix seconds.
     """
     await connection.execute(_BEGIN)
     try:
-        last = await _apply(connection, journal, first, records, now)
+        last = await _apply(connection, journal, run, now)
     except BaseException:
         await _undo(connection)
         raise
@@ -137,7 +136,8 @@ async def apply(connection: Connection, journal: str, first: int, records: Seque
     return last
 
 
-async def _apply(connection: Connection, journal: str, first: int, records: Sequence[UsageRecord], now: int) -> int:
+async def _apply(connection: Connection, journal: str, run: Run, now: int) -> int:
+    first, records = run.first, run.records
     applied, known = 0, {}
     for name, state, nano in await connection.fetch(_FIND, journal, [record.id for record in records]):
         if name:
@@ -145,6 +145,8 @@ async def _apply(connection: Connection, journal: str, first: int, records: Sequ
         else:
             applied = nano
     gap = max(0, first - applied - 1)
+    if gap and run.base < first:
+        return applied
     fresh = records[max(0, applied + 1 - first) :]
     last = max(applied, first + len(records) - 1)
     if fresh:

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from techstone.adapters.storage.store import SqlStore
-    from techstone.control.ledger.records import Rating
-    from techstone.core.usage import UsageRecord
+    from techstone.control.ledger.records import Rating, Run
 
 _R = TypeVar("_R")
 
@@ -95,9 +94,9 @@ class SqliteDatabase:
         async with self.change(noted=False) as connection:
             await audit.append(connection, *acts.current())
 
-    async def apply(self, journal: str, first: int, records: Sequence[UsageRecord], now: int) -> int:
-        """Book what is new of a journal's records; return the number of the last one booked."""
-        return await self.transact(lambda connection: sqlite_booking.apply(connection, journal, first, records, now))
+    async def apply(self, journal: str, run: Run, now: int) -> int:
+        """Book what is new of a run of a journal's records; return the number of the last one booked."""
+        return await self.transact(lambda connection: sqlite_booking.apply(connection, journal, run, now))
 
     async def rerate(self, ratings: Sequence[Rating], now: int) -> None:
         """Give settled requests other costs, with all that follows."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from techstone.adapters.storage.batch import Bucket
-    from techstone.control.ledger.records import Rating
+    from techstone.control.ledger.records import Rating, Run
     from techstone.core.ledger import Kind
     from techstone.core.usage import UsageRecord
 
@@ -54,14 +54,17 @@ _RERATE = (
 _CORRECT = "UPDATE accounts SET granted_nano = granted_nano - ?, changed = ? WHERE id = ?"
 
 
-def apply(connection: sqlite3.Connection, journal: str, first: int, records: Sequence[UsageRecord], now: int) -> int:
-    """Book what is new of a journal's records from number `first` on; return the number of the last one booked.
+def apply(connection: sqlite3.Connection, journal: str, run: Run, now: int) -> int:
+    """Book what is new of a run of a journal's records; return the number of the last one booked.
 
-    `now` is in unix seconds.
+    Nothing is booked where the sender still has what is missing before it. `now` is in unix seconds.
     """
+    first, records = run.first, run.records
     found = connection.execute(_APPLIED, (journal,)).fetchone()
     applied = int(found[0]) if found else 0
     gap = max(0, first - applied - 1)
+    if gap and run.base < first:
+        return applied
     fresh = records[max(0, applied + 1 - first) :]
     last = max(applied, first + len(records) - 1)
     if fresh:

@@ -9,6 +9,7 @@ import click
 from techstone import __version__
 from techstone.app.cli.accounts import account
 from techstone.app.cli.audit import audit
+from techstone.app.cli.backup import backup, restore
 from techstone.app.cli.codes import code
 from techstone.app.cli.inspection import db, doctor
 from techstone.app.cli.journal import journal
@@ -31,7 +32,7 @@ def techstone() -> None:
 
 _COMMANDS = (
     serve, gateway, control, account, key, project, provider, model, price, code, usage, ledger, journal, audit, doctor,
-    db,
+    db, backup, restore,
 )  # fmt: skip
 for command in _COMMANDS:
     techstone.add_command(command)

@@ -29,8 +29,13 @@ def route_journals(ledger: Ledger) -> Router:
     """Return the route that gateways ship their journals to."""
 
     @post("/journal", request_max_body_size=_LARGEST_BATCH, status_code=200)
-    async def book(request: Request[Any, Any, Any], journal: FromQuery[str], first: FromQuery[int]) -> Applied:
-        return await ledger.book(journal, first, await request.body())
+    async def book(
+        request: Request[Any, Any, Any],
+        journal: FromQuery[str],
+        first: FromQuery[int],
+        base: FromQuery[int | None] = None,
+    ) -> Applied:
+        return await ledger.book(journal, first, await request.body(), base)
 
     return Router("/", route_handlers=[book])
 

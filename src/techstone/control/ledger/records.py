@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Generic, Literal, TypeVar
 
 import msgspec
@@ -204,6 +205,14 @@ class Rerating(msgspec.Struct, frozen=True):
     before: str
     after: str
     spared: str
+
+
+class Run(msgspec.Struct, frozen=True):
+    """Records of a journal in their order, from number `first` on; `base` is the oldest that their sender still has."""
+
+    first: int
+    records: Sequence[UsageRecord]
+    base: int
 
 
 class Applied(msgspec.Struct, frozen=True):

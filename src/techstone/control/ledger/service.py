@@ -76,8 +76,12 @@ class Ledger:
         self._touched = touched
         self._histories = histories
 
-    async def book(self, journal: str, first: int, body: bytes) -> Applied:
-        """Book a batch of frames; raise InvalidRequest, and then nothing of it is booked."""
+    async def book(self, journal: str, first: int, body: bytes, base: int | None = None) -> Applied:
+        """Book a batch of frames; raise InvalidRequest, and then nothing of it is booked.
+
+        `base` is the number of the oldest record that the sender still has: it is asked for what is missing from there
+        on, which is so after a backup was restored, by an answer that is before `first`.
+        """
         if not _JOURNAL.fullmatch(journal) or first < 1:
             raise InvalidRequest("journal must be 16 hex digits and first a number from 1.", param="journal")
         records, end = [], 0
@@ -89,7 +93,7 @@ class Ledger:
             raise InvalidRequest(f"record {first + len(records)} cannot be read: {error}") from error
         if end != len(body):
             raise InvalidRequest(f"record {first + len(records)} is damaged or torn.")
-        applied = await self._store.apply(journal, first, records)
+        applied = await self._store.apply(journal, first, records, base)
         self._touched({record.account for record in records if record.cost})
         return Applied(applied)
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 MEBIBYTE = 1024 * 1024
 PACE = 0.2
 PAUSES = (0.1, 0.2, 0.5, 1.0)
-_HEAD = re.compile(rb"POST /internal/journal\?journal=([0-9a-f]{16})&first=(\d+) HTTP/1.1\r\n")
+_HEAD = re.compile(rb"POST /internal/journal\?journal=([0-9a-f]{16})&first=(\d+)&base=(\d+) HTTP/1.1\r\n")
 _LENGTH = re.compile(rb"content-length: (\d+)\r\n", re.IGNORECASE)
 
 
@@ -80,7 +80,7 @@ class Control:
                 assert asked[1].decode() == JOURNAL
                 body = await reader.readexactly(int(length[1]))
                 failure = self.script.pop(0) if self.script else None
-                applied = self._book(int(asked[2]), body, books=failure is None or failure.books)
+                applied = self._book(int(asked[2]), int(asked[3]), body, books=failure is None or failure.books)
                 if failure is not None and failure.hangs:
                     await reader.read()
                     self.given_up += 1
@@ -90,9 +90,11 @@ class Control:
                 writer.write(answer)
         writer.transport.abort()
 
-    def _book(self, first: int, body: bytes, *, books: bool) -> int:
+    def _book(self, first: int, base: int, body: bytes, *, books: bool) -> int:
         records = [DECODER.decode(payload) for payload, _ in frames.read(body)]
         self.asked.append((first, first + len(records) - 1))
+        if base < first and self.applied + 1 < first:
+            return self.applied
         for number, record in enumerate(records, first):
             if books and number > self.applied:
                 assert number == self.applied + 1, "a gap"
@@ -312,6 +314,26 @@ async def test_batch_whose_answer_was_lost_is_booked_once(
         await _until_applied(ships, 3)
     assert control.asked == [(1, 2), (1, 3)]
     assert control.booked == _ids(1, 2, 3)
+
+
+@pytest.mark.parametrize("segment", [1, MEBIBYTE])
+@pytest.mark.parametrize("kept", [0, 1, 3, 5])
+async def test_what_a_restored_ledger_lost_is_sent_again(
+    open_writer: Open, clock: Clock, path: Path, control: Control, segment: int, kept: int
+) -> None:
+    """All that is still here, over one segment or five, once and in order; then what is new."""
+    writer = open_writer(segment=segment)
+    async with shipping(writer, clock, path) as ships:
+        for number in range(1, 6):
+            await commit(writer, make_record(number))
+            await _until_applied(ships, number)
+            await clock.move(PACE)
+        control.applied, control.booked = kept, _ids(*range(1, kept + 1))
+        await commit(writer, make_record(6))
+        while control.applied < 6:
+            await clock.move(PACE)
+        await until(lambda: not writer.unshipped)
+    assert (control.booked, writer.spooled) == (_ids(*range(1, 7)), 0)
 
 
 @pytest.mark.parametrize("segment", [1, MEBIBYTE])
