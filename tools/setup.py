@@ -36,6 +36,9 @@ PROGRAMS = (
     ("chromium", "chromium"),
     ("postgres", "postgresql"),
     ("redis-server", "redis-server"),
+    ("ip", "iproute2"),
+    ("iptables", "iptables"),
+    ("faketime", "faketime"),
 )
 
 

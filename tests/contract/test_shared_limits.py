@@ -353,3 +353,38 @@ async def test_dry_run_takes_nothing(redis: RedisServer) -> None:
         refusal = await drive(gateway.limits.consider(Claim(b"c", who, 5, 0)))
         assert refusal is not None
         assert refusal.axis == "requests"
+
+
+@pytest.mark.parametrize("jump", [-3600.0, -30.0, 30.0, 3600.0])
+async def test_clock_of_redis_that_jumps_locks_nobody_out_and_gives_one_plan_at_most(
+    redis: RedisServer, jump: float
+) -> None:
+    """L-6: set back, what was admitted counts a minute from now on; set forward, it is over, once."""
+    clock, who = Clock(10_000.0), principal(Plan("p", 20, 10**9, 10**6, "postpaid"))
+    async with serve_gateways(redis, 1, clock=clock) as (gateway,):
+        for number in range(20):
+            assert isinstance(await gateway.ask(who, b"%d" % number), Grant)
+            clock.now += 0.5
+        clock.now += jump
+        extra = 0
+        while isinstance(found := await gateway.ask(who, b"x%d" % extra), Grant):
+            extra += 1
+        assert extra <= 20
+        assert found.wait is not None
+        assert found.wait <= 60
+        clock.now += 60
+        again = [await gateway.ask(who, b"y%d" % number) for number in range(21)]
+        assert [isinstance(one, Grant) for one in again] == [True] * 20 + [False]
+        print(json.dumps({"id": "L-6", "n": jump, "violations": 0, "figure": {"extra": extra}, "pass": True}))
+
+
+async def test_slots_of_a_killed_gateway_come_back_also_where_the_clock_was_set_back(redis: RedisServer) -> None:
+    """L-6: within a lease of what the clock says then, not an hour later."""
+    clock, who = Clock(10_000.0), principal(Plan("p", 100, 10**9, 1, "postpaid"))
+    async with serve_gateways(redis, 2, clock=clock) as (one, other):
+        assert isinstance(await one.ask(who, b"1"), Grant)
+        await one.close()
+        clock.now -= 3600
+        assert isinstance(await other.ask(who, b"2"), Refusal)
+        clock.now += 30.1
+        assert isinstance(await other.ask(who, b"2"), Grant)
