@@ -388,3 +388,51 @@ async def test_slots_of_a_killed_gateway_come_back_also_where_the_clock_was_set_
         assert isinstance(await other.ask(who, b"2"), Refusal)
         clock.now += 30.1
         assert isinstance(await other.ask(who, b"2"), Grant)
+
+
+async def test_way_that_comes_and_goes_gives_a_part_once_a_minute(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """F-1: what a gateway gave without Redis counts also the next time that it is without it."""
+    server = RedisServer(tmp_path_factory.mktemp("flapping"))
+    server.start()
+    who = principal(Plan("p", 20, 10**9, 100, "postpaid"))
+    try:
+        async with serve_gateways(server, 2) as gateways:
+            granted = 0
+            for time in range(3):
+                server.kill()
+                found = [await gateways[0].ask(who, b"%d-%d" % (time, number)) for number in range(20)]
+                granted += sum(isinstance(grant, Grant) for grant in found)
+                server.start()
+                for gateway in gateways:
+                    await gateway.connected()
+            assert granted == 10
+    finally:
+        server.kill()
+
+
+async def test_redis_without_memory_decides_once_all_have_told_it(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """F-1: who is back first waits for the others, so that what they gave alone is not given again."""
+    server = RedisServer(tmp_path_factory.mktemp("empty"))
+    server.start()
+    who = principal(Plan("p", 20, 10**9, 100, "postpaid"))
+    try:
+        async with serve_gateways(server, 2) as gateways:
+            server.kill()
+            for place, gateway in enumerate(gateways):
+                found = [await gateway.ask(who, b"%d-%d" % (place, number)) for number in range(20)]
+                assert sum(isinstance(grant, Grant) for grant in found) == 10
+            server.start()
+            number = 0
+            while any(gateway.limits.degraded for gateway in gateways):
+                for gateway in gateways:
+                    number += 1
+                    assert isinstance(await gateway.ask(who, b"more %d" % number), Refusal)
+                await asyncio.sleep(0.005)
+            assert isinstance(await gateways[0].ask(who, b"last"), Refusal)
+            # One that does not come back is not waited for for long.
+            server.kill()
+            await gateways[1].close()
+            server.start()
+            await gateways[0].until(lambda: not gateways[0].limits.degraded, 5)
+    finally:
+        server.kill()

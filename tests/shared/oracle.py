@@ -1,7 +1,7 @@
 """The oracle: a provider in a process of its own that says, request by request, what it really sent.
 
-Run as a script: `oracle.py LOG`; prints its port. Each line of the log is a request: its id, and the tokens that were
-written to the socket by the end of each piece, so that what was sent is known however the request ended.
+Run as a script: `oracle.py LOG HOST`; prints its port. Each line of the log is a request: its id, and the tokens that
+were written to the socket by the end of each piece, so that what was sent is known however the request ended.
 """
 
 from __future__ import annotations
@@ -79,13 +79,13 @@ def _write(writer: asyncio.StreamWriter, event: str) -> None:
 
 
 @contextlib.contextmanager
-def oracle(folder: Path) -> Iterator[tuple[str, Path]]:
+def oracle(folder: Path, host: str = "127.0.0.1") -> Iterator[tuple[str, Path]]:
     """Run it; give its base URL and its log."""
     log = folder / "oracle.jsonl"
-    with subprocess.Popen([sys.executable, __file__, str(log)], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([sys.executable, __file__, str(log), host], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}/v1", log
+            yield f"http://{host}:{int(process.stdout.readline())}/v1", log
         finally:
             process.terminate()
 
@@ -100,7 +100,7 @@ def read_log(log: Path) -> dict[str, dict[str, Any]]:
 
 
 async def _main() -> None:
-    server = await asyncio.start_server(_Oracle(sys.argv[1]).serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(_Oracle(sys.argv[1]).serve, sys.argv[2], 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
