@@ -239,6 +239,13 @@ def clouding() -> Iterator[Cloud]:
                 upstream.__exit__(None, None, None)
 
 
+def fill(file: Path) -> None:
+    """Write to a file until its disk is full."""
+    with contextlib.suppress(OSError), file.open("wb", buffering=0) as out:
+        while True:
+            out.write(bytes(4096))
+
+
 def find_library() -> str:
     """Return libfaketime's path."""
     found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))

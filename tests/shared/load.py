@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from client import post, read
+from oracle import SLOWLY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class Heard(NamedTuple):
-    """One answer. `status` is 0 where the connection broke off; `at` is when it came, by the monotonic clock."""
+    """One answer. `status` is 0 where the connection broke off; `at` is when it came, by the monotonic clock.
+
+    `wait` is what Retry-After told, in seconds.
+    """
 
     at: float
     seconds: float
@@ -26,6 +30,7 @@ class Heard(NamedTuple):
     code: str
     request: str
     gateway: int
+    wait: int
 
 
 class Load:
@@ -54,7 +59,7 @@ class Load:
 
     async def _ask(self, place: int) -> None:
         gateway = self._gateways[place]
-        began, status, code, request = time.monotonic(), 0, "", ""
+        began, status, code, request, wait = time.monotonic(), 0, "", "", 0
         with contextlib.suppress(OSError, EOFError, TimeoutError):
             async with asyncio.timeout(60):
                 reader, writer = await asyncio.open_connection(gateway.host.address, gateway.port)
@@ -66,8 +71,9 @@ class Load:
             status, request = answer.status, answer.headers.get("x-request-id", "")
             if status != 200:
                 code = json.loads(answer.body)["error"]["code"]
+                wait = int(answer.headers.get("retry-after", "0"))
         now = time.monotonic()
-        self.heard.append(Heard(now, now - began, status, code, request, place))
+        self.heard.append(Heard(now, now - began, status, code, request, place, wait))
 
     def stop(self) -> None:
         """Begin nothing more."""
@@ -99,3 +105,34 @@ def quantile(heard: Sequence[Heard], share: float) -> float:
     """Return the seconds that such a share of answers took at most; 0.0 of none."""
     took = sorted(one.seconds for one in heard)
     return took[min(len(took) - 1, int(len(took) * share))] if took else 0.0
+
+
+class Stream:
+    """A stream of some seconds, asked for in a thread; `end` waits for its last byte."""
+
+    def __init__(self, gateway: Machine, key: str) -> None:
+        self.status = 0
+        self.whole = False
+        self.request = ""
+        self.told = b""
+        self._gateway = gateway
+        wanted = {"model": "m", "stream": True, "messages": [{"role": "user", "content": SLOWLY}]}
+        self._raw = post(key, wanted, "Content-Type: application/json")
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+        self._thread.start()
+
+    async def _run(self) -> None:
+        with contextlib.suppress(OSError, EOFError, TimeoutError):
+            async with asyncio.timeout(30):
+                reader, writer = await asyncio.open_connection(self._gateway.host.address, self._gateway.port)
+                try:
+                    writer.write(self._raw)
+                    answer = await read(reader)
+                finally:
+                    writer.close()
+            self.status, self.told = answer.status, answer.body
+            self.whole, self.request = answer.whole, answer.headers.get("x-request-id", "")
+
+    def end(self) -> None:
+        """Wait for the end."""
+        self._thread.join()

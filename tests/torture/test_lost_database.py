@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import subprocess
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from client import post, read
-from cloud import clouding, list_booked
+from cloud import clouding, fill, list_booked
 from haste import LONG, within
-from load import Load, running
-from oracle import SLOWLY
+from load import Load, Stream, running
 from service import wait_until
 
 from techstone.core import keys
@@ -67,7 +63,7 @@ def _strike(cloud: Cloud, disk: Path, fault: str) -> None:
     elif fault == "DROP":
         cloud.control_host.cut(cloud.database_host)
     else:
-        _fill(disk / "filler")
+        fill(disk / "filler")
 
 
 def _heal(cloud: Cloud, disk: Path, fault: str) -> None:
@@ -82,36 +78,8 @@ def _heal(cloud: Cloud, disk: Path, fault: str) -> None:
         cloud.start_postgres()
 
 
-def _fill(file: Path) -> None:
-    with contextlib.suppress(OSError), file.open("wb", buffering=0) as out:
-        while True:
-            out.write(bytes(65536))
-
-
-class _Stream:
-    """A stream that is admitted before the outage and ends in it."""
-
-    def __init__(self, cloud: Cloud, key: str) -> None:
-        gateway = cloud.gateways[0]
-        self.whole = False
-        self.request = ""
-
-        async def run() -> None:
-            reader, writer = await asyncio.open_connection(gateway.host.address, gateway.port)
-            wanted = {"model": "m", "stream": True, "messages": [{"role": "user", "content": SLOWLY}]}
-            writer.write(post(key, wanted, "Content-Type: application/json"))
-            answer = await read(reader)
-            self.whole, self.request = answer.whole, answer.headers["x-request-id"]
-            writer.close()
-
-        self._thread = threading.Thread(target=lambda: asyncio.run(run()))
-        self._thread.start()
-
-    def end(self) -> None:
-        self._thread.join()
-
-
-def _never(cloud: Cloud, key: str) -> set[int]:
+def _ask_all(cloud: Cloud, key: str) -> set[int]:
+    """Return what the gateways answer to a key."""
     return {gateway.chat_status(key) for gateway in cloud.gateways}
 
 
@@ -120,31 +88,31 @@ def test_known_keys_are_served_for_a_while_and_nothing_is_lost(cloud: Cloud, dis
     """Then 503; unknown keys 503, revoked ones never; streams end whole; all is booked once, and back within 10 s."""
     email, key = cloud.open_account("enterprise")
     revoked = cloud.control.ask("key", "create", "--account", email)
-    wait_until(lambda: _never(cloud, revoked["key"]) == {200})
+    wait_until(lambda: _ask_all(cloud, revoked["key"]) == {200})
     cloud.control.ask("key", "revoke", revoked["id"])
-    wait_until(lambda: not _never(cloud, revoked["key"]) & {200}, 2)
+    wait_until(lambda: not _ask_all(cloud, revoked["key"]) & {200}, 2)
     unknown = keys.compose(b"u" * keys.RANDOM_BYTES)
     load = Load(cloud.gateways, key, 10)
     seen: set[int] = set()
     with running(load):
         time.sleep(1)
-        stream = _Stream(cloud, key)
+        stream = Stream(cloud.gateways[0], key)
         time.sleep(0.3)
         struck = time.monotonic()
         _strike(cloud, disk, fault)
-        wait_until(lambda: _never(cloud, unknown) == {503}, _NOTICED, 0.2)
+        wait_until(lambda: _ask_all(cloud, unknown) == {503}, _NOTICED, 0.2)
         noticed = time.monotonic() - struck
-        seen |= _never(cloud, revoked["key"])
+        seen |= _ask_all(cloud, revoked["key"])
         stream.end()
-        wait_until(lambda: _never(cloud, key) == {503}, _GRACE + _NOTICED, 0.2)
+        wait_until(lambda: _ask_all(cloud, key) == {503}, _GRACE + _NOTICED, 0.2)
         closed = time.monotonic() - struck
         console = {gateway.get("/console/sign-up")[0] for gateway in cloud.gateways}
         ready = {gateway.readiness()["http"] for gateway in cloud.gateways}
         time.sleep(_CLOSED_SECONDS)
-        seen |= _never(cloud, revoked["key"])
+        seen |= _ask_all(cloud, revoked["key"])
         healed = time.monotonic()
         _heal(cloud, disk, fault)
-        wait_until(lambda: _never(cloud, key) == {200}, 10, 0.1)
+        wait_until(lambda: _ask_all(cloud, key) == {200}, 10, 0.1)
         recovery = time.monotonic() - healed
         wait_until(lambda: {gateway.get("/console/sign-up")[0] for gateway in cloud.gateways} == {200}, 10, 0.1)
         console_back = time.monotonic() - healed
@@ -201,7 +169,7 @@ def test_full_disk_of_the_server_loses_nothing(cloud: Cloud, disk: Path) -> None
         lag = max(gateway.gauge("techstone_journal_lag_seconds") for gateway in cloud.gateways)
         healed = time.monotonic()
         _heal(cloud, disk, "full")
-        wait_until(lambda: _never(cloud, key) == {200}, 10, 0.1)
+        wait_until(lambda: _ask_all(cloud, key) == {200}, 10, 0.1)
         recovery = time.monotonic() - healed
     booked = [record["request_id"] for record in list_booked(cloud, email)]
     whole = {one.request for one in load.heard if one.status == 200}
