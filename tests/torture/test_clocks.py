@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cloud import clouding, find_library, list_booked
+from demand import Load, running
 from haste import LONG
-from load import Load, running
 from service import wait_until
 
 if TYPE_CHECKING:

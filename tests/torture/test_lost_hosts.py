@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cloud import clouding, fill, list_booked
+from demand import Load, Stream, running
 from haste import LONG, within
-from load import Load, Stream, running
 from service import wait_until
 
 from techstone.core import keys

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cloud import clouding, count_in_any_minute
+from demand import Load, quantile, running
 from haste import LONG, within
-from load import Load, quantile, running
 from service import wait_until
 
 if TYPE_CHECKING:
