@@ -36,10 +36,16 @@ PROGRAMS = (
     ("chromium", "chromium"),
     ("postgres", "postgresql"),
     ("redis-server", "redis-server"),
+<<<<<<< HEAD
     ("caddy", "caddy"),
     ("openssl", "openssl"),
     ("promtool", "prometheus"),
     ("systemd-analyze", "systemd"),
+=======
+    ("ip", "iproute2"),
+    ("iptables", "iptables"),
+    ("faketime", "faketime"),
+>>>>>>> hosts
 )
 
 

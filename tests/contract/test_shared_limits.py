@@ -353,3 +353,86 @@ async def test_dry_run_takes_nothing(redis: RedisServer) -> None:
         refusal = await drive(gateway.limits.consider(Claim(b"c", who, 5, 0)))
         assert refusal is not None
         assert refusal.axis == "requests"
+
+
+@pytest.mark.parametrize("jump", [-3600.0, -30.0, 30.0, 3600.0])
+async def test_clock_of_redis_that_jumps_locks_nobody_out_and_gives_one_plan_at_most(
+    redis: RedisServer, jump: float
+) -> None:
+    """L-6: set back, what was admitted counts a minute from now on; set forward, it is over, once."""
+    clock, who = Clock(10_000.0), principal(Plan("p", 20, 10**9, 10**6, "postpaid"))
+    async with serve_gateways(redis, 1, clock=clock) as (gateway,):
+        for number in range(20):
+            assert isinstance(await gateway.ask(who, b"%d" % number), Grant)
+            clock.now += 0.5
+        clock.now += jump
+        extra = 0
+        while isinstance(found := await gateway.ask(who, b"x%d" % extra), Grant):
+            extra += 1
+        assert extra <= 20
+        assert found.wait is not None
+        assert found.wait <= 60
+        clock.now += 60
+        again = [await gateway.ask(who, b"y%d" % number) for number in range(21)]
+        assert [isinstance(one, Grant) for one in again] == [True] * 20 + [False]
+        print(json.dumps({"id": "L-6", "n": jump, "violations": 0, "figure": {"extra": extra}, "pass": True}))
+
+
+async def test_slots_of_a_killed_gateway_come_back_also_where_the_clock_was_set_back(redis: RedisServer) -> None:
+    """L-6: within a lease of what the clock says then, not an hour later."""
+    clock, who = Clock(10_000.0), principal(Plan("p", 100, 10**9, 1, "postpaid"))
+    async with serve_gateways(redis, 2, clock=clock) as (one, other):
+        assert isinstance(await one.ask(who, b"1"), Grant)
+        await one.close()
+        clock.now -= 3600
+        assert isinstance(await other.ask(who, b"2"), Refusal)
+        clock.now += 30.1
+        assert isinstance(await other.ask(who, b"2"), Grant)
+
+
+async def test_way_that_comes_and_goes_gives_a_part_once_a_minute(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """F-1: what a gateway gave without Redis counts also the next time that it is without it."""
+    server = RedisServer(tmp_path_factory.mktemp("flapping"))
+    server.start()
+    who = principal(Plan("p", 20, 10**9, 100, "postpaid"))
+    try:
+        async with serve_gateways(server, 2) as gateways:
+            granted = 0
+            for time in range(3):
+                server.kill()
+                found = [await gateways[0].ask(who, b"%d-%d" % (time, number)) for number in range(20)]
+                granted += sum(isinstance(grant, Grant) for grant in found)
+                server.start()
+                for gateway in gateways:
+                    await gateway.connected()
+            assert granted == 10
+    finally:
+        server.kill()
+
+
+async def test_redis_without_memory_decides_once_all_have_told_it(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """F-1: who is back first waits for the others, so that what they gave alone is not given again."""
+    server = RedisServer(tmp_path_factory.mktemp("empty"))
+    server.start()
+    who = principal(Plan("p", 20, 10**9, 100, "postpaid"))
+    try:
+        async with serve_gateways(server, 2) as gateways:
+            server.kill()
+            for place, gateway in enumerate(gateways):
+                found = [await gateway.ask(who, b"%d-%d" % (place, number)) for number in range(20)]
+                assert sum(isinstance(grant, Grant) for grant in found) == 10
+            server.start()
+            number = 0
+            while any(gateway.limits.degraded for gateway in gateways):
+                for gateway in gateways:
+                    number += 1
+                    assert isinstance(await gateway.ask(who, b"more %d" % number), Refusal)
+                await asyncio.sleep(0.005)
+            assert isinstance(await gateways[0].ask(who, b"last"), Refusal)
+            # One that does not come back is not waited for for long.
+            server.kill()
+            await gateways[1].close()
+            server.start()
+            await gateways[0].until(lambda: not gateways[0].limits.degraded, 5)
+    finally:
+        server.kill()

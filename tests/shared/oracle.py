@@ -1,7 +1,7 @@
 """The oracle: a provider in a process of its own that says, request by request, what it really sent.
 
-Run as a script: `oracle.py LOG`; prints its port. Each line of the log is a request: its id, and the tokens that were
-written to the socket by the end of each piece, so that what was sent is known however the request ended.
+Run as a script: `oracle.py LOG HOST`; prints its port. Each line of the log is a request: its id, and the tokens that
+were written to the socket by the end of each piece, so that what was sent is known however the request ended.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROMPT = 9
+SLOWLY = "slowly"
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 _BASE = '{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"x","choices":[%s]%s}'
 
 
 class _Oracle:
-    """Answers with 1 to 20 words, whole or as a stream, one write a word."""
+    """Answers with 1 to 20 words, whole or as a stream, one write a word; asked `SLOWLY`, 20 in 5 s or so."""
 
     def __init__(self, log: str) -> None:
         self._log = open(log, "a", buffering=1)  # noqa: PTH123, SIM115 - a path's name; for as long as the process lives
@@ -39,7 +40,11 @@ class _Oracle:
                 fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:-2])
                 body = json.loads(await reader.readexactly(int(fields["content-length"])))
                 words = random.randint(1, 20)
-                await (self._stream if body.get("stream") else self._answer)(writer, fields["x-request-id"], words)
+                if body.get("stream"):
+                    slow = body["messages"][-1]["content"] == SLOWLY
+                    await self._stream(writer, fields["x-request-id"], 20 if slow else words, 0.5 if slow else 0.005)
+                else:
+                    await self._answer(writer, fields["x-request-id"], words)
         writer.close()
 
     async def _answer(self, writer: asyncio.StreamWriter, request: str, words: int) -> None:
@@ -52,7 +57,7 @@ class _Oracle:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(data), data))
         await writer.drain()
 
-    async def _stream(self, writer: asyncio.StreamWriter, request: str, words: int) -> None:
+    async def _stream(self, writer: asyncio.StreamWriter, request: str, words: int, pause: float) -> None:
         writer.write(_HEAD)
         pieces = ['{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}']
         pieces += ['{"index":0,"delta":{"content":" word"},"finish_reason":null}'] * words
@@ -61,7 +66,7 @@ class _Oracle:
             self.note(request, min(sent, words), whole=False)
             _write(writer, _BASE % (piece, ""))
             await writer.drain()
-            await asyncio.sleep(random.random() * 0.005)
+            await asyncio.sleep(random.random() * pause)
         _write(writer, _BASE % ("", ',"usage":' + json.dumps(_usage(words))))
         self.note(request, words, whole=True)
         _write(writer, "[DONE]")
@@ -79,13 +84,13 @@ def _write(writer: asyncio.StreamWriter, event: str) -> None:
 
 
 @contextlib.contextmanager
-def oracle(folder: Path) -> Iterator[tuple[str, Path]]:
+def oracle(folder: Path, host: str = "127.0.0.1") -> Iterator[tuple[str, Path]]:
     """Run it; give its base URL and its log."""
     log = folder / "oracle.jsonl"
-    with subprocess.Popen([sys.executable, __file__, str(log)], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([sys.executable, __file__, str(log), host], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}/v1", log
+            yield f"http://{host}:{int(process.stdout.readline())}/v1", log
         finally:
             process.terminate()
 
@@ -100,7 +105,7 @@ def read_log(log: Path) -> dict[str, dict[str, Any]]:
 
 
 async def _main() -> None:
-    server = await asyncio.start_server(_Oracle(sys.argv[1]).serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(_Oracle(sys.argv[1]).serve, sys.argv[2], 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

@@ -49,8 +49,8 @@ class Server:
 
     user = "techstone"
 
-    def __init__(self, *settings: str) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="techstone-postgres-"))
+    def __init__(self, *settings: str, inside: Path | None = None, trust: str | None = None) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="techstone-postgres-", dir=inside))
         self._data = self.folder / "data"
         self._programs = _find_programs()
         # initdb refuses root; a folder below pytest's own would not be open to anybody else.
@@ -71,7 +71,7 @@ class Server:
         self._numbers = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
         self._run("initdb", "-U", self.user, "-E", "UTF8", "--locale=C", "--no-sync", "-D", str(self._data))
-        (self._data / "pg_hba.conf").write_text(_ACCESS)
+        (self._data / "pg_hba.conf").write_text(_ACCESS if trust is None else f"{_ACCESS}host all all {trust} trust\n")
 
     def _run(self, program: str, *words: str) -> None:
         command = [str(self._programs / program), *words]
@@ -95,16 +95,38 @@ class Server:
     def kill(self) -> None:
         """End it as a power cut does: every process of it, at once."""
         assert self._process is not None
-        parent = self._process.pid
-        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        children = self._list_children()
         self._process.kill()
-        for child in map(int, children):
+        for child in children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
         self._process.wait()
         # As long as one of them lives, its memory is there, and no server starts beside it.
         while any(Path(f"/proc/{child}/stat").exists() for child in children):
             time.sleep(0.01)
+
+    def _list_children(self) -> list[int]:
+        assert self._process is not None
+        parent = self._process.pid
+        return list(map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split()))
+
+    def is_running(self) -> bool:
+        """Say whether the server is there; one whose disk is full may end itself."""
+        return self._process is not None and self._process.poll() is None
+
+    def hang(self) -> None:
+        """Stop every process of it as if it hung."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let them go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        for pid in (self._process.pid, *self._list_children()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def stop(self) -> None:
         """End it, and every connection."""

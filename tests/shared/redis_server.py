@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
 import socket
@@ -24,7 +25,9 @@ PROGRAM = shutil.which("redis-server") or shutil.which("valkey-server") or "redi
 class RedisServer:
     """The process; it can be killed, stopped as if it hung, and started anew. Ended by its id alone."""
 
-    def __init__(self, folder: Path, *words: str, password: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, *words: str, password: str | None = None, environment: dict[str, str] | None = None
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -32,6 +35,7 @@ class RedisServer:
         self._folder = folder
         self._words = words
         self._password = password
+        self._environment = None if environment is None else {**os.environ, **environment}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -41,7 +45,7 @@ class RedisServer:
     def start(self) -> None:
         command = [PROGRAM, "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", self.path]
         command += ["--save", "", "--dir", str(self._folder), *self._words]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=self._environment)
         deadline = time.monotonic() + 10
         while True:
             with contextlib.suppress(OSError, AssertionError):

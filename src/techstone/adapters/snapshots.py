@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from techstone.adapters.confirmation import Bounds, Confirmation
 from techstone.core import stream
 from techstone.core.snapshot import Head, Snapshot, Timeouts, View
-from techstone.core.stream import Assembly, Delta, Part, SnapshotError, Whole
+from techstone.core.stream import Assembly, Delta, Heartbeat, Part, SnapshotError, Whole
 from techstone.gateway.ports import UpstreamProblem
 from techstone.gateway.trampoline import Trampoline
 from techstone.wire.error import ErrorBody
@@ -36,26 +37,42 @@ _FOR_EVER = 10.0**9
 # nothing. One that says what cannot be used is asked seldom: each time it may send the whole.
 _AGAIN_SECONDS = (0.1, 0.2, 0.4, 0.8)
 _REFUSED_SECONDS = 1.0
+# A heartbeat that is a second late.
+_FRESH_SECONDS = 6.0
+# A database that comes back within seconds is waited for; for one that does not, another control plane is asked.
+_AWAY_SECONDS = 4.0
+_AWAY = "the control plane cannot reach its database"
 _LINE_LIMIT = 64 * 1024 * 1024
 _ANSWER_LIMIT = 64 * 1024
+_BOUNDS = Bounds()
 
 
 class StaticSnapshots:
     """One snapshot, for ever. Implements `Snapshots`."""
 
     problem: str | None = None
+    expired = False
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.view: View | None = View(snapshot)
+
+    def is_fresh(self) -> bool:
+        """Implement `Snapshots.is_fresh`."""
+        return True
 
     async def reach(self, revision: int) -> None:
         """Implement `Snapshots.reach`: there is no other revision to wait for."""
 
 
+class _DatabaseAway(Exception):
+    """This control plane has been without its database for too long, and there is another one."""
+
+
 class SnapshotFollower:
     """The newest view of the control plane; `copy` keeps the last good one on disk."""
 
-    def __init__(self, control: ControlPlane, copy: SnapshotCopy) -> None:
+    def __init__(self, control: ControlPlane, copy: SnapshotCopy, bounds: Bounds = _BOUNDS) -> None:
+        self._confirmation = Confirmation(bounds)
         self.view: View | None = None
         self.problem: str | None = "no snapshot yet"
         self._control = control
@@ -69,6 +86,15 @@ class SnapshotFollower:
         """Set once the control plane itself was heard."""
         self.heard_at = 0.0
         """When it was heard last, by the event loop's clock."""
+
+    @property
+    def expired(self) -> bool:
+        """Implement `Snapshots.expired`."""
+        return self._confirmation.expired
+
+    def is_fresh(self) -> bool:
+        """Implement `Snapshots.is_fresh`."""
+        return self._confirmation.is_fresh(_FRESH_SECONDS)
 
     def load(self) -> None:
         """Begin with the copy on disk, if there is one that can be read."""
@@ -92,6 +118,7 @@ class SnapshotFollower:
                 await asyncio.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 - no secret
         finally:
             keeping.cancel()
+            self._confirmation.close()
 
     async def _try(self) -> float:
         """Read one stream to its end and keep why it ended; return the seconds to wait at least."""
@@ -99,6 +126,8 @@ class SnapshotFollower:
         try:
             await _drive(self._follow())
             self.problem = "the control plane ended the snapshot stream"
+        except _DatabaseAway:
+            pause = _REFUSED_SECONDS
         except SnapshotError as error:
             self.problem = str(error)
             # What was said on top of our revision does not follow from it: only the whole helps.
@@ -109,6 +138,10 @@ class SnapshotFollower:
             self.problem = _explain(problem)
             if problem.kind == "timeout":
                 self._control.turn()
+        if self._confirmation.missing == "database":
+            self.problem = _AWAY
+        else:
+            self._confirmation.miss_control()
         return pause
 
     async def reach(self, revision: int) -> None:
@@ -150,8 +183,16 @@ class SnapshotFollower:
             self._moved = asyncio.Event()
         self.problem = None
         self._broken = False
+        self._confirmation.confirm()
         self.heard_at = asyncio.get_running_loop().time()
         self.followed.set()
+
+    def miss_database(self, away: float) -> None:
+        """Hear that the control plane cannot reach its database; raise _DatabaseAway where another one may."""
+        self.problem = _AWAY
+        self._confirmation.miss_database(away)
+        if away > _AWAY_SECONDS and self._control.turn():
+            raise _DatabaseAway
 
 
 class _Reader:
@@ -166,6 +207,9 @@ class _Reader:
     def take(self, line: bytes) -> None:
         """Take a line; raise SnapshotError where it does not follow."""
         frame = stream.decode(line)
+        if isinstance(frame, Heartbeat) and frame.away:
+            self._follower.miss_database(frame.away)
+            return
         view = self._assembly.take(frame)
         if isinstance(frame, Head):
             self._onto = frame.since is not None
@@ -199,7 +243,7 @@ class _Lines:
                 self._held = len(self._pieces[0])
                 for line in lines:
                     self._take(line + b"\n")
-        except SnapshotError as error:
+        except (SnapshotError, _DatabaseAway) as error:
             self.ended.set_exception(error)
             return
         if self._held > _LINE_LIMIT:

@@ -39,9 +39,10 @@ class Way:
                 if problem.kind != "connect" or not left:
                     raise
 
-    def turn(self) -> None:
-        """Ask the next one from now on: this one was of no use."""
+    def turn(self) -> bool:
+        """Ask the next one from now on: this one was of no use; say whether there is another one."""
         self._at = (self._at + 1) % len(self._origins)
+        return len(self._origins) > 1
 
 
 def over_socket(upstreams: Upstreams, path: str) -> Way:

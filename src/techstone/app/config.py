@@ -63,7 +63,8 @@ class ControlSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[control]: how gateways on other machines reach the control plane; without it they share its data folder.
 
     `listen` (host:port) is a control plane's, `addresses` (URLs) are a gateway's. Both have the token, and certificates
-    of their own: a control plane with `tls_ca` asks gateways for one of that authority.
+    of their own: a control plane with `tls_ca` asks gateways for one of that authority. `serve_without_*` are seconds
+    for which a gateway serves known keys while the control plane has no database, or is not heard; None: always.
     """
 
     listen: str | None = None
@@ -73,6 +74,8 @@ class ControlSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tls_cert: str | None = None
     tls_key: str | None = None
     tls_ca: str | None = None
+    serve_without_database: int = 60
+    serve_without_control: int | None = None
 
 
 class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -345,6 +348,10 @@ def _check_server(server: ServerSection) -> None:
 def _check_control(control: ControlSection) -> None:
     if (control.tls_cert is None) != (control.tls_key is None):
         raise ConfigError("control.tls_cert and control.tls_key: give both or neither")
+    for name in ("serve_without_database", "serve_without_control"):
+        seconds = getattr(control, name)
+        if seconds is not None and seconds < 0:
+            raise ConfigError(f"control.{name}: expected seconds, 0 or more")
     for path, url in (
         *([("control.listen", f"//{control.listen}")] if control.listen is not None else []),
         *((f"control.addresses[{place}]", url) for place, url in enumerate(control.addresses)),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from techstone import __version__
+from techstone.adapters.confirmation import Bounds
 from techstone.adapters.errand import Line
 from techstone.adapters.journal.segments import JournalDamaged, JournalInUse, Lock, recover
 from techstone.adapters.journal.shipping import Shipping
@@ -120,7 +121,9 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
     loop = asyncio.get_running_loop()
     log = Log(sys.stderr.fileno())
     ways = open_ways(loop, place, insecure_http=insecure_http)
-    follower = SnapshotFollower(ways.seam, SnapshotCopy(place.snapshot))
+    section = place.config.control
+    bounds = Bounds(section.serve_without_database, section.serve_without_control)
+    follower = SnapshotFollower(ways.seam, SnapshotCopy(place.snapshot), bounds)
     telemetry = Telemetry(loop, follower, log)
     sock = open_socket(server)
     books = Books(loop, place, follower, ways.seam)

@@ -40,6 +40,8 @@ _AHEAD = 8
 _STALLED_SECONDS = 30.0
 # Gateways that begin at the same time wait for each other: each costs the database a read of everything.
 _WHOLES_AT_ONCE = 2
+# The database is asked several times a second; one that did not answer for so long is told as away.
+_AWAY_SECONDS = 3.0
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -75,6 +77,7 @@ class Publisher:
         self._report = report
         self._view_secret = view_secret.hex()
         self._current = seam.Head(0)
+        self._reached = 0.0
         self._turn = asyncio.Lock()
         self._wholes = asyncio.Semaphore(_WHOLES_AT_ONCE)
         self._followers: dict[asyncio.Queue[bytes | None], int] = {}  # with the format of each
@@ -96,6 +99,7 @@ class Publisher:
     async def load(self) -> None:
         """Read what there is but for accounts and keys; must be done before `run` and `subscribe`."""
         revision = await self._store.read_revision()
+        self._reached = asyncio.get_running_loop().time()
         # After the revision: what is newer than that is told again by the change that it belongs to.
         await self._catalog.refresh()
         catalog = self._told = self._catalog.catalog
@@ -128,12 +132,30 @@ class Publisher:
             await self._store.wait(self._poll)
             try:
                 await self._advance()
+                if told:
+                    self._tell_all(0.0)
                 told = False
             except StoreError as error:
-                # The gateways serve on with what they have; the line is said once, not five times a second.
+                # The gateways serve on with what they have, for a while; it is said once, not five times a second.
                 if not told:
                     self._report(str(error))
+                    self._tell_all(self._measure())
                 told = True
+
+    def _tell_all(self, away: float) -> None:
+        """Tell now what the heartbeat would."""
+        for queue, spoken in list(self._followers.items()):
+            self._put(queue, stream.encode(stream.Heartbeat(self._current.revision, spoken, away)))
+
+    def _measure(self) -> float:
+        """Return for how many seconds the database was not reached; more than 0, which says that it is."""
+        return max(asyncio.get_running_loop().time() - self._reached, 0.001)
+
+    def _put(self, queue: asyncio.Queue[bytes | None], line: bytes) -> None:
+        try:
+            queue.put_nowait(line)
+        except asyncio.QueueFull:
+            self._let_go(queue)
 
     async def _advance(self) -> None:
         async with self._turn:
@@ -141,7 +163,9 @@ class Publisher:
 
     async def _follow(self) -> None:
         base = self._current.revision
-        if await self._store.read_revision() == base:
+        found = await self._store.read_revision()
+        self._reached = asyncio.get_running_loop().time()
+        if found == base:
             return
         delta = await self._tell_catalog(_tell_changes(base, await self._store.read_changes(base)))
         self._current = stream.advance(self._current, delta)
@@ -149,10 +173,7 @@ class Publisher:
         for queue, spoken in list(self._followers.items()):
             if spoken not in frames:
                 frames[spoken] = stream.encode(msgspec.structs.replace(delta, format=spoken))
-            try:
-                queue.put_nowait(frames[spoken])
-            except asyncio.QueueFull:
-                self._let_go(queue)
+            self._put(queue, frames[spoken])
 
     async def _tell_catalog(self, delta: stream.Delta) -> stream.Delta:
         """Return the change with what it says of the catalog; of another catalog all that differs from what was told.
@@ -201,7 +222,9 @@ class Publisher:
                     # A change that came in this very moment goes first: a heartbeat tells of nothing unsaid.
                     if not queue.empty():
                         continue
-                    frame = stream.encode(stream.Heartbeat(self._current.revision, spoken))
+                    away = self._measure()
+                    away = away if away > self._poll + _AWAY_SECONDS else 0.0
+                    frame = stream.encode(stream.Heartbeat(self._current.revision, spoken, away))
                 if frame is None:
                     return
                 yield frame
@@ -230,7 +253,9 @@ class Publisher:
         except (StoreError, TimeoutError) as error:
             self._report(f"a gateway was let go: {error or 'it takes nothing'}")
             self._let_go(queue)
-            _cut(lines)
+            # Who begins now would else believe that there is no control plane.
+            away = stream.Heartbeat(self._current.revision, spoken, self._measure())
+            _cut(lines, *([stream.encode(away)] if isinstance(error, StoreError) else []))
 
     async def _tell(
         self, wish: Wish, spoken: int, queue: asyncio.Queue[bytes | None], lines: asyncio.Queue[bytes | None]
@@ -262,11 +287,12 @@ class Publisher:
             self._let_go(queue)
 
 
-def _cut(queue: asyncio.Queue[bytes | None]) -> None:
-    """End what a queue says here and now."""
+def _cut(queue: asyncio.Queue[bytes | None], *last: bytes) -> None:
+    """End what a queue says here and now, with these last words."""
     while not queue.empty():
         queue.get_nowait()
-    queue.put_nowait(None)
+    for line in (*last, None):
+        queue.put_nowait(line)
 
 
 async def _tell_parts(head: seam.Head, extent: Extent, reading: Reading) -> AsyncIterator[bytes]:

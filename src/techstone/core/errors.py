@@ -15,7 +15,8 @@
     ├── HeadTooLarge 431
     ├── RateLimited 429            QuotaExceeded
     ├── ServerError 500            UpstreamFailed
-    └── ServiceUnavailable 503     UpstreamUnavailable · Draining · NotReady · LedgerUnavailable · JournalUnwritable
+    └── ServiceUnavailable 503     UpstreamUnavailable · Draining · NotReady · KeyUnconfirmed · LedgerUnavailable ·
+                                    JournalUnwritable
 
 Raised anywhere with the fact, printed once (`gateway/exchange`): before the first byte as status and JSON, after it as
 an SSE error event. Statuses: product spec, "Error Codes"; types and codes: conformance of OpenAI's SDKs, which map the
@@ -471,6 +472,15 @@ class NotReady(ServiceUnavailable):
 
     def __init__(self) -> None:
         super().__init__("The service is starting. Try again in a moment.")
+
+
+class KeyUnconfirmed(ServiceUnavailable):
+    """503: it cannot be asked now whether a key is good (the database is away); again not a 401."""
+
+    code = "not_ready"
+
+    def __init__(self) -> None:
+        super().__init__("Keys cannot be checked at the moment. Try again in a moment.")
 
 
 class LedgerUnavailable(ServiceUnavailable):

@@ -67,10 +67,14 @@ class Delta(msgspec.Struct, frozen=True, tag="delta"):
 
 
 class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
-    """Nothing changed: the stream is alive and `revision` is still the newest."""
+    """Nothing changed: the stream is alive and `revision` is still the newest.
+
+    With `away`, it is unknown whether anything changed: so many seconds ago the database was reached last.
+    """
 
     revision: int
     format: int = FORMAT
+    away: float = 0.0
 
 
 Frame = Snapshot | Head | Part | Whole | Delta | Heartbeat

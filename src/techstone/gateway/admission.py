@@ -19,6 +19,7 @@ from techstone.core.errors import (
     KeyDisabled,
     KeyInvalid,
     KeyMissing,
+    KeyUnconfirmed,
     ModelForbidden,
     ModelNotFound,
     NotReady,
@@ -68,6 +69,8 @@ class Doorkeeper:
     def check(self, exchange: Exchange, scope: Scope) -> ApiError | None:
         """Put the principal into the exchange, or return why there is none that may do this from there."""
         authorization = exchange.headers.get(b"authorization")
+        if self._snapshots.expired:
+            return KeyUnconfirmed()
         known = self._known.get(authorization) if authorization is not None else None
         try:
             # Known: this very header was judged by this very view (saves 2 of 3 µs); time alone can have changed that.
@@ -110,7 +113,7 @@ class Doorkeeper:
         return principal
 
     def identify(self, authorization: bytes | None) -> Principal:
-        """Return who asks; raise KeyMissing, KeyInvalid, KeyDisabled, AccountSuspended or NotReady."""
+        """Return who asks; raise KeyMissing, KeyInvalid, KeyUnconfirmed, KeyDisabled, AccountSuspended or NotReady."""
         view = self._snapshots.view
         if view is None:
             raise NotReady
@@ -118,10 +121,13 @@ class Doorkeeper:
         if scheme != b"Bearer" and scheme.lower() != b"bearer":
             raise KeyMissing
         key = rest.strip(b" ")
-        principal = view.principals.get(keys.digest(key)) if keys.well_formed(key) else None
+        well_formed = keys.well_formed(key)
+        principal = view.principals.get(keys.digest(key)) if well_formed else None
         if principal is None:
             if keys.is_admin(key):
                 raise InferenceKeyRequired
+            if well_formed and not self._snapshots.is_fresh():
+                raise KeyUnconfirmed
             raise KeyInvalid(keys.redact(key))
         expires_at = principal.key.expires_at
         if expires_at is not None and self._wall_clock() >= expires_at:

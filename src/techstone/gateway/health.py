@@ -42,10 +42,12 @@ class Health:
     async def ready(self, exchange: Exchange) -> None:
         """Answer whether requests can be served: 200, or 503 with the reason.
 
-        A stale snapshot serves, and so do limits that are kept by a part of each plan; both are told.
+        A stale snapshot serves, until it expires, and so do limits that are kept by a part of each plan; both are told.
         """
         view = self._snapshots.view
         state: dict[str, object] = {"status": "ready", "problem": self._snapshots.problem}
+        if self._snapshots.expired:
+            state["status"] = "unconfirmed"
         if self._journal.problem is not None:
             state = {"status": "unwritable", "problem": self._journal.problem}
         if self._limits.degraded:

@@ -36,6 +36,13 @@ class Snapshots(Protocol):
     problem: str | None
     """Why the newest news could not be used (broken stream, unknown format), None while all is well."""
 
+    @property
+    def expired(self) -> bool:
+        """Whether nobody may be served by the view any more: it was not confirmed for too long."""
+
+    def is_fresh(self) -> bool:
+        """Say whether the view is what the database says now; if not, a key that is not in it may exist."""
+
     async def reach(self, revision: int) -> None:
         """Return once the view is of that revision or a later one; waits without an end."""
 
@@ -135,8 +142,8 @@ class ControlPlane(Protocol):
         `head` is the request line and headers, up to and without the final empty line.
         """
 
-    def turn(self) -> None:
-        """Ask another one from now on, where there are several: this one was of no use."""
+    def turn(self) -> bool:
+        """Ask another one from now on: this one was of no use; say whether there is another one."""
 
 
 class LimitStore(Protocol):

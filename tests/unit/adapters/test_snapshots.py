@@ -15,9 +15,10 @@ from techstone.adapters import snapshots
 from techstone.adapters.snapshot_copy import SnapshotCopy
 from techstone.adapters.snapshots import SnapshotFollower, StaticSnapshots
 from techstone.adapters.upstreams.http import HttpUpstreams
-from techstone.adapters.way import over_socket
-from techstone.core.snapshot import Account, Key, Plan, Snapshot, View
+from techstone.adapters.way import Way, over_socket
+from techstone.core.snapshot import Account, Head, Key, Plan, Snapshot, View
 from techstone.core.stream import Delta, Frame, Heartbeat, Part, Whole, encode
+from techstone.gateway.ports import Origin
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -228,6 +229,44 @@ async def test_line_that_never_ends_is_refused(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(snapshots, "_LINE_LIMIT", 1000)
     async with following(tmp_path, HEAD, *[chunk(b"x" * 100)] * 20) as (_, follower):
         await until(lambda: follower.problem == "a snapshot frame of more than 1,000 bytes")
+
+
+async def test_database_that_is_away_is_known_until_it_is_back(tmp_path: Path) -> None:
+    """The view is kept, and what is not in it may exist; a heartbeat of the same revision ends that."""
+    back = asyncio.Event()
+    script = (HEAD, chunk(WHOLE, Heartbeat(1, away=3.0)), back, chunk(Heartbeat(1)))
+    async with following(tmp_path, *script) as (control, follower):
+        await until(lambda: follower.problem == "the control plane cannot reach its database")
+        assert (revision(follower), follower.is_fresh(), follower.expired) == (1, False, False)
+        back.set()
+        await until(lambda: follower.problem is None)
+        assert (follower.is_fresh(), control.asked) == (True, 1)
+
+
+async def test_another_control_plane_is_asked_where_one_has_no_database(tmp_path: Path) -> None:
+    """From the revision that is known: this one may have lost its way to a database that others reach."""
+    blind, seeing = Control(), Control()
+    blind.script = [HEAD, chunk(WHOLE, Heartbeat(1, away=9.0))]
+    seeing.script = [HEAD, chunk(Head(1, since=1), Whole(1, 1, 1))]
+    paths = (str(tmp_path / "blind"), str(tmp_path / "seeing"))
+    servers = [
+        await asyncio.start_unix_server(control.serve, path)
+        for control, path in zip((blind, seeing), paths, strict=True)
+    ]
+    upstreams = HttpUpstreams(asyncio.get_running_loop(), {})
+    way = Way(upstreams, tuple(Origin("unix", path, 0) for path in paths))
+    follower = SnapshotFollower(way, SnapshotCopy(tmp_path / "copy"))
+    task = asyncio.create_task(follower.run())
+    try:
+        await until(lambda: seeing.asked and follower.problem is None)
+        assert (revision(follower), follower.is_fresh(), b"since=1" in seeing.targets[0]) == (1, True, True)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        upstreams.close()
+        for server in servers:
+            server.close()
+        await asyncio.sleep(0.01)
 
 
 async def test_copy_on_disk_serves_while_control_is_down(tmp_path: Path) -> None:

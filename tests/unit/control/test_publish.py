@@ -295,7 +295,7 @@ class _Faulty:
 
 
 async def test_failing_store_is_told_once_and_outlived(house: House, ann: str) -> None:
-    """One line for the operator, not one a poll; what changed meanwhile is told after it."""
+    """One line for the operator, not one a poll; gateways hear that it is away, and then what changed meanwhile."""
     faulty = _Faulty(house.store)
     async with publishing(house, poll=0.002, store=cast("Store", faulty)) as (publisher, lines):
         stream = publisher.subscribe()
@@ -306,8 +306,15 @@ async def test_failing_store_is_told_once_and_outlived(house: House, ann: str) -
             while faulty.asked < asked + 5:  # noqa: ASYNC110 - counted, there is no event
                 await asyncio.sleep(0.002)
         assert lines == ["database: disk I/O error"]
+        away = await hear(stream)
+        assert isinstance(away, Heartbeat)
+        assert 0 < away.away < 2
+        begun = await hear(publisher.subscribe(Wish(2, 1)))
+        assert isinstance(begun, Heartbeat)
+        assert begun.away > 0, "who begins meanwhile hears of it, too"
         await house.accounts.set_plan(ann, PlanChange("pro"))
         faulty.fails = False
         change = await hear(stream)
         assert isinstance(change, Delta)
         assert msgspec.structs.replace(change, accounts=()) == Delta(1, 2, format=1)
+        assert await hear(stream) == Heartbeat(2, 1), "all is well again"

@@ -46,6 +46,7 @@ TREE = [
     (errors.UpstreamUnavailable("m"), 503, "service_unavailable_error", "upstream_unavailable"),
     (errors.Draining(), 503, "service_unavailable_error", "service_unavailable"),
     (errors.NotReady(), 503, "service_unavailable_error", "not_ready"),
+    (errors.KeyUnconfirmed(), 503, "service_unavailable_error", "not_ready"),
     (errors.LedgerUnavailable(), 503, "service_unavailable_error", "ledger_unavailable"),
     (errors.JournalUnwritable(), 503, "service_unavailable_error", "journal_unwritable"),
 ]

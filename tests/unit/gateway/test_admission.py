@@ -9,7 +9,7 @@ from wholes import follow
 
 from techstone.adapters.limits.memory import MemoryLimits
 from techstone.core import keys
-from techstone.core.errors import AddressForbidden, ApiError, KeyDisabled, ScopeMissing
+from techstone.core.errors import AddressForbidden, ApiError, KeyDisabled, KeyInvalid, KeyUnconfirmed, ScopeMissing
 from techstone.core.keys import SCOPES
 from techstone.core.snapshot import Account, Key, Plan, Snapshot, View
 from techstone.core.stream import Delta
@@ -31,6 +31,8 @@ class Door:
 
     problem = None
     secure = False
+    expired = False
+    fresh = True
 
     def __init__(self, **bounds: object) -> None:
         key = Key("k1", keys.digest(SECRET).hex(), "a1", "n", "h", **bounds)  # type: ignore[arg-type]  # some fields
@@ -41,10 +43,13 @@ class Door:
         snapshots = cast("Snapshots", self)
         self.doorkeeper = Doorkeeper(snapshots, limits, Quota(limits, lambda: 1000.0), lambda: 1000.0)
 
-    def come(self, scope: Scope = "chat", peer: str = "192.0.2.1") -> ApiError | None:
+    def is_fresh(self) -> bool:
+        return self.fresh
+
+    def come(self, scope: Scope = "chat", peer: str = "192.0.2.1", secret: str | None = None) -> ApiError | None:
         self.peer = peer
         exchange = Exchange(cast("Wire", self), NO_HEAD, b"req_1", 1000.0)
-        exchange.headers = {b"authorization": b"Bearer " + SECRET.encode()}
+        exchange.headers = {b"authorization": b"Bearer " + (secret or SECRET).encode()}
         refusal = self.doorkeeper.check(exchange, scope)
         assert (exchange.principal is None) == (refusal is not None)
         return refusal
@@ -92,3 +97,24 @@ def test_disabled_key_is_refused_until_it_is_enabled() -> None:
         door.view = follow(door.view, Delta(base, base + 1, keys=(changed,)))
         refusals = [door.come() for _ in range(30)]
         assert all(isinstance(refusal, KeyDisabled) if disabled else refusal is None for refusal in refusals)
+
+
+def test_key_that_is_not_known_may_exist_while_the_database_is_away() -> None:
+    """503 in place of the 401 that makes clients drop good keys; what is no key at all is told as ever."""
+    door = Door()
+    other = keys.compose(bytes(range(1, 49)))
+    assert isinstance(door.come(secret=other), KeyInvalid)
+    door.fresh = False
+    assert isinstance(door.come(secret=other), KeyUnconfirmed)
+    assert isinstance(door.come(secret=f"{other}x"), KeyInvalid)
+    assert door.come() is None
+
+
+def test_nobody_is_served_by_what_was_not_confirmed_for_too_long() -> None:
+    """Also who was served a moment ago; and again as soon as it is confirmed."""
+    door = Door()
+    assert door.come() is None
+    door.expired = True
+    assert isinstance(door.come(), KeyUnconfirmed)
+    door.expired = False
+    assert door.come() is None

@@ -12,6 +12,8 @@
 local SECONDS, LEASE = 60, 30
 local MERGED_ABOVE, MERGED_SECONDS = 5000, 0.01
 local CONCURRENCY_WAIT = 1
+-- A clock that is corrected by less is as good as one that goes on; a test's calls of one moment may change places.
+local SET_BACK = 1
 -- A window is over in a minute, a lease in half of one. Money is kept for two days after the last touch: by then the
 -- ledger has booked all of it, and tells it anew.
 local WINDOW_TTL, MONEY_TTL = 120, 172800
@@ -39,22 +41,37 @@ end
 
 local function open(first)
   local w = { sums = KEYS[first], log = KEYS[first + 1], leases = KEYS[first + 2] }
-  local v = call('HMGET', w.sums, 'r', 't', 'f', 'n')
+  local v = call('HMGET', w.sums, 'r', 't', 'f', 'n', 'l')
   w.r, w.t = tonumber(v[1] or 0), tonumber(v[2] or 0)
   -- Entries are numbered; one that begins anew begins above all numbers that were ever given.
   w.f = tonumber(v[3] or math.floor(now * 1000000))
   w.n = tonumber(v[4] or w.f)
+  w.last = tonumber(v[5] or 0) -- when the newest entry was made
   return w
 end
 
 local function save(w)
-  call('HSET', w.sums, 'r', w.r, 't', w.t, 'f', w.f, 'n', w.n)
+  call('HSET', w.sums, 'r', w.r, 't', w.t, 'f', w.f, 'n', w.n, 'l', exact(w.last))
   call('EXPIRE', w.sums, WINDOW_TTL)
   call('EXPIRE', w.log, WINDOW_TTL)
 end
 
+-- Redis's clock was set back: what it says was admitted later than now counts from now on, as long as ever, and not until
+-- then and a minute more (row L-6).
+local function set_back(w)
+  for place = -1, w.f - w.n, -1 do
+    local at, first, requests, tokens = struct.unpack(ENTRY, call('LINDEX', w.log, place))
+    if at <= now then return end
+    call('LSET', w.log, place, struct.pack(ENTRY, now, math.min(first, now), requests, tokens))
+  end
+end
+
 local function expire(w)
   local size = 1
+  if w.last > now + SET_BACK then
+    set_back(w)
+    w.last, w.changed = now, true
+  end
   while w.f < w.n do
     local part = call('LRANGE', w.log, 0, size - 1)
     local gone = 0
@@ -77,7 +94,7 @@ end
 
 local function add(w, requests, tokens, limit)
   w.r, w.t = w.r + requests, w.t + tokens
-  w.changed = true
+  w.last, w.changed = now, true
   if limit > MERGED_ABOVE and w.f < w.n then
     local _, first, had, sum = struct.unpack(ENTRY, call('LINDEX', w.log, -1))
     if now - first < MERGED_SECONDS then
@@ -244,6 +261,10 @@ end
 -- Leases
 
 local function purge(w)
+  -- Of before the clock was set back: nobody has a slot for longer than a lease from now on.
+  for _, request in ipairs(call('ZRANGEBYSCORE', w.leases, '(' .. exact(now + LEASE), '+inf')) do
+    call('ZADD', w.leases, now + LEASE, request)
+  end
   if w.leases == KEYS[3] then
     for _, request in ipairs(call('ZRANGEBYSCORE', w.leases, '-inf', now)) do release(request) end
   end

@@ -82,11 +82,6 @@ class Alone:
         """Return the UTC period that it is, by the gateway's clock."""
         return period_of(self._wall_clock())
 
-    def forget(self) -> None:
-        """Begin anew: Redis has counted what was given before."""
-        self.books.forget()
-        self._given.clear()
-
     def hand_over(self) -> Iterator[tuple[Principal, int, int]]:
         """Yield who was given how many requests and tokens in the last minute, and forget it."""
         since = self._clock() - SECONDS

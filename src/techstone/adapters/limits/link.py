@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 PRESENCE_SECONDS = 4.0
 # It shows itself so often meanwhile, and tries as often to reach a Redis that is away.
 _LOOKS = 8
+# A Redis without memory does not know what gateways gave alone: it is not asked until all who were there before have
+# told it, or half of a presence is over; it is looked at so many times as often meanwhile.
+_GATE_SHARE = 0.5
+_GATE_LOOKS = 5
 _NAME = hashlib.sha1(PRESENCE).hexdigest().encode()  # noqa: S324 - Redis names scripts so
 
 
@@ -72,6 +76,10 @@ class Link:
         self.generation = ""
         self.ready = False
         """Whether every gateway has said what it knows for this generation: accounts' money may begin."""
+        self.gated = False
+        """Whether Redis is there, but is told by other gateways yet what they gave without it."""
+        self._gate: tuple[int, float] = (1, 0.0)
+        self._all_said = False
 
     async def run(self) -> None:
         """Keep the way open, until cancelled."""
@@ -95,7 +103,7 @@ class Link:
         try:
             await self._look(connection, risen=True)
             while not lost.done():
-                await asyncio.wait((lost,), timeout=self._pause)
+                await asyncio.wait((lost,), timeout=self._pause / (_GATE_LOOKS if self.gated else 1))
                 if not lost.done():
                     await self._look(connection, risen=False)
         except (Unreachable, asyncio.CancelledError):
@@ -111,6 +119,7 @@ class Link:
 
     def _fall(self, reason: str) -> None:
         was, self.connection = self.connection, None
+        self.gated = False
         if not self._told:
             self._told = True
             self._report(
@@ -128,8 +137,11 @@ class Link:
         await self._look(connection, risen=False)
 
     async def _look(self, connection: Connection, *, risen: bool) -> None:
+        before = self.gateways
         found = await self._ask(connection)
         anew = found != self.generation
+        if risen and anew and before > 1:
+            self.gated, self._gate = True, (before, self._loop.time() + self._presence * _GATE_SHARE)
         if anew:
             self.generation, self.ready = found, False
         if risen:
@@ -141,6 +153,9 @@ class Link:
             # On this connection, and so before the others hear that it is said.
             self.owner.rise(anew=anew)
             await self._ask(connection)
+        if self.gated:
+            wanted, latest = self._gate
+            self.gated = (self.gateways < wanted or not self._all_said) and self._loop.time() < latest
 
     async def _ask(self, connection: Connection) -> str:
         """Return the generation that Redis has."""
@@ -153,8 +168,9 @@ class Link:
         texts = [_read(part) for part in reply]
         found, age, others = texts[0], float(texts[1]), texts[2:]
         self.gateways = max(1, len(others) // 2)
+        self._all_said = all(part == found for part in others[1::2])
         if found == self.generation and not self.ready:
-            self.ready = age >= self._presence and all(part == found for part in others[1::2])
+            self.ready = age >= self._presence and self._all_said
         return found
 
 

@@ -15,7 +15,7 @@ from techstone.core.errors import LedgerUnavailable
 from techstone.core.leases import RENEWAL_SECONDS
 from techstone.core.limits import AccountBooks, Claim, Grant, KeyBooks, Refusal, Standing
 from techstone.core.refused import Refused
-from techstone.core.window import SECONDS, Window
+from techstone.core.window import SECONDS
 from techstone.wire.limits import AccountView
 
 if TYPE_CHECKING:
@@ -156,13 +156,6 @@ class MemoryLimits:
     def open_account(self, principal: Principal) -> AccountBooks:
         """Return an account's books."""
         return self._accounts.get(principal.account.id) or self._account(principal.account.id, principal.account)
-
-    def forget(self) -> None:
-        """Begin with empty windows; requests that run, floods and refusals are remembered."""
-        for books in self._accounts.values():
-            books.window = Window()
-        for key in self._keys.values():
-            key.window = Window()
 
     # Requests
 

@@ -14,6 +14,15 @@ if not found[1] or string.sub(found[1], 1, #run) ~= run then
   call('HSET', KEYS[1], 'id', found[1], 'born', found[2])
   call('DEL', KEYS[2], KEYS[3])
 end
+-- Redis's clock was set back: nobody waits until it is then again.
+if tonumber(found[2]) > now then
+  found[2] = string.format('%.6f', now)
+  call('HSET', KEYS[1], 'born', found[2])
+end
+local latest = string.format('%.6f', now + ARGV[5])
+for _, gateway in ipairs(call('ZRANGEBYSCORE', KEYS[2], '(' .. latest, '+inf')) do
+  call('ZADD', KEYS[2], latest, gateway)
+end
 call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
 call('ZADD', KEYS[2], now + ARGV[5], ARGV[1])
 call('HSET', KEYS[3], ARGV[1], ARGV[4])

@@ -127,6 +127,9 @@ class RedisLimits:
         if isinstance(found, Refusal):
             return found
         grant = self._running[claim.request] = Share(claim.principal, found)
+        if self._link.gated:
+            self._hand_over()
+            self._send("renew", claim.principal, (claim.request, b"%d" % claim.nano), self._ignore)
         return grant
 
     def _take(self, claim: Claim, found: Admitted | script.Refused) -> Grant | Refusal:
@@ -172,7 +175,7 @@ class RedisLimits:
             question.give()
 
         words = (claim.request, b"%d" % claim.tokens, b"%d" % claim.nano)
-        if not self._send(operation, claim.principal, words, take):
+        if self._link.gated or not self._send(operation, claim.principal, words, take):
             question.come = True
         return question
 
@@ -317,7 +320,7 @@ class RedisLimits:
 
     def standing(self, principal: Principal) -> Standing:
         """Return where account and key stood at their newest verdict, with what is over since."""
-        if self._link.connection is None:
+        if self.degraded:
             return self._alone.standing(principal)
         account, key = self._mirrors.open(principal)
         return limits.describe(principal, account, key, self._clock())
@@ -449,16 +452,22 @@ class RedisLimits:
         self._callers.clear()
         if anew:
             self._mirrors.forget()
-        for principal, requests, tokens in self._alone.hand_over():
-            self._send("adopt", principal, (b"%d" % requests, b"%d" % tokens), self._ignore)
+        self._hand_over()
         self._renew()
         for charge in self._charges:
             self._charge(charge)
 
     def fall(self) -> None:
-        """Implement `Owner`: begin with empty books of one's own."""
+        """Implement `Owner`: go on with books of one's own.
+
+        They have what was given by them in the last minute: a way that comes and goes gives nobody a part each time.
+        """
         self._alone.gateways = self._link.gateways
-        self._alone.forget()
+
+    def _hand_over(self) -> None:
+        """Have Redis count what was given without it."""
+        for principal, requests, tokens in self._alone.hand_over():
+            self._send("adopt", principal, (b"%d" % requests, b"%d" % tokens), self._ignore)
 
     def _renew(self) -> None:
         held: dict[str, tuple[Principal, list[bytes]]] = {}
@@ -485,8 +494,8 @@ class RedisLimits:
 
     @property
     def degraded(self) -> bool:
-        """Whether Redis is away."""
-        return self._link.connection is None
+        """Whether Redis is away, or does not know enough yet."""
+        return self._link.connection is None or self._link.gated
 
 
 def _find_principal(grant: Held | Share | Grant) -> Principal:

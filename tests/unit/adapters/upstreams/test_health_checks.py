@@ -65,6 +65,10 @@ class Bench:
         self.dispatch = Dispatch(self.upstreams, asyncio.get_running_loop().time, lambda: 0.5, Keyring({"K": "sk-gpu"}))
         self.view: View | None = None
         self.problem: str | None = None
+        self.expired = False
+
+    def is_fresh(self) -> bool:
+        return True
 
     def provide(
         self, kind: UpstreamKind = "vllm", metrics_port: int | None = None, count: int = 1
