@@ -36,16 +36,13 @@ PROGRAMS = (
     ("chromium", "chromium"),
     ("postgres", "postgresql"),
     ("redis-server", "redis-server"),
-<<<<<<< HEAD
     ("caddy", "caddy"),
     ("openssl", "openssl"),
     ("promtool", "prometheus"),
     ("systemd-analyze", "systemd"),
-=======
     ("ip", "iproute2"),
     ("iptables", "iptables"),
     ("faketime", "faketime"),
->>>>>>> hosts
 )
 
 
