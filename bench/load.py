@@ -112,6 +112,26 @@ def pace(server: Server, folder: Path, core: int, seconds: int) -> Figures:
     return _read_figures(server, found, server.cpu_seconds() - before)
 
 
+@dataclass(frozen=True)
+class Press:
+    """How a server is pressed: from so many connections, each asking again so many milliseconds after its answer."""
+
+    name: str
+    connections: int
+    pause: int = 0
+
+
+def press(server: Server, folder: Path, core: int, seconds: int, how: Press) -> Figures:
+    """Load for so long, after a short warm-up; its `cpu` is of the process that serves the API alone."""
+    steady = f"function delay() return {how.pause} end" if how.pause else ""
+    script = _write_script(server, folder, stream=False, steady=steady)
+    _run_wrk(server, script, core, 1, how.connections)
+    gateway = server.gateway()
+    before = gateway.cpu_seconds()
+    found = _run_wrk(server, script, core, seconds, how.connections)
+    return _read_figures(server, found, gateway.cpu_seconds() - before)
+
+
 def _write_script(server: Server, folder: Path, *, stream: bool, steady: str = "") -> Path:
     script = folder / f"{server.name.split()[0]}-{stream}.lua"
     script.write_text(_SCRIPT.format(key=server.key, body=chat_body(stream=stream), steady=steady))

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from limits import compare_limits
 from load import CONNECTIONS, Figures, hold_idle_streams, measure, pace, sustain
 from seed import Shape, fill
 from servers import SEARCH, Server, fixed_upstream, floor, litellm, seeded, sse_upstream, techstone
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 RESULTS = Path(__file__).parent / "results"
 BOOKS = Path(__file__).parents[1] / "build" / "books"
 IDLE_STREAMS = 1000
+PARTS = ("small", "stream", "steady", "limits", "weight", "console")
 PAGE_TIMES, SLOW = 15, 0.2
 PEOPLE, CLICK_SECONDS = 50, 3.0
 TURNS, TURN_SECONDS = 3, 15
@@ -42,14 +44,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=6)
-    parser.add_argument(
-        "--only", choices=("small", "stream", "steady", "weight", "console"), help="a part; its figures are not kept"
-    )
+    parser.add_argument("--only", choices=PARTS, help="a part; its figures are not kept")
     parser.add_argument("--books", type=Path, default=BOOKS, help="a folder of bench/seed.py's; made if there is none")
     arguments = parser.parse_args()
-    missing = [name for name in ("nginx", "wrk", "taskset") if not shutil.which(name, path=SEARCH)]
+    missing = [name for name in ("nginx", "wrk", "taskset", "redis-server") if not shutil.which(name, path=SEARCH)]
     if missing:
-        raise SystemExit(f"bench: missing {' '.join(missing)}; on Debian: apt-get install nginx wrk util-linux")
+        raise SystemExit(
+            f"bench: missing {' '.join(missing)}; on Debian: apt-get install nginx wrk util-linux redis-server"
+        )
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise SystemExit("bench: two cores are needed, one for the server under test and one for the load")
@@ -76,6 +78,8 @@ def _measure(folder: Path, cores: list[int], arguments: argparse.Namespace) -> I
     if arguments.only in {None, "steady"}:
         yield ""
         yield from endure(folder, cores)
+    if arguments.only in {None, "limits"}:
+        yield from compare_limits(folder, cores, arguments.rounds, arguments.seconds)
     if arguments.only in {None, "weight"}:
         yield ""
         yield from weigh(folder, cores)

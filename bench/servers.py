@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,10 +71,11 @@ class Server:
     key: str = "none"
     claim: str = ""
     notes: dict[str, float] = field(default_factory=dict)
+    pid: int | None = None  # where only a part of the tree counts
 
     def tree(self) -> list[int]:
         """Return the ids of the process and all below it."""
-        found = [self.process.pid]
+        found = [self.pid or self.process.pid]
         for pid in found:
             with contextlib.suppress(OSError):
                 found += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
@@ -88,6 +89,13 @@ class Server:
                 fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
                 total += int(fields[11]) + int(fields[12])
         return total / TICKS
+
+    def gateway(self) -> Server:
+        """Return the process in the tree that serves the API, as a server of its own."""
+        for pid in self.tree():
+            if "\0gateway\0" in Path(f"/proc/{pid}/cmdline").read_text():
+                return replace(self, pid=pid)
+        raise RuntimeError(f"{self.name} has no gateway")
 
     def resident(self, *, largest: bool = False) -> int:
         """Return the tree's resident memory in bytes, or that of the process which serves the API."""
@@ -110,6 +118,12 @@ class Server:
         command = [sys.executable, "-m", "techstone", "usage", "--json"]
         done = subprocess.run(command, cwd=self.folder, check=True, capture_output=True)  # noqa: S603 - our own words
         return sum(row["requests"] for row in json.loads(done.stdout))
+
+    def ask(self, *words: str) -> dict[str, str]:
+        """Run a command of ours on the server's data and return what it prints."""
+        command = [sys.executable, "-m", "techstone", *words, "--json"]
+        done = subprocess.run(command, cwd=self.folder, check=True, capture_output=True)  # noqa: S603 - our own words
+        return dict(json.loads(done.stdout))
 
 
 def pin(core: int | str, command: list[str]) -> list[str]:
@@ -192,14 +206,31 @@ def floor(folder: Path, core: int, upstream: int, *, stream: bool) -> Iterator[S
         yield server
 
 
-def configure(folder: Path, upstream: int, *, engine: bool = False) -> None:
+@contextlib.contextmanager
+def redis(folder: Path, core: int) -> Iterator[Server]:
+    """Run Redis without a disk."""
+    folder.mkdir(parents=True)
+    port = free_port()
+    program = shutil.which("redis-server", path=SEARCH) or "redis-server"
+    words = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--maxmemory-policy", "noeviction"]
+    with running(pin(core, [program, *words]), folder) as process:
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            if process.poll() is not None:
+                raise RuntimeError(f"redis-server ended with {process.returncode}")
+            time.sleep(0.02)
+        yield Server("Redis", port, process, folder)
+
+
+def configure(folder: Path, upstream: int, *, engine: bool = False, limits: str = "memory") -> None:
     """Write a configuration with a provider."""
     (folder / "techstone.toml").write_text(
-        f"[engine]\nenabled = {str(engine).lower()}\n"
+        f'[data]\nlimits = "{limits}"\n[engine]\nenabled = {str(engine).lower()}\n'
         # Limits that are decided for every request and never reached.
         + "".join(
             f"[plans.{name}]\nrpm = 1_000_000_000\ntpm = 2_000_000_000\nconcurrent = 100_000\n"
-            for name in ("enterprise", "pro")
+            for name in ("enterprise", "pro", "pay-as-you-go")
         )
         + f'[[providers]]\nname = "up"\nbase_url = "http://127.0.0.1:{upstream}/v1"\n'
         + "".join(
@@ -211,10 +242,12 @@ def configure(folder: Path, upstream: int, *, engine: bool = False) -> None:
 
 
 @contextlib.contextmanager
-def techstone(folder: Path, core: int, upstream: int, *, engine: bool = False) -> Iterator[Server]:
+def techstone(
+    folder: Path, core: int, upstream: int, *, engine: bool = False, limits: str = "memory"
+) -> Iterator[Server]:
     """Run `techstone serve` with a provider: auth, limits, metering and access log as they come."""
     folder.mkdir(parents=True)
-    configure(folder, upstream, engine=engine)
+    configure(folder, upstream, engine=engine, limits=limits)
     port = free_port()
     command = [sys.executable, "-m", "techstone", "serve", "--port", str(port)]
     with running(pin(core, command), folder) as process:

@@ -170,7 +170,7 @@ def main() -> int:
     try:
         sync(everything="--test" in sys.argv or "--dev" in sys.argv)
         if "--bench" in sys.argv:
-            install_programs(("nginx", "wrk"))
+            install_programs(("nginx", "wrk", "redis-server"))
         if "--test" in sys.argv:
             install_programs(tuple(program for program, _ in PROGRAMS))
             install_node_packages()

@@ -57,13 +57,12 @@ class Twins:
         figure = Figure(who.account.spent, who.account.spent_month, keys, {}, period.day)
         self._send("begin", *script.list_words(figure))
 
-    def _send(self, operation: script.Operation, *words: bytes) -> list[object]:
+    def _send(self, operation: script.Operation, *words: bytes) -> bytes:
         reply = self._client.send(self._writer.write(operation, self._caller, *words))
-        assert isinstance(reply, list)
-        return reply
+        return reply if isinstance(reply, bytes) else b""
 
-    def _compare(self, found: Grant | Refusal | None, reply: list[object]) -> Admitted | None:
-        told = script.read(reply)  # type: ignore[arg-type]
+    def _compare(self, found: Grant | Refusal | None, reply: bytes) -> Admitted | None:
+        told = script.read(reply)
         assert told is not None
         refusal = None if isinstance(told, Admitted) else told.refusal
         assert (found if isinstance(found, Refusal) else None) == refusal
@@ -84,23 +83,23 @@ class Twins:
         request = b"r%d" % next(self._numbers)
         period = period_of(self.now)
         found = limits.admit(Claim(request, self.who, tokens, nano), self.account, self.key, self.now, period)
-        told = self._compare(found, self._send("admit", request, b"%d" % tokens, b"%d" % nano))
+        told = self._compare(found, self._send("admit", request, script.pack_pair(tokens, nano)))
         if isinstance(found, Grant):
             assert told is not None
-            assert (told.day, told.month) == (period.day, period.month)
+            assert told.period == period
             self.running.append((found, [(told.entry, tokens)], [(told.key_entry, tokens)], told))
 
     def consider(self, tokens: int, nano: int) -> None:
         claim = Claim(b"c", self.who, tokens, nano)
         found = limits.refuse(claim, self.account, self.key, self.now, period_of(self.now))
-        self._compare(found, self._send("consider", b"c", b"%d" % tokens, b"%d" % nano))
+        self._compare(found, self._send("consider", b"c", script.pack_pair(tokens, nano)))
 
     def top_up(self, place: int, tokens: int, nano: int) -> None:
         if not self.running:
             return
         grant, taken, own, _ = self.running[place % len(self.running)]
         found = limits.top_up(grant, tokens, nano, self.now, period_of(self.now))
-        told = self._compare(found, self._send("top_up", grant.claim.request, b"%d" % tokens, b"%d" % nano))
+        told = self._compare(found, self._send("top_up", grant.claim.request, script.pack_pair(tokens, nano)))
         if told is not None and tokens:
             taken.append((told.entry, tokens))
             own.append((told.key_entry, tokens))
@@ -113,14 +112,10 @@ class Twins:
         covered = cost
         if cost > held:
             covered = limits.cover(grant, cost, period_of(self.now))
-            reply = self._send("cover", grant.claim.request, b"%d" % held, b"%d" % cost)
-            assert script.read_amount(reply) == covered  # type: ignore[arg-type]
-        words = [grant.claim.request, b"%d" % (tokens - grant.claim.tokens), b"%d" % covered]
-        words += [b"%d" % began.day, b"%d" % began.month, _JOURNAL, b"%d" % next(self._numbers)]
-        entries = (taken, own) if self.who.key_limited else (taken,)
-        for pairs in entries:
-            words.append(b"%d" % len(pairs))
-            words += [b"%d" % value for pair in pairs for value in pair]
+            reply = self._send("cover", grant.claim.request, script.pack_pair(held, cost))
+            assert script.read_amount(reply) == covered
+        end = script.pack_end(tokens - grant.claim.tokens, covered, began.period, next(self._numbers))
+        words = (grant.claim.request, end, _JOURNAL, script.pack_taken(taken), script.pack_taken(own))
         limits.settle(grant, tokens, covered, self.now, period_of(self.now))
         for _ in range(2):  # what is sent again after a lost connection changes nothing
             self._send("settle", *words)
@@ -138,7 +133,7 @@ class Twins:
             self._send("renew", *pairs)
 
     def look(self) -> None:
-        seen = script.read_look(self._send("look"))  # type: ignore[arg-type]
+        seen = script.read_look(self._send("look"))
         self.account.window.expire(self.now)
         self.key.window.expire(self.now)
         assert seen.known

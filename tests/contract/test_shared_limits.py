@@ -126,7 +126,7 @@ async def test_slots_are_shared_and_free_at_once(redis: RedisServer, count: int)
         assert len(granted) == 5
         gateway, grant = granted[0]
         gateway.limits.settle(grant, 1, 0)
-        await gateway.limits._look(who)  # its end is there, as what follows on the connection is answered
+        await gateway.limits.look(who)  # its end is there, as what follows on the connection is answered
         assert isinstance(await gateways[-1].ask(who, b"next"), Grant)
         assert isinstance(await gateways[0].ask(who, b"one more"), Refusal)
 
@@ -165,7 +165,7 @@ async def test_credit_is_never_overdrawn(redis: RedisServer, count: int) -> None
             number = gateway.end(grant, 1, 4)
             ledger.book(gateway.journal, number, 4)
         for gateway in gateways:
-            await gateway.limits._look(who)  # what it sent before is there
+            await gateway.limits.look(who)  # what it sent before is there
         assert await gateways[0].limits.credit(who) == 60
         more = await asyncio.gather(*(gateways[n % count].ask(who, b"m%d" % n, 1, each) for n in range(50)))
         assert sum(isinstance(grant, Grant) for grant in more) == 6
@@ -186,7 +186,7 @@ async def test_redis_that_forgot_is_closed_for_credit_until_all_have_said_their_
         assert len(grants) == 3
         first = one.end(grants[0], 1, 7)
         other.end(grants[1], 1, 5)
-        await other.limits._look(who)
+        await other.limits.look(who)
         ledger.book(one.journal, first, 7)  # booked, but the gateway was not told yet
         assert await one.limits.credit(who) == 100 - 7 - 5 - 10
         redis.ask("FLUSHALL")
@@ -198,7 +198,7 @@ async def test_redis_that_forgot_is_closed_for_credit_until_all_have_said_their_
         assert isinstance(await one.ask(who, b"5", 1, 10), Grant)
         assert await other.limits.credit(who) == 100 - 7 - 5 - 10 - 10
         other.end(grants[2], 1, 1)
-        await other.limits._look(who)
+        await other.limits.look(who)
         assert await one.limits.credit(who) == 100 - 7 - 5 - 1 - 10
 
 
@@ -215,13 +215,13 @@ async def test_hang_up_while_asked_leaks_nothing_and_reaches_nobody_else(redis: 
             for _, request in asked[-3:]:
                 if chance.random() < 0.2:
                     request.cancel()
-        await gateway.limits._look(who)  # all before it is answered
+        await gateway.limits.look(who)  # all before it is answered
         for number, (found, _) in enumerate(asked):
             for grant in found:
                 assert isinstance(grant, Grant)
                 assert (grant.claim.request, grant.claim.tokens) == (b"r%d" % number, number + 1)
                 gateway.limits.settle(grant, 0, 0)
-        seen = await gateway.limits._look(who)
+        seen = await gateway.limits.look(who)
         assert seen is not None
         assert sum(not found for found, _ in asked) > 50
         assert (seen.account_slots, seen.standing.tokens, gateway.limits.running) == (0, 0, 0)
@@ -237,7 +237,7 @@ async def test_stream_that_ends_while_it_asks_for_more_gives_all_back(redis: Red
         gateway.limits.settle(grant, 30, 0)
         assert isinstance(more, asyncio.Future)
         assert await more is None
-        seen = await gateway.limits._look(who)
+        seen = await gateway.limits.look(who)
         assert seen is not None
         assert (seen.standing.tokens, seen.account_slots) == (30, 0)
 
@@ -253,7 +253,7 @@ async def test_charge_does_not_wait_for_an_end_that_does(redis: RedisServer) -> 
         gateway.limits.top_up(first, 100, 5)
         gateway.end(first, 30, 7)
         gateway.end(second, 30, 4)
-        await gateway.limits._look(who)
+        await gateway.limits.look(who)
         assert await gateway.limits.credit(who) == 100 - 7 - 4
         assert gateway.limits.running == 0
 
@@ -282,7 +282,7 @@ async def test_each_gateway_gives_its_part_while_redis_is_dead(tmp_path_factory:
                 await gateway.connected()
             took = asyncio.get_running_loop().time() - began
             await gateways[0].until(lambda: all(gateway.link.gateways == 2 for gateway in gateways))
-            seen = await gateways[0].limits._look(who)
+            seen = await gateways[0].limits.look(who)
             assert seen is not None
             assert (seen.standing.requests, seen.account_slots) == (20, 10)
             assert isinstance(await gateways[0].ask(who, b"last"), Refusal)
@@ -317,7 +317,7 @@ async def test_redis_that_hangs_costs_each_request_no_more_than_the_patience(
             back = loop.time() - began
             print(json.dumps({"id": "F-1", "fault": "SIGSTOP", "waited": round(waited, 3), "recovery": round(back, 2)}))
             assert back <= 5
-            seen = await gateway.limits._look(who)
+            seen = await gateway.limits.look(who)
             assert seen is not None
             assert seen.account_slots == 51
     finally:

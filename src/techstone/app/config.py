@@ -57,6 +57,7 @@ class DataSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     database_password_env: str | None = None
     limits: str = "memory"
     limits_password_env: str | None = None
+    limits_ca: str | None = None
 
 
 class ControlSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -328,6 +329,8 @@ def _check_limits(data: DataSection) -> None:
         raise ConfigError('data.limits: expected "memory", redis://host:port/db or rediss://user@host:port/db')
     if parts.password is not None:
         raise ConfigError("data.limits: a password stands in it; name its environment variable in limits_password_env")
+    if data.limits_ca is not None and parts.scheme != "rediss":
+        raise ConfigError("data.limits_ca: it is for an address that begins with rediss://")
 
 
 def _check_server(server: ServerSection) -> None:

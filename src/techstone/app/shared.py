@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -25,7 +26,7 @@ _PORT = 6379
 
 
 def read_address(data: DataSection, environment: Mapping[str, str]) -> Address | None:
-    """Return where the limits are, None: in memory; raise ConfigError where the password is not there."""
+    """Return where the limits are, None: in memory; raise ConfigError where password or authority are not there."""
     if data.limits == "memory":
         return None
     password = None
@@ -33,6 +34,11 @@ def read_address(data: DataSection, environment: Mapping[str, str]) -> Address |
         password = environment.get(data.limits_password_env)
         if not password:
             raise ConfigError(f"data.limits_password_env: {data.limits_password_env} is not set in the environment")
+    if data.limits_ca is not None:
+        try:
+            ssl.create_default_context(cafile=data.limits_ca)
+        except OSError as error:
+            raise ConfigError(f"data.limits_ca {data.limits_ca}: {error.strerror or error}") from error
     parts = urlsplit(data.limits)
     return Address(
         host=parts.hostname or "",
@@ -41,6 +47,7 @@ def read_address(data: DataSection, environment: Mapping[str, str]) -> Address |
         database=int(parts.path.strip("/") or 0),
         user=unquote(parts.username) if parts.username else None,
         password=password,
+        authority=data.limits_ca,
     )
 
 

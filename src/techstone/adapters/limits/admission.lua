@@ -4,10 +4,14 @@
 -- a test can hold the two equal to the last bit (tests/contract/test_limit_rules.py). Amounts are whole nano-dollars;
 -- what an account was ever granted and spent is told in dollars and nano-dollars, since a double counts to 2^53.
 --
--- KEYS  1 sums, 2 log and 3 leases of the account's window; 4 its money, 5 what is held for whom, 6 charges that wait
+-- KEYS  1 books, 2 log and 3 leases of the account's window; 4 its money, 5 what is held for whom, 6 charges that wait
 --       for the money; 7 8 9 as 1 2 3 of the key, where the key has limits of its own. All have the account's hash tag.
--- ARGV  1 operation, 2 the time ('': Redis's own; tests move it), 3 to 16 who asks (adapters/limits/script.py),
---       from 17 on what the operation needs. '' is None.
+-- ARGV  1 operation, 2 the time ('': Redis's own; tests move it), 3 what limits who asks (`WHO`), 4 the generation,
+--       5 the key's id, from 6 on what the operation needs (adapters/limits/script.py).
+--
+-- What every request asks is short: each command that a script calls costs 1 to 2 µs, each word of a call or a reply,
+-- and each function that is defined on the way, a tenth of that (docs/decisions/0017). So numbers travel packed as
+-- doubles, a window's books are one value with the newest entry in it, and what is rare stands behind what is not.
 
 local SECONDS, LEASE = 60, 30
 local MERGED_ABOVE, MERGED_SECONDS = 5000, 0.01
@@ -15,68 +19,77 @@ local CONCURRENCY_WAIT = 1
 -- A clock that is corrected by less is as good as one that goes on; a test's calls of one moment may change places.
 local SET_BACK = 1
 -- A window is over in a minute, a lease in half of one. Money is kept for two days after the last touch: by then the
--- ledger has booked all of it, and tells it anew.
-local WINDOW_TTL, MONEY_TTL = 120, 172800
+-- ledger has booked all of it, and tells it anew. What lives for long enough is told so again only after a while.
+local WINDOW_TTL, WINDOW_TOUCH, MONEY_TTL, MONEY_TOUCH = 120, 30, 172800, 3600
 local ENTRY = '<dddd' -- at, first, requests, tokens
+local BOOKS = '<ddddddddddd' -- the fields of a window, in the order in which `open` has them
+local STANDING = 'dddddd'
+-- The limits of the plan; those of the key; what was granted, in dollars and nano-dollars; the caps of the account's
+-- month, the key's day and the key's month; whether any of these bound the money. What is not limited is NaN, which
+-- nothing is above: only where less is asked of it must it be looked for.
+local WHO = '<dddddddddddd'
 
-local call = redis.call
-local op, now = ARGV[1], ARGV[2]
+local call, pack, unpack, spread = redis.call, struct.pack, struct.unpack, unpack
+local op, now, gen, key, request = ARGV[1], ARGV[2], ARGV[4], ARGV[5], ARGV[6]
 if now == '' then
   local t = call('TIME')
   now = t[1] + t[2] / 1000000
 else
   now = tonumber(now)
 end
+local rpm, tpm, concurrent, key_rpm, key_tpm, key_concurrent, granted, granted_nano, cap, key_day_cap, key_month_cap,
+  bounded = unpack(WHO, ARGV[3])
+bounded = bounded == 1
 
-local function number(text)
-  if text == '' or not text then return nil end
-  return tonumber(text)
-end
-
-local function exact(value)
-  return string.format('%.17g', value)
-end
-
--- Windows
+-- Windows: entries f to n - 1, numbered; the newest is kept in the books, all before it in the log.
 
 local function open(first)
-  local w = { sums = KEYS[first], log = KEYS[first + 1], leases = KEYS[first + 2] }
-  local v = call('HMGET', w.sums, 'r', 't', 'f', 'n', 'l')
-  w.r, w.t = tonumber(v[1] or 0), tonumber(v[2] or 0)
-  -- Entries are numbered; one that begins anew begins above all numbers that were ever given.
-  w.f = tonumber(v[3] or math.floor(now * 1000000))
-  w.n = tonumber(v[4] or w.f)
-  w.last = tonumber(v[5] or 0) -- when the newest entry was made
+  local w = { books = KEYS[first], log = KEYS[first + 1], leases = KEYS[first + 2] }
+  local kept = call('GET', w.books)
+  if kept then
+    -- requests and tokens of all; numbers; the newest entry; when the oldest was; when log and leases were touched
+    w.r, w.t, w.f, w.n, w.at, w.first, w.requests, w.tokens, w.oldest, w.logged, w.leased = unpack(BOOKS, kept)
+  else
+    -- One that begins anew begins above all numbers that were ever given.
+    w.n = math.floor(now * 1000000)
+    w.r, w.t, w.f, w.at, w.first, w.requests, w.tokens, w.oldest, w.logged, w.leased = 0, 0, w.n, 0, 0, 0, 0, 0, 0, 0
+    w.anew = true
+  end
   return w
 end
 
 local function save(w)
-  call('HSET', w.sums, 'r', w.r, 't', w.t, 'f', w.f, 'n', w.n, 'l', exact(w.last))
-  call('EXPIRE', w.sums, WINDOW_TTL)
-  call('EXPIRE', w.log, WINDOW_TTL)
+  call('SET', w.books, pack(BOOKS, w.r, w.t, w.f, w.n, w.at, w.first, w.requests, w.tokens, w.oldest, w.logged,
+    w.leased), 'EX', WINDOW_TTL)
+end
+
+local function is_stale(touched)
+  return now - touched > WINDOW_TOUCH or touched > now
 end
 
 -- Redis's clock was set back: what it says was admitted later than now counts from now on, as long as ever, and not until
 -- then and a minute more (row L-6).
 local function set_back(w)
-  for place = -1, w.f - w.n, -1 do
-    local at, first, requests, tokens = struct.unpack(ENTRY, call('LINDEX', w.log, place))
+  w.at, w.first, w.oldest, w.changed = now, math.min(w.first, now), math.min(w.oldest, now), true
+  for place = -1, w.f - w.n + 1, -1 do
+    local at, first, requests, tokens = unpack(ENTRY, call('LINDEX', w.log, place))
     if at <= now then return end
-    call('LSET', w.log, place, struct.pack(ENTRY, now, math.min(first, now), requests, tokens))
+    call('LSET', w.log, place, pack(ENTRY, now, math.min(first, now), requests, tokens))
   end
 end
 
 local function expire(w)
-  local size = 1
-  if w.last > now + SET_BACK then
-    set_back(w)
-    w.last, w.changed = now, true
-  end
-  while w.f < w.n do
+  if w.f >= w.n then return end
+  if w.at > now + SET_BACK then set_back(w) end
+  if w.oldest + SECONDS > now then return end
+  w.changed = true
+  local size = 2 -- mostly one is over, and the next is the oldest
+  while w.f < w.n - 1 do
     local part = call('LRANGE', w.log, 0, size - 1)
     local gone = 0
     for _, entry in ipairs(part) do
-      local at, _, requests, tokens = struct.unpack(ENTRY, entry)
+      local at, _, requests, tokens = unpack(ENTRY, entry)
+      w.oldest = at
       if at + SECONDS > now then break end
       gone = gone + 1
       w.r, w.t = w.r - requests, w.t - tokens
@@ -84,75 +97,58 @@ local function expire(w)
     if gone > 0 then
       call('LTRIM', w.log, gone, -1)
       w.f = w.f + gone
-      w.changed = true
     end
-    if #part == 0 then w.f, w.r, w.t = w.n, 0, 0 end
-    if gone < size then break end
+    if gone < #part then return end
+    if #part == 0 then w.f = w.n - 1 end
     size = 64
+  end
+  w.oldest = w.at
+  if w.at + SECONDS > now then
+    w.r, w.t = w.requests, w.tokens
+  else
+    w.f, w.r, w.t = w.n, 0, 0
   end
 end
 
 local function add(w, requests, tokens, limit)
   w.r, w.t = w.r + requests, w.t + tokens
-  w.last, w.changed = now, true
-  if limit > MERGED_ABOVE and w.f < w.n then
-    local _, first, had, sum = struct.unpack(ENTRY, call('LINDEX', w.log, -1))
-    if now - first < MERGED_SECONDS then
-      call('LSET', w.log, -1, struct.pack(ENTRY, now, first, had + requests, sum + tokens))
+  w.changed = true
+  if w.f < w.n then
+    if limit > MERGED_ABOVE and now - w.first < MERGED_SECONDS then
+      w.at, w.requests, w.tokens = now, w.requests + requests, w.tokens + tokens
+      if w.f == w.n - 1 then w.oldest = now end
       return w.n - 1
     end
+    call('RPUSH', w.log, pack(ENTRY, w.at, w.first, w.requests, w.tokens))
+    if w.f == w.n - 1 or is_stale(w.logged) then
+      call('EXPIRE', w.log, WINDOW_TTL)
+      w.logged = now
+    end
+  else
+    if w.anew then call('DEL', w.log) end
+    w.oldest = now
   end
-  call('RPUSH', w.log, struct.pack(ENTRY, now, now, requests, tokens))
+  w.at, w.first, w.requests, w.tokens = now, now, requests, tokens
   w.n = w.n + 1
   return w.n - 1
 end
 
-local function change(w, entry, by)
-  if entry < w.f or entry >= w.n then return end
-  local place = entry - w.f
-  local at, first, requests, tokens = struct.unpack(ENTRY, call('LINDEX', w.log, place))
-  call('LSET', w.log, place, struct.pack(ENTRY, at, first, requests, tokens + by))
-  w.t = w.t + by
-  w.changed = true
-end
-
--- Return the wait until so much of `what` (3: requests, 4: tokens) has left the window; nil: it never will.
-local function wait_for(w, excess, what)
-  local start, part = 0, nil
-  repeat
-    part = call('LRANGE', w.log, start, start + 63)
-    for _, entry in ipairs(part) do
-      local fields = { struct.unpack(ENTRY, entry) }
-      excess = excess - fields[what]
-      if excess <= 0 then return math.min(SECONDS, fields[1] + SECONDS - now) end
-    end
-    start = start + 64
-  until #part == 0
-  return nil
-end
-
-local function wait_for_request(w, limit)
-  local excess = w.r + 1 - limit
-  if excess <= 0 then return 0 end
-  return wait_for(w, excess, 3) or SECONDS
-end
-
-local function wait_for_tokens(w, limit, tokens)
-  local excess = w.t + tokens - limit
-  if excess <= 0 then return 0 end
-  if tokens > limit then return nil end
-  return wait_for(w, excess, 4)
-end
+-- Where account and key are after all of it: the end of every answer about them.
+local account = open(1)
+local own = KEYS[7] and open(7)
 
 local function reset(w)
   if w.f >= w.n then return 0 end
-  local at = struct.unpack(ENTRY, call('LINDEX', w.log, -1))
-  return math.max(0, at + SECONDS - now)
+  return math.max(0, w.at + SECONDS - now)
 end
 
--- Money: `key` is the id of the key that asks
+local function standing(verdict)
+  if account.changed then save(account) end
+  if not own then return pack('<d' .. STANDING, verdict, account.r, account.t, reset(account), 0, 0, 0) end
+  if own.changed then save(own) end
+  return pack('<d' .. STANDING, verdict, account.r, account.t, reset(account), own.r, own.t, reset(own))
+end
 
-local gen, key, bounded = ARGV[9], ARGV[10], ARGV[16] == '1'
 local day = math.floor(now / 86400)
 
 -- Howard Hinnant's civil_from_days, as core/credit.py has it.
@@ -172,65 +168,52 @@ end
 
 local month = month_of(day)
 
-local function load(of)
+local function load(of, journal)
   local v = call('HMGET', KEYS[4], 'g', 'bd', 'bn', 's', 'h', 'M', 'm',
-    'D:' .. of, 'd:' .. of, 'M:' .. of, 'm:' .. of, 'h:' .. of)
+    'D:' .. of, 'd:' .. of, 'M:' .. of, 'm:' .. of, 'h:' .. of, 'x', 'n:' .. (journal or ''))
   if v[1] ~= gen then return nil end
   local m = { bd = tonumber(v[2]), bn = tonumber(v[3]), s = tonumber(v[4] or 0), h = tonumber(v[5] or 0) }
   m.month, m.in_month = tonumber(v[6] or month), tonumber(v[7] or 0)
   m.key_day, m.in_key_day = tonumber(v[8] or day), tonumber(v[9] or 0)
   m.key_month, m.in_key_month = tonumber(v[10] or month), tonumber(v[11] or 0)
-  m.key_h = tonumber(v[12] or 0)
+  m.key_h, m.touched, m.counted = tonumber(v[12] or 0), tonumber(v[13] or 0), tonumber(v[14] or 0)
   if month > m.month then m.month, m.in_month = month, 0 end
   if day > m.key_day then m.key_day, m.in_key_day = day, 0 end
   if month > m.key_month then m.key_month, m.in_key_month = month, 0 end
   return m
 end
 
--- Return what each bound leaves: {left, axis, scope, what is told as the limit}.
-local function room(m)
-  local found = {}
-  local dollars, nano = number(ARGV[11]), number(ARGV[12])
-  if dollars then
-    local left = (dollars - m.bd) * 1000000000 + (nano - m.bn) - m.s - m.h
-    found[#found + 1] = { left, 'credit', 'account', math.max(0, left) }
-  end
-  local cap = number(ARGV[13])
-  if cap then found[#found + 1] = { cap - m.in_month - m.h, 'monthly_cap', 'account', cap } end
-  cap = number(ARGV[14])
-  if cap then found[#found + 1] = { cap - m.in_key_day - m.key_h, 'daily_cap', 'key', cap } end
-  cap = number(ARGV[15])
-  if cap then found[#found + 1] = { cap - m.in_key_month - m.key_h, 'monthly_cap', 'key', cap } end
-  return found
+local function touch()
+  for place = 4, 6 do call('EXPIRE', KEYS[place], MONEY_TTL) end
+  if call('HEXISTS', KEYS[4], 'g') == 1 then call('HSET', KEYS[4], 'x', now) end
 end
 
+local function touch_if_stale(m)
+  if now - m.touched > MONEY_TOUCH or m.touched > now then touch() end
+end
+
+-- Return which bound of the money refuses, or nil.
 local function refuse_money(m, nano)
-  for _, bound in ipairs(room(m)) do
-    if bound[1] < nano then return { bound[2], bound[3], bound[4], nano, nil } end
-  end
+  local left = (granted - m.bd) * 1000000000 + (granted_nano - m.bn) - m.s - m.h
+  if left < nano then return { 'credit', 'account', math.max(0, left), nano, nil } end
+  if cap - m.in_month - m.h < nano then return { 'monthly_cap', 'account', cap, nano, nil } end
+  if key_day_cap - m.in_key_day - m.key_h < nano then return { 'daily_cap', 'key', key_day_cap, nano, nil } end
+  if key_month_cap - m.in_key_month - m.key_h < nano then return { 'monthly_cap', 'key', key_month_cap, nano, nil } end
   return nil
 end
 
-local function touch()
-  for place = 4, 6 do call('EXPIRE', KEYS[place], MONEY_TTL) end
+-- What is held is written as 'nano key'; `had` is what was held for the same request before.
+local function hold(m, nano, had)
+  call('HSET', KEYS[5], request, string.format('%.0f %s', had + nano, key))
+  call('HSET', KEYS[4], 'h', m.h + nano, 'h:' .. key, m.key_h + nano)
+  if m.h == 0 then call('EXPIRE', KEYS[5], MONEY_TTL) end
+  touch_if_stale(m)
 end
 
--- What is held is written as 'nano key'.
-local function hold(request, nano, known)
-  local held = call('HGET', KEYS[5], request)
-  held = held and tonumber(string.match(held, '^%d+')) or 0
-  call('HSET', KEYS[5], request, string.format('%.0f %s', held + nano, key))
-  if known then
-    call('HINCRBY', KEYS[4], 'h', nano)
-    call('HINCRBY', KEYS[4], 'h:' .. key, nano)
-  end
-  touch()
-end
-
-local function release(request)
-  local held = call('HGET', KEYS[5], request)
+local function release(of)
+  local held = call('HGET', KEYS[5], of)
   if not held then return end
-  call('HDEL', KEYS[5], request)
+  call('HDEL', KEYS[5], of)
   local nano, whose = string.match(held, '^(%d+) (.*)$')
   if call('HEXISTS', KEYS[4], 'h') == 1 then
     call('HINCRBY', KEYS[4], 'h', '-' .. nano)
@@ -238,216 +221,296 @@ local function release(request)
   end
 end
 
--- Count a cost that began in a period, once: a journal's numbers only rise.
-local function charge(journal, at, cost, of, began_day, began_month)
-  if at <= tonumber(call('HGET', KEYS[4], 'n:' .. journal) or 0) then return end
-  local m = load(of)
-  call('HSET', KEYS[4], 'n:' .. journal, at,
-    'M', m.month, 'm', m.in_month + (began_month == m.month and cost or 0),
-    'D:' .. of, m.key_day, 'd:' .. of, m.in_key_day + (began_day == m.key_day and cost or 0),
-    'M:' .. of, m.key_month, 'm:' .. of, m.in_key_month + (began_month == m.key_month and cost or 0))
-  call('HINCRBY', KEYS[4], 's', cost)
-end
-
-local function book(journal, at, cost, of, began_day, began_month)
-  if call('HGET', KEYS[4], 'g') == gen then
-    charge(journal, at, cost, of, began_day, began_month)
-  elseif bounded then
-    call('HSET', KEYS[6], journal .. ':' .. exact(at), string.format('%.0f %d %d %s', cost, began_day, began_month, of))
-  end
-  touch()
-end
-
 -- Leases
 
+-- Forget the leases that are over, and what was held by them; say whether there were any.
 local function purge(w)
   -- Of before the clock was set back: nobody has a slot for longer than a lease from now on.
-  for _, request in ipairs(call('ZRANGEBYSCORE', w.leases, '(' .. exact(now + LEASE), '+inf')) do
-    call('ZADD', w.leases, now + LEASE, request)
+  local latest = string.format('%.17g', now + LEASE)
+  for _, of in ipairs(call('ZRANGEBYSCORE', w.leases, '(' .. latest, '+inf')) do
+    call('ZADD', w.leases, latest, of)
   end
-  if w.leases == KEYS[3] then
-    for _, request in ipairs(call('ZRANGEBYSCORE', w.leases, '-inf', now)) do release(request) end
+  if w == account then
+    for _, of in ipairs(call('ZRANGEBYSCORE', w.leases, '-inf', now)) do release(of) end
   end
-  call('ZREMRANGEBYSCORE', w.leases, '-inf', now)
+  return call('ZREMRANGEBYSCORE', w.leases, '-inf', now) > 0
 end
 
 local function has_slot(w, limit)
-  if call('ZCARD', w.leases) < limit then return true end
-  purge(w)
-  return call('ZCARD', w.leases) < limit
+  w.running = call('ZCARD', w.leases)
+  if w.running < limit then return true end
+  if purge(w) then w.running = call('ZCARD', w.leases) end
+  return w.running < limit
 end
 
-local function lease(w, request)
+local function lease(w)
   call('ZADD', w.leases, now + LEASE, request)
-  call('EXPIRE', w.leases, WINDOW_TTL)
+  if w.running == 0 or not w.running or is_stale(w.leased) then
+    call('EXPIRE', w.leases, WINDOW_TTL)
+    w.leased = now
+  end
 end
 
 -- Verdicts
 
-local account = open(1)
-local own = KEYS[7] and open(7)
-
-local function standing(reply)
-  if account.changed then save(account) end
-  if own and own.changed then save(own) end
-  reply[#reply + 1] = account.r
-  reply[#reply + 1] = account.t
-  reply[#reply + 1] = exact(reset(account))
-  reply[#reply + 1] = own and own.r or 0
-  reply[#reply + 1] = own and own.t or 0
-  reply[#reply + 1] = own and exact(reset(own)) or '0'
-  return reply
-end
+local UNKNOWN = pack('<d', 2)
 
 local function refused(refusal)
-  local wait = refusal[5]
-  return standing({ 0, refusal[1], refusal[2], exact(refusal[3]), exact(refusal[4]), wait and exact(wait) or '' })
+  return standing(0) .. pack('<ddd', refusal[3], refusal[4], refusal[5] or 0 / 0) .. refusal[1] .. ' ' .. refusal[2]
 end
 
-local UNKNOWN = { 2 }
+local function granted_at(entry, own_entry)
+  return standing(1) .. pack('<dddd', entry, own_entry, day, month)
+end
+
+-- Return the wait until so much of `what` (3: requests, 4: tokens) has left the window; nil: it never will.
+local function wait_for(w, excess, what)
+  local newest = { w.at, w.first, w.requests, w.tokens }
+  local start = 0
+  repeat
+    local part = call('LRANGE', w.log, start, start + 63)
+    for _, entry in ipairs(part) do
+      local fields = { unpack(ENTRY, entry) }
+      excess = excess - fields[what]
+      if excess <= 0 then return math.min(SECONDS, fields[1] + SECONDS - now) end
+    end
+    start = start + 64
+  until #part < 64
+  if w.f < w.n and excess <= newest[what] then return math.min(SECONDS, w.at + SECONDS - now) end
+  return nil
+end
+
+local function wait_for_tokens(w, limit, tokens)
+  local excess = w.t + tokens - limit
+  if excess <= 0 then return 0 end
+  if tokens > limit then return nil end
+  return wait_for(w, excess, 4)
+end
 
 -- Return why the limits of an account or a key refuse, the reason that lasts longest, or nil.
-local function refuse_within(scope, w, place, tokens, worst)
+local function refuse_within(scope, w, limits, tokens, worst)
   local function take(refusal)
     if not worst or (refusal[5] or math.huge) > (worst[5] or math.huge) then worst = refusal end
   end
-  local rpm, tpm, concurrent = number(ARGV[place]), number(ARGV[place + 1]), number(ARGV[place + 2])
-  if rpm and w.r >= rpm then take({ 'requests', scope, rpm, 1, wait_for_request(w, rpm) }) end
-  if tpm and w.t + tokens > tpm then take({ 'tokens', scope, tpm, tokens, wait_for_tokens(w, tpm, tokens) }) end
-  if concurrent and not has_slot(w, concurrent) then
-    take({ 'concurrency', scope, concurrent, 1, CONCURRENCY_WAIT })
+  local most, most_tokens, slots = limits[1], limits[2], limits[3]
+  if w.r >= most then take({ 'requests', scope, most, 1, wait_for(w, w.r + 1 - most, 3) or SECONDS }) end
+  if w.t + tokens > most_tokens then
+    take({ 'tokens', scope, most_tokens, tokens, wait_for_tokens(w, most_tokens, tokens) })
+  end
+  if slots == slots and not has_slot(w, slots) then
+    take({ 'concurrency', scope, slots, 1, CONCURRENCY_WAIT })
   end
   return worst
 end
 
-local function admit(request, tokens, nano, takes)
+-- 7 tokens and nano-dollars
+local function admit()
+  local tokens, nano = unpack('<dd', ARGV[7])
   expire(account)
   if own then expire(own) end
   local m = nil
   if nano > 0 and bounded then
-    purge(account)
     m = load(key)
     if not m then return UNKNOWN end
   end
-  local worst = refuse_within('account', account, 3, tokens, nil)
-  if own then worst = refuse_within('key', own, 6, tokens, worst) end
+  local worst = refuse_within('account', account, { rpm, tpm, concurrent }, tokens, nil)
+  if own then worst = refuse_within('key', own, { key_rpm, key_tpm, key_concurrent }, tokens, worst) end
   if m then
     local bound = refuse_money(m, nano)
+    if bound and purge(account) then -- who vanished holds it no more
+      m = load(key)
+      bound = refuse_money(m, nano)
+      account.running = nil
+    end
     if bound and (not worst or worst[5]) then worst = bound end
   end
   if worst then return refused(worst) end
-  if not takes then return standing({ 1 }) end
-  local entry = add(account, 1, tokens, tonumber(ARGV[3]))
-  lease(account, request)
-  local own_entry = 0
+  if op == 'consider' then return granted_at(0, 0) end
+  local entry, own_entry = add(account, 1, tokens, rpm), 0
+  lease(account)
   if own then
-    own_entry = add(own, 1, tokens, number(ARGV[6]) or 0)
-    lease(own, request)
+    own_entry = add(own, 1, tokens, key_rpm)
+    lease(own)
   end
-  if m then hold(request, nano, true) end
-  return standing({ 1, entry, own_entry, day, month })
+  if m then hold(m, nano, 0) end
+  return granted_at(entry, own_entry)
 end
 
-local function top_up(request, tokens, nano)
-  if tokens > 0 then
-    expire(account)
-    if own then expire(own) end
-    local tpm = tonumber(ARGV[4])
-    if account.t + tokens > tpm then
-      return refused({ 'tokens', 'account', tpm, tokens, wait_for_tokens(account, tpm, tokens) })
-    end
-    tpm = own and number(ARGV[7])
-    if tpm and own.t + tokens > tpm then
-      return refused({ 'tokens', 'key', tpm, tokens, wait_for_tokens(own, tpm, tokens) })
-    end
+if op == 'admit' or op == 'consider' then return admit() end
+
+-- The end of a request
+
+local function change(w, entry, by)
+  if entry < w.f or entry >= w.n then return end
+  if entry == w.n - 1 then
+    w.tokens = w.tokens + by
+  else
+    local place = entry - w.f
+    local found = call('LINDEX', w.log, place)
+    if not found then return end
+    local at, first, requests, tokens = unpack(ENTRY, found)
+    call('LSET', w.log, place, pack(ENTRY, at, first, requests, tokens + by))
   end
-  if nano > 0 and bounded then
-    purge(account)
-    local m = load(key)
-    if not m then return UNKNOWN end
-    local bound = refuse_money(m, nano)
-    if bound then return refused(bound) end
-    hold(request, nano, true)
-  end
-  local entry, own_entry = 0, 0
-  if tokens > 0 then
-    entry = add(account, 0, tokens, tonumber(ARGV[3]))
-    if own then own_entry = add(own, 0, tokens, number(ARGV[6]) or 0) end
-  end
-  return standing({ 1, entry, own_entry, day, month })
+  w.t = w.t + by
+  w.changed = true
 end
 
-local function cover(request, held, cost)
-  if not bounded then return { 1, exact(cost) } end
-  local m = load(key)
-  if not m then return { 1, exact(held) } end
-  local excess = cost - held
-  for _, bound in ipairs(room(m)) do excess = math.min(excess, bound[1]) end
-  excess = math.max(0, excess)
-  if excess > 0 then hold(request, excess, true) end
-  return { 1, exact(held + excess) }
-end
-
--- Lower the reservation to the true figure, the newest first; where more came than was reserved, count that too.
-local function correct(w, by, first, count)
+-- Lower the reservation to the true figure, the newest first; where more came than was reserved, count that too. Entries
+-- and what each took of it are packed in `taken`.
+local function correct(w, by, taken)
   if by > 0 then
     add(w, 0, by, 0)
     return
   end
-  for place = first + 2 * (count - 1), first, -2 do
+  for place = #taken - 15, 1, -16 do
     if by == 0 then return end
-    local lowered = math.max(by, -tonumber(ARGV[place + 1]))
-    change(w, tonumber(ARGV[place]), lowered)
+    local entry, tokens = unpack('<dd', taken, place)
+    local lowered = math.max(by, -tokens)
+    change(w, entry, lowered)
     by = by - lowered
   end
 end
 
--- 17 request, 18 change of tokens, 19 cost, 20 21 the period it began in, 22 23 journal and number, 24 how many entries
--- follow of the account; the same of the key behind them. A second time it finds no lease, and a number that is counted.
+-- Count a cost that began in a period, once: a journal's numbers only rise. `m` was loaded for the key and the journal;
+-- of what was held `back` is given back.
+local function charge(m, journal, at, cost, of, began_day, began_month, back)
+  local words = { 'h', m.h - back, 'h:' .. of, m.key_h - back }
+  if cost > 0 and at > m.counted then
+    local spent = m.s + cost
+    if spent > 1e15 then -- doubles count to 9e15
+      local dollars = math.floor(spent / 1000000000)
+      call('HINCRBY', KEYS[4], 'bd', dollars)
+      spent = spent - dollars * 1000000000
+    end
+    words = { 'h', m.h - back, 'h:' .. of, m.key_h - back, 's', spent, 'n:' .. journal, at,
+      'M', m.month, 'm', m.in_month + (began_month == m.month and cost or 0),
+      'D:' .. of, m.key_day, 'd:' .. of, m.in_key_day + (began_day == m.key_day and cost or 0),
+      'M:' .. of, m.key_month, 'm:' .. of, m.in_key_month + (began_month == m.key_month and cost or 0) }
+  elseif back == 0 then
+    return
+  end
+  call('HSET', KEYS[4], spread(words))
+  touch_if_stale(m)
+end
+
+local function defer(journal, at, cost, of, began_day, began_month)
+  local charged = string.format('%.0f %d %d %s', cost, began_day, began_month, of)
+  call('HSET', KEYS[6], journal .. ':' .. string.format('%.0f', at), charged)
+  touch()
+end
+
+-- 7 change of tokens, cost, day and month it began in, number in the journal, 8 the journal, 9 the account's entries, 10
+-- the key's. A second time it finds no lease, and a number that is counted.
 local function settle()
-  local request, by, cost = ARGV[17], tonumber(ARGV[18]), tonumber(ARGV[19])
-  if call('ZREM', KEYS[3], request) == 1 then
+  local by, cost, began_day, began_month, at = unpack('<ddddd', ARGV[7])
+  if call('ZREM', account.leases, request) == 1 then
     expire(account)
-    local count = tonumber(ARGV[24])
-    correct(account, by, 25, count)
+    correct(account, by, ARGV[9])
     if own then
       call('ZREM', own.leases, request)
       expire(own)
-      local first = 25 + 2 * count
-      correct(own, by, first + 1, tonumber(ARGV[first]))
+      correct(own, by, ARGV[10])
     end
   end
-  release(request)
-  if cost > 0 then
-    book(ARGV[22], tonumber(ARGV[23]), cost, key, tonumber(ARGV[20]), tonumber(ARGV[21]))
+  if bounded then
+    local held = call('HGET', KEYS[5], request)
+    if held then call('HDEL', KEYS[5], request) end
+    local m = load(key, ARGV[8])
+    if m then
+      local back = held and tonumber(string.match(held, '^%d+')) or 0
+      charge(m, ARGV[8], at, cost, key, began_day, began_month, back)
+    elseif cost > 0 then
+      defer(ARGV[8], at, cost, key, began_day, began_month)
+    end
   end
-  return standing({ 1 })
+  return standing(1)
 end
 
--- Pairs of a request and the nano-dollars held for it, from 17 on: its slot goes on, and its hold if it was lost.
+if op == 'settle' then return settle() end
+
+-- 7 tokens and nano-dollars
+local function top_up()
+  local tokens, nano = unpack('<dd', ARGV[7])
+  if tokens > 0 then
+    expire(account)
+    if own then expire(own) end
+    if account.t + tokens > tpm then
+      return refused({ 'tokens', 'account', tpm, tokens, wait_for_tokens(account, tpm, tokens) })
+    end
+    if own and own.t + tokens > key_tpm then
+      return refused({ 'tokens', 'key', key_tpm, tokens, wait_for_tokens(own, key_tpm, tokens) })
+    end
+  end
+  if nano > 0 and bounded then
+    local m = load(key)
+    if not m then return UNKNOWN end
+    local bound = refuse_money(m, nano)
+    if bound and purge(account) then
+      m = load(key)
+      bound = refuse_money(m, nano)
+    end
+    if bound then return refused(bound) end
+    local held = call('HGET', KEYS[5], request)
+    hold(m, nano, held and tonumber(string.match(held, '^%d+')) or 0)
+  end
+  local entry, own_entry = 0, 0
+  if tokens > 0 then
+    entry = add(account, 0, tokens, rpm)
+    if own then own_entry = add(own, 0, tokens, key_rpm) end
+  end
+  return granted_at(entry, own_entry)
+end
+
+-- 7 what is held and the cost
+local function cover()
+  local had, cost = unpack('<dd', ARGV[7])
+  if not bounded then return pack('<d', cost) end
+  local m = load(key)
+  if not m then return pack('<d', had) end
+  local excess = cost - had
+  for _, left in ipairs({ (granted - m.bd) * 1000000000 + (granted_nano - m.bn) - m.s - m.h, cap - m.in_month - m.h,
+    key_day_cap - m.in_key_day - m.key_h, key_month_cap - m.in_key_month - m.key_h }) do
+    if left < excess then excess = left end
+  end
+  excess = math.max(0, excess)
+  if excess > 0 then
+    local held = call('HGET', KEYS[5], request)
+    hold(m, excess, held and tonumber(string.match(held, '^%d+')) or 0)
+  end
+  return pack('<d', had + excess)
+end
+
+-- Pairs of a request and the nano-dollars held for it, from 6 on: its slot goes on, and its hold if it was lost.
 local function renew()
-  for place = 17, #ARGV, 2 do
-    local request, nano = ARGV[place], tonumber(ARGV[place + 1])
-    lease(account, request)
-    if own then lease(own, request) end
-    if bounded and nano > 0 and call('HEXISTS', KEYS[5], request) == 0 then
-      hold(request, nano, call('HGET', KEYS[4], 'g') == gen)
+  local known = bounded and call('HGET', KEYS[4], 'g') == gen
+  for place = 6, #ARGV, 2 do
+    local of, nano = ARGV[place], tonumber(ARGV[place + 1])
+    call('ZADD', account.leases, now + LEASE, of)
+    if own then call('ZADD', own.leases, now + LEASE, of) end
+    if bounded and nano > 0 and call('HEXISTS', KEYS[5], of) == 0 then
+      call('HSET', KEYS[5], of, string.format('%.0f %s', nano, key))
+      if known then
+        call('HINCRBY', KEYS[4], 'h', nano)
+        call('HINCRBY', KEYS[4], 'h:' .. key, nano)
+      end
     end
   end
+  call('EXPIRE', account.leases, WINDOW_TTL)
+  if own then call('EXPIRE', own.leases, WINDOW_TTL) end
   if bounded then touch() end
-  return { 1 }
+  return 1
 end
 
--- 17 18 the ledger's figure in dollars and nano-dollars, 19 its day, 20 spent in its month, 21 how many keys follow
--- with what each spent in the day and the month; behind them how far the ledger has followed each journal.
+-- 6 7 the ledger's figure in dollars and nano-dollars, 8 its day, 9 spent in its month, 10 how many keys follow with
+-- what each spent in the day and the month; behind them how far the ledger has followed each journal.
 local function begin()
-  if call('HGET', KEYS[4], 'g') == gen then return { 1 } end
+  if call('HGET', KEYS[4], 'g') == gen then return 1 end
   call('DEL', KEYS[4])
-  local as_of = tonumber(ARGV[19])
+  local as_of = tonumber(ARGV[8])
   local that_month = month_of(as_of)
-  call('HSET', KEYS[4], 'g', gen, 'bd', ARGV[17], 'bn', ARGV[18], 's', 0, 'M', that_month, 'm', ARGV[20])
-  local place = 22
-  for _ = 1, tonumber(ARGV[21]) do
+  call('HSET', KEYS[4], 'g', gen, 'bd', ARGV[6], 'bn', ARGV[7], 's', 0, 'M', that_month, 'm', ARGV[9])
+  local place = 11
+  for _ = 1, tonumber(ARGV[10]) do
     local whose = ARGV[place]
     call('HSET', KEYS[4], 'D:' .. whose, as_of, 'd:' .. whose, ARGV[place + 1],
       'M:' .. whose, that_month, 'm:' .. whose, ARGV[place + 2])
@@ -475,54 +538,49 @@ local function begin()
   table.sort(waiting, function(one, other) return one[2] < other[2] end)
   for _, found in ipairs(waiting) do
     local cost, began_day, began_month, whose = string.match(found[3], '^(%d+) (%d+) (%d+) (.*)$')
-    charge(found[1], found[2], tonumber(cost), whose, tonumber(began_day), tonumber(began_month))
+    charge(load(whose, found[1]), found[1], found[2], tonumber(cost), whose, tonumber(began_day), tonumber(began_month), 0)
   end
   call('DEL', KEYS[6])
   touch()
-  return { 1 }
+  return 1
+end
+
+-- 6 the journal, 7 cost, day and month it began in, number: of a request that is over
+local function charge_later()
+  local cost, began_day, began_month, at = unpack('<dddd', ARGV[7])
+  local journal = ARGV[6]
+  local m = load(key, journal)
+  if m then
+    charge(m, journal, at, cost, key, began_day, began_month, 0)
+  else
+    defer(journal, at, cost, key, began_day, began_month)
+  end
+  return 1
+end
+
+-- 7 requests and tokens that were granted while Redis was away
+local function adopt()
+  local requests, tokens = unpack('<dd', ARGV[7])
+  for _, w in ipairs({ account, own or nil }) do
+    expire(w)
+    add(w, requests, tokens, 0)
+  end
+  return standing(1)
 end
 
 local function look()
   expire(account)
   if own then expire(own) end
-  local reply = standing({ 1 })
-  local since = '(' .. exact(now)
-  reply[#reply + 1] = call('ZCOUNT', KEYS[3], since, '+inf')
-  reply[#reply + 1] = own and call('ZCOUNT', own.leases, since, '+inf') or 0
+  local since = '(' .. string.format('%.17g', now)
+  local seen = standing(1) .. pack('<dd', call('ZCOUNT', account.leases, since, '+inf'),
+    own and call('ZCOUNT', own.leases, since, '+inf') or 0)
   local m = load(key)
-  if m then
-    for _, value in ipairs({ m.bd, m.bn, m.s, m.h, m.month, m.in_month,
-      m.key_day, m.in_key_day, m.key_month, m.in_key_month, m.key_h }) do
-      reply[#reply + 1] = exact(value)
-    end
-  end
-  return reply
+  if not m then return seen end
+  return seen .. pack('<ddddddddddd', m.bd, m.bn, m.s, m.h, m.month, m.in_month,
+    m.key_day, m.in_key_day, m.key_month, m.in_key_month, m.key_h)
 end
 
-if op == 'admit' or op == 'consider' then
-  return admit(ARGV[17], tonumber(ARGV[18]), tonumber(ARGV[19]), op == 'admit')
-elseif op == 'top_up' then
-  return top_up(ARGV[17], tonumber(ARGV[18]), tonumber(ARGV[19]))
-elseif op == 'cover' then
-  return cover(ARGV[17], tonumber(ARGV[18]), tonumber(ARGV[19]))
-elseif op == 'settle' then
-  return settle()
-elseif op == 'renew' then
-  return renew()
-elseif op == 'begin' then
-  return begin()
-elseif op == 'charge' then -- 17 18 the period it began in, 19 20 journal and number, 21 cost: of a request that is over
-  book(ARGV[19], tonumber(ARGV[20]), tonumber(ARGV[21]), key, tonumber(ARGV[17]), tonumber(ARGV[18]))
-  return { 1 }
-elseif op == 'adopt' then -- 17 18 requests and tokens that were granted while Redis was away
-  expire(account)
-  add(account, tonumber(ARGV[17]), tonumber(ARGV[18]), 0)
-  if own then
-    expire(own)
-    add(own, tonumber(ARGV[17]), tonumber(ARGV[18]), 0)
-  end
-  return standing({ 1 })
-elseif op == 'look' then
-  return look()
-end
-return redis.error_reply('techstone: no such operation')
+local rare = { top_up = top_up, cover = cover, renew = renew, begin = begin, charge = charge_later, adopt = adopt,
+  look = look }
+if not rare[op] then return redis.error_reply('techstone: no such operation') end
+return rare[op]()

@@ -34,7 +34,10 @@ class Unreachable(Exception):
 
 
 class Address(msgspec.Struct, frozen=True):
-    """Where Redis is; `path` is of a Unix socket, and then there is no host."""
+    """Where Redis is; `path` is of a Unix socket, and then there is no host.
+
+    `authority` is a file with who vouches for its certificate, None: whom the system trusts.
+    """
 
     host: str
     port: int
@@ -43,6 +46,7 @@ class Address(msgspec.Struct, frozen=True):
     database: int = 0
     user: str | None = None
     password: str | None = None
+    authority: str | None = None
 
     def __str__(self) -> str:
         """Return it for people, without secrets."""
@@ -183,6 +187,8 @@ async def connect(loop: asyncio.AbstractEventLoop, address: Address, lost: Calla
 def _explain(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "it does not answer"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {error.verify_message}"
     return getattr(error, "strerror", None) or str(error)
 
 
@@ -193,6 +199,6 @@ async def _open(loop: asyncio.AbstractEventLoop, address: Address, lost: Callabl
     if address.path is not None:
         _, connection = await loop.create_unix_connection(make, address.path)
         return connection
-    tls = ssl.create_default_context() if address.tls else None
+    tls = ssl.create_default_context(cafile=address.authority) if address.tls else None
     _, connection = await loop.create_connection(make, address.host, address.port, ssl=tls)
     return connection

@@ -106,7 +106,11 @@ class Link:
                 await asyncio.wait((lost,), timeout=self._pause / (_GATE_LOOKS if self.gated else 1))
                 if not lost.done():
                     await self._look(connection, risen=False)
-        except (Unreachable, asyncio.CancelledError):
+        except Unreachable:
+            connection.close("closed")
+            raise
+        except asyncio.CancelledError:
+            self._told = True  # who ends needs not be told that Redis is away
             connection.close("closed")
             raise
         raise Unreachable(lost.result())

@@ -13,18 +13,18 @@ import hiredis
 
 from techstone.adapters.limits import script
 from techstone.adapters.limits.connection import Unreachable
+from techstone.adapters.limits.grants import Held, Share, find_principal
 from techstone.adapters.limits.mirrors import Mirrors
 from techstone.adapters.limits.script import Admitted, Writer, describe_charge
-from techstone.core import limits, survey
-from techstone.core.credit import Period, Spending
+from techstone.adapters.limits.surveyor import Surveyor
+from techstone.core import limits
 from techstone.core.errors import LedgerUnavailable
 from techstone.core.leases import RENEWAL_SECONDS
-from techstone.core.limits import AccountBooks, Claim, Grant, KeyBooks, Refusal, Standing
+from techstone.core.limits import Claim, Grant, Refusal, Standing
 from techstone.gateway.trampoline import Signal
-from techstone.wire.limits import AccountView
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from techstone.adapters.limits.alone import Alone
     from techstone.adapters.limits.charges import Charge, Charges
@@ -35,45 +35,26 @@ if TYPE_CHECKING:
     from techstone.core.usage import UsageRecord
     from techstone.gateway.soon import Soon
     from techstone.wire.figure import Figure
-    from techstone.wire.limits import KeyView, Limits
+    from techstone.wire.limits import AccountView, Limits
 
     Ledger = Callable[[str], Awaitable[Figure]]
     """Asks for an account's figure, of one moment; raises LedgerUnavailable."""
 
 
-class Held(Grant):
-    """What Redis granted. `pending` top-ups were not answered yet: until then their entries are not known."""
-
-    __slots__ = ("ending", "key_taken", "pending", "taken")
-
-    def __init__(self, claim: Claim, account: AccountBooks, key: KeyBooks, period: Period) -> None:
-        super().__init__(claim, account, key, period)
-        self.taken: list[tuple[int, int]] = []
-        self.key_taken: list[tuple[int, int]] = []
-        self.pending = 0
-        self.ending: tuple[int, int, int] | None = None
-
-
-class Share(Grant):
-    """What this gateway granted by itself, as its own books have it; `whole` is who asked, with all of the limits."""
-
-    __slots__ = ("own", "whole")
-
-    def __init__(self, whole: Principal, own: Grant) -> None:
-        super().__init__(own.claim, own.account, own.key, own.period)
-        self.whole = whole
-        self.own = own
-
-
 class _Question(Signal):
     """A call that a request waits for; the reply wakes it in the same stack, so that it sees this very verdict."""
 
-    __slots__ = ("abandoned", "reply")
+    __slots__ = ("_hear", "abandoned", "reply")
 
-    def __init__(self) -> None:
+    def __init__(self, hear: Callable[[_Question, Reply], None]) -> None:
         super().__init__()
+        self._hear = hear
         self.reply: Reply = None
-        self.abandoned = False
+        self.abandoned: Claim | None = None  # its request hung up: what it is granted is nobody's
+
+    def take(self, reply: Reply) -> None:
+        self._hear(self, reply)
+        self.give()
 
 
 class RedisLimits:
@@ -92,11 +73,13 @@ class RedisLimits:
         self._link = link
         self._alone = alone
         self._charges = charges
+        self._journal = charges.journal.encode()
         self._ledger = ledger
         self._clock = clock
         self._writer = writer or Writer()
         self._callers: dict[str, Caller] = {}
         self._mirrors = Mirrors(clock)
+        self._surveyor = Surveyor(self.look, alone, clock)
         self._running: dict[bytes, Held | Share] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
         link.owner = self
@@ -110,11 +93,11 @@ class RedisLimits:
             try:
                 await question
             except BaseException:
-                question.abandoned = True
+                question.abandoned = claim
                 if question.come:
                     self._give_back(claim, question.reply)
                 raise
-            if not isinstance(question.reply, list):
+            if not isinstance(question.reply, bytes):
                 return await self._admit_alone(claim)
             found = script.read(question.reply)
             if found is not None:
@@ -136,7 +119,7 @@ class RedisLimits:
         account, key = self._mirrors.take(claim.principal, found.standing)
         if not isinstance(found, Admitted):
             return found.refusal
-        grant = Held(claim, account, key, Period(found.day, found.month))
+        grant = Held(claim, account, key, found.period)
         grant.taken.append((found.entry, claim.tokens))
         if claim.principal.key_limited:
             grant.key_taken.append((found.key_entry, claim.tokens))
@@ -145,7 +128,7 @@ class RedisLimits:
 
     def _give_back(self, claim: Claim, reply: Reply) -> None:
         """Settle what was admitted for one who hung up meanwhile: it counts as a request, and takes nothing."""
-        found = script.read(reply) if isinstance(reply, list) else None
+        found = script.read(reply) if isinstance(reply, bytes) else None
         if isinstance(found, Admitted):
             grant = self._take(claim, found)
             if isinstance(grant, Grant):
@@ -156,7 +139,7 @@ class RedisLimits:
         for _ in range(2):
             question = self._ask("consider", claim)
             await question
-            if not isinstance(question.reply, list):
+            if not isinstance(question.reply, bytes):
                 return await self._alone.consider(claim)
             found = script.read(question.reply)
             if found is not None:
@@ -166,18 +149,16 @@ class RedisLimits:
         raise LedgerUnavailable
 
     def _ask(self, operation: Operation, claim: Claim) -> _Question:
-        question = _Question()
-
-        def take(reply: Reply) -> None:
-            question.reply = self._check(reply)
-            if question.abandoned and operation == "admit":
-                self._give_back(claim, question.reply)
-            question.give()
-
-        words = (claim.request, b"%d" % claim.tokens, b"%d" % claim.nano)
-        if self._link.gated or not self._send(operation, claim.principal, words, take):
+        question = _Question(self._hear)
+        words = (claim.request, script.pack_pair(claim.tokens, claim.nano))
+        if self._link.gated or not self._send(operation, claim.principal, words, question.take):
             question.come = True
         return question
+
+    def _hear(self, question: _Question, reply: Reply) -> None:
+        question.reply = self._check(reply)
+        if question.abandoned is not None:
+            self._give_back(question.abandoned, question.reply)
 
     # While it runs
 
@@ -199,13 +180,13 @@ class RedisLimits:
             if grant.ending is not None and not grant.pending:
                 self._end(grant, *grant.ending)
 
-        if not self._send("top_up", claim.principal, (claim.request, b"%d" % tokens, b"%d" % nano), take):
+        if not self._send("top_up", claim.principal, (claim.request, script.pack_pair(tokens, nano)), take):
             return None
         grant.pending += 1
         return told
 
     def _extend(self, grant: Held, tokens: int, nano: int, reply: Reply) -> Refusal | None:
-        found = script.read(reply) if isinstance(reply, list) else None
+        found = script.read(reply) if isinstance(reply, bytes) else None
         if found is None:
             return None  # away, or the account's money is: this one runs on
         claim = grant.claim
@@ -231,12 +212,12 @@ class RedisLimits:
 
         def take(reply: Reply) -> None:
             checked = self._check(reply)
-            if isinstance(checked, list):
+            if isinstance(checked, bytes):
                 claim.nano = script.read_amount(checked)
             if not told.done():
                 told.set_result(min(cost, claim.nano))
 
-        words = (claim.request, b"%d" % claim.nano, b"%d" % cost)
+        words = (claim.request, script.pack_pair(claim.nano, cost))
         return told if self._send("cover", claim.principal, words, take) else claim.nano
 
     def settle(self, grant: Grant, tokens: int, cost: int) -> None:
@@ -295,26 +276,27 @@ class RedisLimits:
         change: int,
         cost: int,
         number: int,
-        entries: tuple[Iterable[tuple[int, int]], Iterable[tuple[int, int]]],
+        entries: tuple[Sequence[tuple[int, int]], Sequence[tuple[int, int]]],
     ) -> None:
         claim = grant.claim
-        principal = _find_principal(grant)
+        principal = find_principal(grant)
         self._running.pop(claim.request, None)
-        numbers = [change, cost, grant.period.day, grant.period.month]
-        words = [claim.request, *(b"%d" % value for value in numbers)]
-        words += [self._charges.journal.encode(), b"%d" % number]
-        for taken in entries if principal.key_limited else entries[:1]:
-            pairs = list(taken)
-            words.append(b"%d" % len(pairs))
-            words += [b"%d" % value for pair in pairs for value in pair]
+        taken, key_taken = entries
+        words = (
+            claim.request,
+            script.pack_end(change, cost, grant.period, number),
+            self._journal,
+            script.pack_taken(taken),
+            script.pack_taken(key_taken),
+        )
 
         def take(reply: Reply) -> None:
             checked = self._check(reply)
-            if isinstance(checked, list):
-                self._mirrors.take(principal, script.read_standing(checked, 1))
+            if isinstance(checked, bytes):
+                self._mirrors.take(principal, script.read_standing(checked))
 
         # A lost end is not sent again: the slot ends by itself, and the charge is sent with all others.
-        self._send("settle", principal, tuple(words), take)
+        self._send("settle", principal, words, take)
 
     # What is told
 
@@ -335,51 +317,23 @@ class RedisLimits:
 
     def credit(self, principal: Principal) -> asyncio.Future[int]:
         """Return what an account may still spend, nano-dollars."""
-        return self._loop.create_task(self._read_credit(principal))
-
-    async def _read_credit(self, principal: Principal) -> int:
-        seen = await self._look(principal)
-        if seen is None or not seen.known:
-            return max(0, principal.account.granted - principal.account.spent)
-        return principal.account.granted - seen.spent - seen.held
+        return self._loop.create_task(self._surveyor.credit(principal))
 
     def survey(self, principal: Principal) -> asyncio.Future[Limits]:
         """Return all that an account and a key have left, and who was refused lately by this gateway."""
-        return self._loop.create_task(self._survey(principal))
-
-    async def _survey(self, principal: Principal) -> Limits:
-        seen = await self._look(principal)
-        if seen is None:
-            return self._alone.books.survey(self._alone.part(principal))
-        now, period = self._clock(), self._alone.period()
-        books = script.copy_books(seen, now, period)
-        told = survey.describe(principal, books, now, period, known=seen.known)
-        told.refused.extend(self._alone.books.recall(principal))
-        return told
+        return self._loop.create_task(self._surveyor.survey(principal))
 
     def oversee(self, holder: Holder) -> asyncio.Future[AccountView]:
         """Return all that an account and each of its keys have left."""
-        return self._loop.create_task(self._oversee(holder))
+        return self._loop.create_task(self._surveyor.oversee(holder))
 
-    async def _oversee(self, holder: Holder) -> AccountView:
-        whole = await self._survey(holder.principal)
-        keys: list[KeyView] = []
-        now, period = self._clock(), self._alone.period()
-        for asking in holder.keys:
-            seen = await self._look(asking)
-            nothing = (AccountBooks(0, Spending(period.month)), KeyBooks(Spending(period.day), Spending(period.month)))
-            books = nothing if seen is None else script.copy_books(seen, now, period)
-            known = seen is not None and seen.known
-            if (shown := survey.describe_key(asking, books, now, period, known=known)) is not None:
-                keys.append(shown)
-        return AccountView(whole.plan, whole.account, whole.credit, whole.caps, keys)
-
-    async def _look(self, principal: Principal) -> Look | None:
+    async def look(self, principal: Principal) -> Look | None:
+        """Return what Redis has counted by now, after all that this gateway sent before; None while it is away."""
         told: asyncio.Future[Reply] = self._loop.create_future()
         if not self._send("look", principal, (), lambda reply: None if told.done() else told.set_result(reply)):
             return None
         reply = self._check(await told)
-        return script.read_look(reply) if isinstance(reply, list) else None
+        return script.read_look(reply) if isinstance(reply, bytes) else None
 
     # Money
 
@@ -409,15 +363,14 @@ class RedisLimits:
         words = tuple(script.list_words(figure))
         if link.generation != generation or not self._send("begin", principal, words, told.set_result):
             raise LedgerUnavailable
-        if not isinstance(self._check(await told), list):
+        if self._check(await told) is None:
             raise LedgerUnavailable
 
     def _charge(self, charge: Charge) -> None:
         connection = self._link.connection
         if connection is not None:
             caller = describe_charge(self._link.generation, charge.account, charge.key)
-            period = [b"%d" % charge.period.day, b"%d" % charge.period.month]
-            words = (*period, self._charges.journal.encode(), b"%d" % charge.number, b"%d" % charge.cost)
+            words = (self._journal, script.pack_charge(charge))
             connection.send(self._writer.write("charge", caller, *words), self._ignore)
 
     # The way to Redis
@@ -467,12 +420,12 @@ class RedisLimits:
     def _hand_over(self) -> None:
         """Have Redis count what was given without it."""
         for principal, requests, tokens in self._alone.hand_over():
-            self._send("adopt", principal, (b"%d" % requests, b"%d" % tokens), self._ignore)
+            self._send("adopt", principal, (b"", script.pack_pair(requests, tokens)), self._ignore)
 
     def _renew(self) -> None:
         held: dict[str, tuple[Principal, list[bytes]]] = {}
         for request, grant in self._running.items():
-            principal = _find_principal(grant)
+            principal = find_principal(grant)
             _, words = held.setdefault(principal.key.id, (principal, []))
             words += (request, b"%d" % grant.claim.nano)
         for principal, words in held.values():
@@ -496,7 +449,3 @@ class RedisLimits:
     def degraded(self) -> bool:
         """Whether Redis is away, or does not know enough yet."""
         return self._link.connection is None or self._link.gated
-
-
-def _find_principal(grant: Held | Share | Grant) -> Principal:
-    return grant.whole if isinstance(grant, Share) else grant.claim.principal

@@ -1,27 +1,30 @@
 """The script's calling convention: what `admission.lua` is asked, as bytes, and what it answers, as values.
 
-Who asks is written once per principal and generation and then only copied: of the 25 words of a call all but a handful.
+Who asks is written once per principal and generation and then only copied. Numbers travel packed, as doubles, both
+ways: that costs a tenth of what their digits do, here and there (docs/decisions/0017).
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
+import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import msgspec
 
 from techstone.adapters.limits.connection import bulk
-from techstone.core.credit import Spending
+from techstone.core.credit import Period, Spending
 from techstone.core.limits import AccountBooks, KeyBooks, Refusal
 from techstone.core.snapshot import Account, Key, Limits, Plan, Principal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from techstone.adapters.limits.connection import Reply
-    from techstone.core.credit import Period
+    from techstone.adapters.limits.charges import Charge
     from techstone.wire.figure import Figure
+    from techstone.wire.limits import Axis, Scope
 
 Operation = Literal["admit", "consider", "top_up", "cover", "settle", "renew", "begin", "charge", "adopt", "look"]
 
@@ -33,7 +36,19 @@ ADMISSION = (_HERE / "admission.lua").read_bytes()
 PRESENCE = (_HERE / "presence.lua").read_bytes()
 _SHA = hashlib.sha1(ADMISSION).hexdigest().encode()  # noqa: S324 - Redis names scripts so
 _HELD = bulk(b"EVALSHA", _SHA)
-_WHO = 14
+_WHO = struct.Struct("<12d")
+# Operation, time, limits, generation and key.
+_WORDS = 5
+_PAIR = struct.Struct("<2d")
+_END = struct.Struct("<5d")
+_CHARGE = struct.Struct("<4d")
+_STANDING = struct.Struct("<7d")
+_GRANTED = struct.Struct("<11d")
+_REFUSED = struct.Struct("<10d")
+_COUNTED = struct.Struct("<9d")
+_LOOK = struct.Struct("<20d")
+_AMOUNT = struct.Struct("<d")
+_ADMITTED, _UNKNOWN = _AMOUNT.pack(1), _AMOUNT.pack(2)
 _NO_PLAN = Plan("", 0, 0, 0, "postpaid")
 
 
@@ -58,13 +73,12 @@ class Standing(msgspec.Struct, gc=False):
 
 
 class Admitted(msgspec.Struct, gc=False):
-    """Taken: at which entries of the windows, and the UTC day and month of it."""
+    """Taken: at which entries of the windows, and the UTC period of it."""
 
     standing: Standing
     entry: int
     key_entry: int
-    day: int
-    month: int
+    period: Period
 
 
 class Refused(msgspec.Struct, gc=False):
@@ -89,30 +103,25 @@ class Look(msgspec.Struct, gc=False):
     key_held: int
 
 
-def _write(value: int | None) -> bytes:
-    return b"" if value is None else b"%d" % value
+def _limit(value: int | None) -> float:
+    return math.nan if value is None else value
 
 
 def describe(generation: str, principal: Principal, prefix: str = PREFIX) -> Caller:
     """Return a principal for the script."""
     own, account, limits = principal.key, principal.account, principal.limits
     stem = f"{prefix}:{{{account.id}}}"
-    names = [stem + end for end in (":s", ":w", ":l", ":m", ":h", ":p")]
+    names = [stem + end for end in (":b", ":e", ":l", ":m", ":h", ":p")]
     if principal.key_limited:
-        names += [f"{stem}:{own.id}{end}" for end in (":s", ":w", ":l")]
+        names += [f"{stem}:{own.id}{end}" for end in (":b", ":e", ":l")]
     granted = divmod(account.granted, DOLLAR) if principal.plan.billing == "prepaid" else (None, None)
     bounds = (account.monthly_cap, own.daily_cap, own.monthly_cap)
-    who = [
-        *map(_write, (limits.rpm, limits.tpm, limits.concurrent)),
-        *(map(_write, (own.rpm, own.tpm, own.concurrent)) if principal.key_limited else (b"", b"", b"")),
-        generation.encode(),
-        own.id.encode(),
-        *map(_write, granted),
-        *map(_write, bounds),
-        b"1" if principal.bounded else b"",
-    ]
+    key_limits = (own.rpm, own.tpm, own.concurrent) if principal.key_limited else (None, None, None)
+    who = _WHO.pack(
+        *map(_limit, (limits.rpm, limits.tpm, limits.concurrent, *key_limits, *granted, *bounds)), principal.bounded
+    )
     before = _HELD + bulk(b"%d" % len(names), *(name.encode() for name in names))
-    return Caller(principal, before, bulk(*who), 3 + len(names) + _WHO)
+    return Caller(principal, before, bulk(who, generation.encode(), own.id.encode()), 3 + len(names) + _WORDS)
 
 
 def describe_charge(generation: str, account: str, key: str) -> Caller:
@@ -138,7 +147,7 @@ class Writer:
     def write(self, operation: Operation, caller: Caller, *words: bytes) -> bytes:
         """Return a call."""
         head = self._operations.get(operation) or self._begin(operation)
-        total = caller.words + 2 + len(words)
+        total = caller.words + len(words)
         return b"*%d\r\n%b%b%b%b" % (total, caller.before, head, caller.after, bulk(*words))
 
     def _begin(self, operation: str) -> bytes:
@@ -148,73 +157,67 @@ class Writer:
         return head
 
 
-def read_standing(reply: Sequence[Reply], start: int) -> Standing:
-    """Read where account and key are, from a place in a reply on."""
-    requests, tokens, reset, key_requests, key_tokens, key_reset = reply[start : start + 6]
-    return Standing(
-        _integer(requests),
-        _integer(tokens),
-        _float(reset),
-        _integer(key_requests),
-        _integer(key_tokens),
-        _float(key_reset),
-    )
+def pack_pair(one: int, other: int) -> bytes:
+    """Return tokens and nano-dollars, or what is held and a cost, as the script reads them."""
+    return _PAIR.pack(one, other)
 
 
-def _integer(value: Reply) -> int:
-    return int(float(value)) if isinstance(value, bytes) else value  # type: ignore[return-value]
+def pack_end(change: int, cost: int, period: Period, number: int) -> bytes:
+    """Return what a request came to: tokens more than it had reserved, cost, when it began, its record's number."""
+    return _END.pack(change, cost, period.day, period.month, number)
 
 
-def _float(value: Reply) -> float:
-    return float(value)  # type: ignore[arg-type]
+def pack_charge(charge: Charge) -> bytes:
+    """Return a charge of a request that is over."""
+    return _CHARGE.pack(charge.cost, charge.period.day, charge.period.month, charge.number)
 
 
-def read(reply: Sequence[Reply]) -> Admitted | Refused | None:
+def pack_taken(taken: Sequence[tuple[int, int]]) -> bytes:
+    """Return which entries of a window a request took how many tokens of."""
+    if len(taken) == 1:
+        return _PAIR.pack(*taken[0])
+    return b"".join([_PAIR.pack(*pair) for pair in taken])
+
+
+def read_standing(reply: bytes) -> Standing:
+    """Read where account and key are, with which every answer about them begins."""
+    _, requests, tokens, reset, key_requests, key_tokens, key_reset = _STANDING.unpack_from(reply)
+    return Standing(int(requests), int(tokens), reset, int(key_requests), int(key_tokens), key_reset)
+
+
+def read(reply: bytes) -> Admitted | Refused | None:
     """Read the answer to `admit`, `consider` or `top_up`; None: the account's money is not there."""
-    verdict = reply[0]
-    if verdict == 1:
-        if len(reply) == 7:
-            return Admitted(read_standing(reply, 1), 0, 0, 0, 0)
-        entry, key_entry, day, month = reply[1:5]
-        return Admitted(read_standing(reply, 5), _integer(entry), _integer(key_entry), _integer(day), _integer(month))
-    if verdict == 2:
+    if reply[:8] == _ADMITTED:
+        _, requests, tokens, reset, *of_key, entry, key_entry, day, month = _GRANTED.unpack(reply)
+        standing = Standing(int(requests), int(tokens), reset, int(of_key[0]), int(of_key[1]), of_key[2])
+        return Admitted(standing, int(entry), int(key_entry), Period(int(day), int(month)))
+    if reply == _UNKNOWN:
         return None
-    axis, scope, limit, needed, wait = reply[1:6]
-    refusal = Refusal(
-        axis.decode(),  # type: ignore[union-attr, arg-type]
-        scope.decode(),  # type: ignore[union-attr, arg-type]
-        _integer(limit),
-        _integer(needed),
-        None if wait == b"" else _float(wait),
-    )
-    return Refused(read_standing(reply, 6), refusal)
+    limit, needed, wait = _REFUSED.unpack_from(reply)[7:]
+    axis, _, scope = reply[_REFUSED.size :].decode().partition(" ")
+    # The script's words are ours.
+    why = cast("Axis", axis), cast("Scope", scope)
+    refusal = Refusal(*why, int(limit), int(needed), None if math.isnan(wait) else wait)
+    return Refused(read_standing(reply), refusal)
 
 
-def read_amount(reply: Sequence[Reply]) -> int:
+def read_amount(reply: bytes) -> int:
     """Read the answer to `cover`."""
-    return _integer(reply[1])
+    return int(_AMOUNT.unpack(reply)[0])
 
 
-def read_look(reply: Sequence[Reply]) -> Look:
+def read_look(reply: bytes) -> Look:
     """Read the answer to `look`."""
-    slots, key_slots = _integer(reply[7]), _integer(reply[8])
-    if len(reply) == 9:
-        return Look(read_standing(reply, 1), slots, key_slots, False, 0, 0, (0, 0), (0, 0), (0, 0), 0)
+    standing = read_standing(reply)
+    slots, key_slots = map(int, _COUNTED.unpack_from(reply)[7:])
+    if len(reply) == _COUNTED.size:
+        return Look(standing, slots, key_slots, False, 0, 0, (0, 0), (0, 0), (0, 0), 0)
     dollars, nano, since, held, month, in_month, day, in_day, key_month, in_key_month, key_held = map(
-        _integer, reply[9:20]
+        int, _LOOK.unpack(reply)[9:]
     )
-    return Look(
-        read_standing(reply, 1),
-        slots,
-        key_slots,
-        True,
-        dollars * DOLLAR + nano + since,
-        held,
-        (month, in_month),
-        (day, in_day),
-        (key_month, in_key_month),
-        key_held,
-    )
+    spent = dollars * DOLLAR + nano + since
+    months = (month, in_month), (day, in_day), (key_month, in_key_month)
+    return Look(standing, slots, key_slots, True, spent, held, *months, key_held)
 
 
 def copy_books(look: Look, now: float, period: Period) -> tuple[AccountBooks, KeyBooks]:
