@@ -38,6 +38,7 @@ from techstone.app.planes import open_ways
 from techstone.app.shared import SharedLimits, read_address
 from techstone.app.wiring import Gateway, Outside
 from techstone.gateway.connections import Trust
+from techstone.gateway.front import LAST_CALL_SECONDS
 from techstone.wire.report import GatewayState, LimitState, SnapshotState
 
 if TYPE_CHECKING:
@@ -54,8 +55,6 @@ LISTEN_FD = "TECHSTONE_LISTEN_FD"
 # A gateway whose control plane is down serves by the snapshot on disk, after having waited so long.
 _CONTROL_PATIENCE = 5.0
 _GARBAGE = 20_000
-# Idle connections get so long for one more request, whose answer tells that they close.
-_LEAVE_SECONDS = 1.0
 # The last bytes of an answer get so long to leave after the last request is done.
 _FLUSH_SECONDS = 0.05
 
@@ -358,12 +357,12 @@ async def serve(listener: Listener, connections: Connections, drain: float, stop
     connections.leave()
     await listener.stop()
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(min(_LEAVE_SECONDS, drain)):
+        async with asyncio.timeout(min(LAST_CALL_SECONDS, drain)):
             await _wait_until(lambda: not connections.fronts, stopping.at_once)
     connections.drain()
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(max(0.0, drain - _LEAVE_SECONDS)):
-            await _wait_until(lambda: not connections.working, stopping.at_once)
+        async with asyncio.timeout(max(0.0, drain - LAST_CALL_SECONDS)):
+            await _wait_until(lambda: not connections.engaged, stopping.at_once)
     connections.stop()
     if not stopping.at_once.is_set():
         await asyncio.sleep(_FLUSH_SECONDS)
