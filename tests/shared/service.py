@@ -169,7 +169,9 @@ class Service:
             words = Path(f"/proc/{name}/cmdline").read_text().split("\0")
             if "-m" in words:
                 module = words[words.index("-m") + 1]
-                found["engine" if module.endswith("engine") else words[words.index("-m") + 2]] = int(name)
+                verb = "engine" if module.endswith("engine") else words[words.index("-m") + 2]
+                worker = f"-{words[words.index('--worker') + 1]}" if "--worker" in words else ""
+                found[verb + worker] = int(name)
         return found
 
 

@@ -31,7 +31,10 @@ class ConfigError(Exception):
 
 
 class ServerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[server]: where the API is served. `drain` is in seconds; `workers` is the number of gateway processes."""
+    """[server]: where the API is served. `drain` is in seconds; `workers` is the number of gateway processes.
+
+    `metrics` (host:port) is where the first of them serves its probes alone, the n-th n - 1 ports higher.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -40,10 +43,12 @@ class ServerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     public_url: str | None = None
     trusted_proxies: tuple[str, ...] = ()
     workers: int = 1
+    metrics: str | None = None
     drain: float = 30.0
 
 
 SQLITE = "sqlite"
+_LAST_PORT = 65_535
 
 
 class DataSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -287,11 +292,7 @@ def check(config: Config) -> None:
     _check_server(config.server)
     _check_database(config.data)
     _check_limits(config.data)
-    if config.server.workers > 1:
-        raise ConfigError(
-            "server.workers: several gateway processes are not available in this version; set server.workers = 1 (one "
-            "process serves thousands of requests a second)"
-        )
+    _check_workers(config)
     _check_control(config.control)
     _check_range("engine.parallel", config.engine.parallel, 1, 256)
     _check_range("engine.context", config.engine.context, 256, 10_000_000)
@@ -329,7 +330,7 @@ def _check_limits(data: DataSection) -> None:
 
 
 def _check_server(server: ServerSection) -> None:
-    _check_range("server.port", server.port, 0, 65_535)
+    _check_range("server.port", server.port, 0, _LAST_PORT)
     _check_range("server.workers", server.workers, 1, 256)
     _check_range("server.drain", server.drain, 0, 3600)
     if (server.tls_cert is None) != (server.tls_key is None):
@@ -341,6 +342,34 @@ def _check_server(server: ServerSection) -> None:
             raise ConfigError(f"server.trusted_proxies[{place}]: {error}") from error
     if server.public_url is not None:
         _check_url("server.public_url", server.public_url)
+
+
+def _check_workers(config: Config) -> None:
+    workers = config.server.workers
+    if workers > 1 and config.data.limits == "memory":
+        raise ConfigError(
+            f"server.workers: limits kept in memory belong to one process, and {workers} would give every plan "
+            f'{workers} times. Set data.limits = "redis://host:6379/0", or server.workers = 1 (one process serves '
+            "thousands of requests a second)"
+        )
+    if config.server.metrics is not None:
+        read_metrics(config.server, workers)
+
+
+def read_metrics(server: ServerSection, worker: int) -> tuple[str, int] | None:
+    """Return host and port of a worker's own metrics, None where it has none; raise ConfigError."""
+    if server.metrics is None:
+        return None
+    try:
+        parts = urlsplit(f"//{server.metrics}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not (host and port) or parts.path or parts.query or parts.username is not None:
+        raise ConfigError("server.metrics: expected a host and port such as 127.0.0.1:9100")
+    if port + worker - 1 > _LAST_PORT:
+        raise ConfigError(f"server.metrics: worker {worker} would have port {port + worker - 1}; begin lower")
+    return host, port + worker - 1
 
 
 def _check_control(control: ControlSection) -> None:

@@ -32,7 +32,7 @@ from techstone.adapters.transcripts import ship
 from techstone.adapters.upstreams.health_checks import HealthChecks
 from techstone.adapters.vault import Vault
 from techstone.app import child
-from techstone.app.config import ConfigError, is_loopback
+from techstone.app.config import ConfigError, is_loopback, read_metrics
 from techstone.app.listener import Listener, bind, load_tls
 from techstone.app.planes import open_ways
 from techstone.app.shared import SharedLimits, read_address
@@ -42,6 +42,7 @@ from techstone.gateway.front import LAST_CALL_SECONDS
 from techstone.wire.report import GatewayState, LimitState, SnapshotState
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from techstone.adapters.limits.redis import RedisLimits
@@ -98,6 +99,19 @@ def open_socket(server: ServerSection) -> socket.socket:
         ) from error
 
 
+def open_metrics(server: ServerSection, worker: int) -> socket.socket | None:
+    """Return the listening socket of this worker's own metrics, None where it has none; raise ConfigError."""
+    address = read_metrics(server, worker)
+    if address is None:
+        return None
+    try:
+        return bind(*address)
+    except OSError as error:
+        raise ConfigError(
+            f"server.metrics: cannot listen on {address[0]}:{address[1]}: {error.strerror or error}"
+        ) from error
+
+
 def run(place: Place, *, insecure_http: bool) -> int:
     """Serve until a signal; return the exit status."""
     server = place.config.server
@@ -110,18 +124,14 @@ def run(place: Place, *, insecure_http: bool) -> int:
 
 async def _run(place: Place, *, insecure_http: bool) -> None:
     server = place.config.server
-    tls = None
-    if server.tls_cert is not None and server.tls_key is not None:
-        try:
-            tls = load_tls(server.tls_cert, server.tls_key)
-        except OSError as error:
-            raise ConfigError(f"server.tls_cert, server.tls_key: {error}") from error
+    tls = _read_tls(server)
     loop = asyncio.get_running_loop()
     log = Log(sys.stderr.fileno())
     ways = open_ways(loop, place, insecure_http=insecure_http)
     follower = SnapshotFollower(ways.seam, SnapshotCopy(place.snapshot))
     telemetry = Telemetry(loop, follower, log)
     sock = open_socket(server)
+    probed = open_metrics(server, place.worker)
     books = Books(loop, place, follower, ways.seam)
     outside = Outside(
         snapshots=follower,
@@ -139,6 +149,7 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
     gateway = Gateway(loop, outside)
     telemetry.watch(gateway.connections, gateway.dispatch, books.gauge)
     listener = Listener(gateway.connections, sock, tls)
+    probes = None if probed is None else Listener(gateway.probes, probed, None)
     stopping = Stopping(loop)
     follower.load()
     following = loop.create_task(follower.run())
@@ -149,6 +160,8 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
     checks = HealthChecks(gateway.upstreams, follower, gateway.dispatch)
     errands = (report(line, looking.look, gateway.blotter), ship(line, gateway.transcripts), checks)
     try:
+        if probes is not None:
+            await probes.start()
         await _await_control(follower, stopping)
         await listener.start()
         if not child.report_ready(child.News()):
@@ -159,6 +172,8 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
         await serve(listener, gateway.connections, server.drain, stopping)
     finally:
         gateway.connections.stop()
+        if probes is not None:
+            await probes.stop()
         for errand in errands:
             errand.stop()
         await books.close()
@@ -168,6 +183,15 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
         following.cancel()
         ways.close()
         await asyncio.gather(following, return_exceptions=True)
+
+
+def _read_tls(server: ServerSection) -> ssl.SSLContext | None:
+    if server.tls_cert is None or server.tls_key is None:
+        return None
+    try:
+        return load_tls(server.tls_cert, server.tls_key)
+    except OSError as error:
+        raise ConfigError(f"server.tls_cert, server.tls_key: {error}") from error
 
 
 class Books:
