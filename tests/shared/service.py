@@ -47,7 +47,9 @@ def wait_until(true: Callable[[], bool], seconds: float = 10.0, pause: float = 0
 
 
 class Service:
-    """One installation: its folder, its process, its first key."""
+    """One installation: its folder, its process, its first key. `house`: over how many gateways it is spread."""
+
+    house = 0
 
     def __init__(self, folder: Path, configuration: str = "", environment: dict[str, str] | None = None) -> None:
         self.folder = folder

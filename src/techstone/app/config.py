@@ -55,7 +55,7 @@ class DataSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[data]: where everything is kept that must survive a restart.
 
     `database` is "sqlite", a file in `dir`, or the address of a PostgreSQL server's database, whose password is in the
-    variable `database_password_env`.
+    variable `database_password_env`. `limits_patience`: seconds that Redis may be silent for while a request waits.
     """
 
     dir: str = "./data"
@@ -63,6 +63,7 @@ class DataSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     database_password_env: str | None = None
     limits: str = "memory"
     limits_password_env: str | None = None
+    limits_patience: float = 0.05
 
 
 class ControlSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -315,6 +316,7 @@ def check(config: Config) -> None:
 
 
 def _check_limits(data: DataSection) -> None:
+    _check_range("data.limits_patience", data.limits_patience, 0.01, 10)
     if data.limits == "memory":
         return
     try:

@@ -221,7 +221,8 @@ class Books:
                 self.limits = MemoryLimits(time.monotonic, time.time, self._admissions)
                 self.limits.recover(found)
             else:
-                self._shared = SharedLimits(address, self.writer.journal, control, _complain)
+                patience = place.config.data.limits_patience
+                self._shared = SharedLimits(address, self.writer.journal, control, _complain, patience)
                 self.limits = self._shared.limits
                 self.limits.recover(recovered.records)
                 self.writer.recorded = self.limits.record
