@@ -512,7 +512,7 @@ def _at(path: str) -> Iterator[None]:
         raise ConfigError(f"{path}.{wrong.field}: {wrong}") from wrong
 
 
-def _check_range(path: str, value: float, least: int, most: int) -> None:
+def _check_range(path: str, value: float, least: float, most: float) -> None:
     if not least <= value <= most:
         raise ConfigError(f"{path}: expected {least} to {most}, found {value:g}")
 

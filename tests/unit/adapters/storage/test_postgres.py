@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+import trustme
 from haste import within
 from postgres import Server
 
 from techstone.adapters.storage.postgres import PostgresDatabase, open_store
+from techstone.adapters.storage.target import parse
 from techstone.control.accounts.records import Account
 from techstone.control.ports import StoreAway, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
     from techstone.adapters.storage.store import SqlStore
     from techstone.adapters.storage.target import Target
@@ -126,6 +130,53 @@ async def test_server_without_tls_is_told(target: Target) -> None:
     there = msgspec.structs.replace(target, host="127.0.0.1", ssl="verify-full")
     with pytest.raises(StoreError, match="SSL"):
         await open_store(there)
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def encrypted(authority: trustme.CA) -> Iterator[Server]:
+    """Serve over TLS alone, with a certificate for the name localhost."""
+    started = Server("ssl=on", "ssl_cert_file=../cert.pem", "ssl_key_file=../key.pem")
+    certificate, owner = authority.issue_cert("localhost"), started.folder.stat()
+    for name, parts in (("cert", certificate.cert_chain_pems), ("key", [certificate.private_key_pem])):
+        path = started.folder / f"{name}.pem"
+        path.write_bytes(b"".join(part.bytes() for part in parts))
+        path.chmod(0o600)
+        os.chown(path, owner.st_uid, owner.st_gid)
+    (started.folder / "data" / "pg_hba.conf").write_text(
+        "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
+    )
+    started.start()
+    yield started
+    started.remove()
+
+
+async def test_certificate_is_looked_at(
+    encrypted: Server, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default it must be of an authority that is believed and for this host; the password comes from a file."""
+    database = await encrypted.create_migrated()
+    await encrypted.run("postgres", "ALTER ROLE techstone PASSWORD 'right'")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    (tmp_path / "pgpass").write_text(f"localhost:{encrypted.port}:{database}:techstone:right\n")
+    (tmp_path / "pgpass").chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(tmp_path / "pgpass"))
+    url = f"postgresql://techstone@%s:{encrypted.port}/{database}?sslmode=%s"
+    believed = f"verify-full&sslrootcert={tmp_path / 'ca.pem'}"
+    for host, mode in (("localhost", believed), ("localhost", "require")):
+        await (await open_store(parse(url % (host, mode)))).close()
+    for host, mode, why in (
+        ("localhost", "verify-full", "certificate verify failed"),
+        ("127.0.0.1", believed, "IP address mismatch"),
+        ("localhost", "disable", "no pg_hba.conf entry"),
+    ):
+        with pytest.raises(StoreError, match=why) as caught:
+            await open_store(parse(url % (host, mode)))
+        assert not isinstance(caught.value, StoreAway), "waited for, it would be for ever"
 
 
 async def test_text_that_it_cannot_hold_is_kept_readable(store: SqlStore) -> None:
