@@ -53,12 +53,16 @@ class Plane(Service):
 
 
 class Planes:
-    """Control planes and gateways with one token. `upstream` is a provider's URL."""
+    """Control planes and gateways with one token. `upstream` is a provider's URL.
 
-    def __init__(self, folder: Path, upstream: str) -> None:
+    `catalog` is what is on offer, and `data` their [data], where that is to be something else.
+    """
+
+    def __init__(self, folder: Path, upstream: str = "", *, catalog: str | None = None, data: str = "") -> None:
         self.folder = folder
         self.token = secrets.token_hex(32)
-        self._catalog = (
+        self._data = data
+        self._catalog = catalog or (
             f"[[providers]]\nname = 'up'\nbase_url = '{upstream}'\n"
             "[[models]]\nname = 'gpt-4o'\ncontext_window = 4096\nmax_output_tokens = 1024\n"
             "routes = [{provider = 'up', model = 'up'}]\nprice = {input = '1', output = '2'}\n"
@@ -69,7 +73,7 @@ class Planes:
     def add_control(self, folder: str = "control", *, port: int | None = None, tls: str = "") -> Plane:
         """Return a control plane that is not started yet, its address in `port`."""
         port = port or free_port()
-        text = f"{self._catalog}[control]\nlisten = '127.0.0.1:{port}'\n{tls}"
+        text = f"{self._data}{self._catalog}[control]\nlisten = '127.0.0.1:{port}'\n{tls}"
         plane = Plane(self.folder / folder, "control", text, {TOKEN: self.token})
         plane.port = port
         self.running.append(plane)
@@ -80,7 +84,7 @@ class Planes:
         plane = Plane(
             self.folder / f"gateway-{number}",
             "gateway",
-            f"{extra}[control]\naddresses = {[*controls]}\n{tls}",
+            f"{self._data}{extra}[control]\naddresses = {[*controls]}\n{tls}",
             {TOKEN: self.token},
         )
         self.running.append(plane)

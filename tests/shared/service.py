@@ -47,7 +47,9 @@ def wait_until(true: Callable[[], bool], seconds: float = 10.0, pause: float = 0
 
 
 class Service:
-    """One installation: its folder, its process, its first key."""
+    """One installation: its folder, its process, its first key. `house`: over how many gateways it is spread."""
+
+    house = 0
 
     def __init__(self, folder: Path, configuration: str = "", environment: dict[str, str] | None = None) -> None:
         self.folder = folder
@@ -169,7 +171,9 @@ class Service:
             words = Path(f"/proc/{name}/cmdline").read_text().split("\0")
             if "-m" in words:
                 module = words[words.index("-m") + 1]
-                found["engine" if module.endswith("engine") else words[words.index("-m") + 2]] = int(name)
+                verb = "engine" if module.endswith("engine") else words[words.index("-m") + 2]
+                worker = f"-{words[words.index('--worker') + 1]}" if "--worker" in words else ""
+                found[verb + worker] = int(name)
         return found
 
 

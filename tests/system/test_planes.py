@@ -262,7 +262,7 @@ def _expect_waiting(gateway: Plane, words: str) -> None:
 @pytest.mark.parametrize(
     ("verb", "section", "line"),
     [
-        ("control", "listen = '0.0.0.0:0'", "control.listen: 0.0.0.0 can be reached by other machines"),
+        ("control", "listen = '0.0.0.0:8100'", "control.listen: 0.0.0.0 can be reached by other machines"),
         (
             "gateway",
             "addresses = ['http://10.0.0.5:8100']",
@@ -280,7 +280,7 @@ def test_what_would_travel_in_clear_or_unknown_stops_the_start(
     planes = Planes(tmp_path, "http://127.0.0.1:1/v1")
     plane = planes.add_gateway(1)
     plane.environment.pop("TECHSTONE_CONTROL_TOKEN")
-    (plane.folder / "techstone.toml").write_text(f"[engine]\nenabled = false\n[control]\n{section}\n")
+    (plane.folder / "techstone.toml").write_text(f"[control]\n{section}\n")
     done = plane.run(verb)
     assert (done.returncode, done.stdout) == (1, "")
     assert line in done.stderr

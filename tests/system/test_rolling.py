@@ -3,60 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
 import json
 import os
 import time
 from typing import TYPE_CHECKING
 
+from balancer import balancing
 from oracle import oracle
 from planes import Planes
 from service import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from planes import Plane
 
 CLIENTS = 16
 RESTARTS = 20 if os.environ.get("TORTURE") else 4
-
-
-class Balancer:
-    """Passes connections on in turn, to the next one where one refuses; knows nothing of HTTP."""
-
-    def __init__(self, ports: list[int]) -> None:
-        self._ports = itertools.cycle(ports)
-        self._count = len(ports)
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for _ in range(self._count):
-            with contextlib.suppress(OSError):
-                away = await asyncio.open_connection("127.0.0.1", next(self._ports))
-                break
-        else:
-            writer.close()
-            return
-        await asyncio.gather(_pump(reader, away[1]), _pump(away[0], writer))
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
-
-
-@contextlib.asynccontextmanager
-async def balancing(ports: list[int]) -> AsyncIterator[int]:
-    server = await asyncio.start_server(Balancer(ports).serve, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
 
 
 class Client:

@@ -6,17 +6,19 @@ import asyncio
 import json
 import os
 import random
-import signal
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from haste import LONG
+from haste import LONG, within
 from oracle import PROMPT, oracle, read_log
-from service import Service, is_running, wait_until
+from service import wait_until
+from spread import housing
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from service import Service
 
 # The long run is `make torture`'s.
 KILLS = 200 if LONG else 4
@@ -88,16 +90,6 @@ class Clients:
             self.received[request] = (whole, usage["completion_tokens"], usage["cost"])
 
 
-def _kill(service: Service) -> None:
-    """SIGKILL everything at once, as an out-of-memory killer or an impatient operator does."""
-    assert service.process is not None
-    everybody = [*service.children().values(), service.process.pid]
-    for pid in everybody:
-        os.kill(pid, signal.SIGKILL)
-    service.process.wait(10)
-    wait_until(lambda: not any(is_running(pid) for pid in everybody))
-
-
 async def _torture(service: Service, clients: Clients, chance: random.Random) -> list[float]:
     """Kill and start anew, again and again; return the seconds from each start to the first answer."""
     recoveries = []
@@ -110,24 +102,23 @@ async def _torture(service: Service, clients: Clients, chance: random.Random) ->
         await _until(lambda: clients.first_answer > 0)
         recoveries.append(clients.first_answer - began)
         await asyncio.sleep(chance.random() * 0.5)
-        await asyncio.to_thread(_kill, service)
+        await asyncio.to_thread(service.kill)
         until.set()
         await running
     return recoveries
 
 
 async def _until(true: Any) -> None:  # noqa: ANN401 - any question
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(within(10)):
         while not true():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.005)
 
 
-@pytest.mark.parametrize("seed", [int(os.environ.get("SEED", "1"))])
-def test_whole_answers_are_billed_once_whenever_the_service_is_killed(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("gateways", [0, 2])
+def test_whole_answers_are_billed_once_whenever_the_service_is_killed(tmp_path: Path, gateways: int) -> None:
     """Lost 0, double 0, mismatched 0, against what the upstream says that it sent."""
-    with oracle(tmp_path) as (url, log):
-        service = Service(tmp_path, _CONFIG % url)
-        service.start()
+    seed = int(os.environ.get("SEED", "1"))
+    with oracle(tmp_path) as (url, log), housing(tmp_path, _CONFIG % url, gateways) as service:
         service.ask("account", "create", "t@example.com", "--plan", "torture", "--credit", "100000")
         key = service.ask("key", "create", "--account", "t@example.com")["key"]
         service.stop()
@@ -152,7 +143,8 @@ def test_whole_answers_are_billed_once_whenever_the_service_is_killed(tmp_path: 
     beyond = [name for name, record in by_id.items() if record["completion_tokens"] > sent[name]["sent"]]
     recoveries.sort()
     figures = {
-        "id": "M-1", "seed": seed, "kills": KILLS, "whole": len(whole), "records": len(records), "lost": len(lost),
+        "id": "M-1", "gateways": gateways, "seed": seed, "kills": KILLS,
+        "whole": len(whole), "records": len(records), "lost": len(lost),
         "double": double, "mismatched": len(mismatched), "beyond": len(beyond),
         "restart p50": round(recoveries[len(recoveries) // 2], 2),
         "restart p99": round(recoveries[int(len(recoveries) * 0.99)], 2),

@@ -30,7 +30,10 @@ class ConfigError(Exception):
 
 
 class ServerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[server]: where the API is served. `drain` is in seconds; `workers` is the number of gateway processes."""
+    """[server]: where the API is served. `drain` is in seconds; `workers` is the number of gateway processes.
+
+    `metrics` (host:port) is where the first of them serves its probes alone, the n-th n - 1 ports higher.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -39,17 +42,19 @@ class ServerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     public_url: str | None = None
     trusted_proxies: tuple[str, ...] = ()
     workers: int = 1
+    metrics: str | None = None
     drain: float = 30.0
 
 
 SQLITE = "sqlite"
+_LAST_PORT = 65_535
 
 
 class DataSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[data]: where everything is kept that must survive a restart.
 
     `database` is "sqlite", a file in `dir`, or the address of a PostgreSQL server's database, whose password is in the
-    variable `database_password_env`.
+    variable `database_password_env`. `limits_patience`: seconds that Redis may be silent for while a request waits.
     """
 
     dir: str = "./data"
@@ -58,6 +63,7 @@ class DataSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: str = "memory"
     limits_password_env: str | None = None
     limits_ca: str | None = None
+    limits_patience: float = 0.05
 
 
 class ControlSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -290,11 +296,7 @@ def check(config: Config) -> None:
     _check_server(config.server)
     _check_database(config.data)
     _check_limits(config.data)
-    if config.server.workers > 1:
-        raise ConfigError(
-            "server.workers: several gateway processes are not available in this version; set server.workers = 1 (one "
-            "process serves thousands of requests a second)"
-        )
+    _check_workers(config)
     _check_control(config.control)
     _check_range("engine.parallel", config.engine.parallel, 1, 256)
     _check_range("engine.context", config.engine.context, 256, 10_000_000)
@@ -317,6 +319,7 @@ def check(config: Config) -> None:
 
 
 def _check_limits(data: DataSection) -> None:
+    _check_range("data.limits_patience", data.limits_patience, 0.01, 10)
     if data.limits == "memory":
         return
     try:
@@ -334,7 +337,7 @@ def _check_limits(data: DataSection) -> None:
 
 
 def _check_server(server: ServerSection) -> None:
-    _check_range("server.port", server.port, 0, 65_535)
+    _check_range("server.port", server.port, 0, _LAST_PORT)
     _check_range("server.workers", server.workers, 1, 256)
     _check_range("server.drain", server.drain, 0, 3600)
     if (server.tls_cert is None) != (server.tls_key is None):
@@ -346,6 +349,34 @@ def _check_server(server: ServerSection) -> None:
             raise ConfigError(f"server.trusted_proxies[{place}]: {error}") from error
     if server.public_url is not None:
         _check_url("server.public_url", server.public_url)
+
+
+def _check_workers(config: Config) -> None:
+    workers = config.server.workers
+    if workers > 1 and config.data.limits == "memory":
+        raise ConfigError(
+            f"server.workers: limits kept in memory belong to one process, and {workers} would give every plan "
+            f'{workers} times. Set data.limits = "redis://host:6379/0", or server.workers = 1 (one process serves '
+            "thousands of requests a second)"
+        )
+    if config.server.metrics is not None:
+        read_metrics(config.server, workers)
+
+
+def read_metrics(server: ServerSection, worker: int) -> tuple[str, int] | None:
+    """Return host and port of a worker's own metrics, None where it has none; raise ConfigError."""
+    if server.metrics is None:
+        return None
+    try:
+        parts = urlsplit(f"//{server.metrics}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not (host and port) or parts.path or parts.query or parts.username is not None:
+        raise ConfigError("server.metrics: expected a host and port such as 127.0.0.1:9100")
+    if port + worker - 1 > _LAST_PORT:
+        raise ConfigError(f"server.metrics: worker {worker} would have port {port + worker - 1}; begin lower")
+    return host, port + worker - 1
 
 
 def _check_control(control: ControlSection) -> None:
@@ -487,7 +518,7 @@ def _at(path: str) -> Iterator[None]:
         raise ConfigError(f"{path}.{wrong.field}: {wrong}") from wrong
 
 
-def _check_range(path: str, value: float, least: int, most: int) -> None:
+def _check_range(path: str, value: float, least: float, most: float) -> None:
     if not least <= value <= most:
         raise ConfigError(f"{path}: expected {least} to {most}, found {value:g}")
 

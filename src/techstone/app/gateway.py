@@ -33,15 +33,17 @@ from techstone.adapters.transcripts import ship
 from techstone.adapters.upstreams.health_checks import HealthChecks
 from techstone.adapters.vault import Vault
 from techstone.app import child
-from techstone.app.config import ConfigError, is_loopback
+from techstone.app.config import ConfigError, is_loopback, read_metrics
 from techstone.app.listener import Listener, bind, load_tls
 from techstone.app.planes import open_ways
 from techstone.app.shared import SharedLimits, read_address
 from techstone.app.wiring import Gateway, Outside
 from techstone.gateway.connections import Trust
+from techstone.gateway.front import LAST_CALL_SECONDS
 from techstone.wire.report import GatewayState, LimitState, SnapshotState
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from techstone.adapters.limits.redis import RedisLimits
@@ -55,8 +57,6 @@ LISTEN_FD = "TECHSTONE_LISTEN_FD"
 # A gateway whose control plane is down serves by the snapshot on disk, after having waited so long.
 _CONTROL_PATIENCE = 5.0
 _GARBAGE = 20_000
-# Idle connections get so long for one more request, whose answer tells that they close.
-_LEAVE_SECONDS = 1.0
 # The last bytes of an answer get so long to leave after the last request is done.
 _FLUSH_SECONDS = 0.05
 
@@ -100,6 +100,19 @@ def open_socket(server: ServerSection) -> socket.socket:
         ) from error
 
 
+def open_metrics(server: ServerSection, worker: int) -> socket.socket | None:
+    """Return the listening socket of this worker's own metrics, None where it has none; raise ConfigError."""
+    address = read_metrics(server, worker)
+    if address is None:
+        return None
+    try:
+        return bind(*address)
+    except OSError as error:
+        raise ConfigError(
+            f"server.metrics: cannot listen on {address[0]}:{address[1]}: {error.strerror or error}"
+        ) from error
+
+
 def run(place: Place, *, insecure_http: bool) -> int:
     """Serve until a signal; return the exit status."""
     server = place.config.server
@@ -112,12 +125,7 @@ def run(place: Place, *, insecure_http: bool) -> int:
 
 async def _run(place: Place, *, insecure_http: bool) -> None:
     server = place.config.server
-    tls = None
-    if server.tls_cert is not None and server.tls_key is not None:
-        try:
-            tls = load_tls(server.tls_cert, server.tls_key)
-        except OSError as error:
-            raise ConfigError(f"server.tls_cert, server.tls_key: {error}") from error
+    tls = _read_tls(server)
     loop = asyncio.get_running_loop()
     log = Log(sys.stderr.fileno())
     ways = open_ways(loop, place, insecure_http=insecure_http)
@@ -126,6 +134,7 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
     follower = SnapshotFollower(ways.seam, SnapshotCopy(place.snapshot), bounds)
     telemetry = Telemetry(loop, follower, log)
     sock = open_socket(server)
+    probed = open_metrics(server, place.worker)
     books = Books(loop, place, follower, ways.seam)
     outside = Outside(
         snapshots=follower,
@@ -143,6 +152,7 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
     gateway = Gateway(loop, outside)
     telemetry.watch(gateway.connections, gateway.dispatch, books.gauge)
     listener = Listener(gateway.connections, sock, tls)
+    probes = None if probed is None else Listener(gateway.probes, probed, None)
     stopping = Stopping(loop)
     follower.load()
     following = loop.create_task(follower.run())
@@ -153,6 +163,8 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
     checks = HealthChecks(gateway.upstreams, follower, gateway.dispatch)
     errands = (report(line, looking.look, gateway.blotter), ship(line, gateway.transcripts), checks)
     try:
+        if probes is not None:
+            await probes.start()
         await _await_control(follower, stopping)
         await listener.start()
         if not child.report_ready(child.News()):
@@ -163,6 +175,8 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
         await serve(listener, gateway.connections, server.drain, stopping)
     finally:
         gateway.connections.stop()
+        if probes is not None:
+            await probes.stop()
         for errand in errands:
             errand.stop()
         await books.close()
@@ -172,6 +186,15 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
         following.cancel()
         ways.close()
         await asyncio.gather(following, return_exceptions=True)
+
+
+def _read_tls(server: ServerSection) -> ssl.SSLContext | None:
+    if server.tls_cert is None or server.tls_key is None:
+        return None
+    try:
+        return load_tls(server.tls_cert, server.tls_key)
+    except OSError as error:
+        raise ConfigError(f"server.tls_cert, server.tls_key: {error}") from error
 
 
 class Books:
@@ -201,7 +224,8 @@ class Books:
                 self.limits = MemoryLimits(time.monotonic, time.time, self._admissions)
                 self.limits.recover(found)
             else:
-                self._shared = SharedLimits(address, self.writer.journal, control, _complain)
+                patience = place.config.data.limits_patience
+                self._shared = SharedLimits(address, self.writer.journal, control, _complain, patience)
                 self.limits = self._shared.limits
                 self.limits.recover(recovered.records)
                 self.writer.recorded = self.limits.record
@@ -361,12 +385,12 @@ async def serve(listener: Listener, connections: Connections, drain: float, stop
     connections.leave()
     await listener.stop()
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(min(_LEAVE_SECONDS, drain)):
+        async with asyncio.timeout(min(LAST_CALL_SECONDS, drain)):
             await _wait_until(lambda: not connections.fronts, stopping.at_once)
     connections.drain()
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(max(0.0, drain - _LEAVE_SECONDS)):
-            await _wait_until(lambda: not connections.working, stopping.at_once)
+        async with asyncio.timeout(max(0.0, drain - LAST_CALL_SECONDS)):
+            await _wait_until(lambda: not connections.engaged, stopping.at_once)
     connections.stop()
     if not stopping.at_once.is_set():
         await asyncio.sleep(_FLUSH_SECONDS)

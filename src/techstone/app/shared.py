@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from techstone.adapters.limits.alone import Alone
 from techstone.adapters.limits.charges import Charges
-from techstone.adapters.limits.connection import Address
+from techstone.adapters.limits.connection import PATIENCE, Address
 from techstone.adapters.limits.figures import Figures
 from techstone.adapters.limits.link import Link
 from techstone.adapters.limits.redis import RedisLimits
@@ -54,8 +54,15 @@ def read_address(data: DataSection, environment: Mapping[str, str]) -> Address |
 class SharedLimits:
     """The store and its way to Redis. `journal` names this gateway among all; `report` takes a line for people."""
 
-    def __init__(self, address: Address, journal: str, control: ControlPlane, report: Callable[[str], None]) -> None:
-        self.link = Link(address, journal, report)
+    def __init__(
+        self,
+        address: Address,
+        journal: str,
+        control: ControlPlane,
+        report: Callable[[str], None],
+        patience: float = PATIENCE,
+    ) -> None:
+        self.link = Link(address, journal, report, patience=patience)
         self.charges = Charges(journal)
         self._figures = Figures(control)
         alone = Alone(time.monotonic, time.time)

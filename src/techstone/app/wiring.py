@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from techstone.adapters.upstreams.http import HttpUpstreams
+from techstone.core.errors import UrlNotFound
 from techstone.gateway.admission import Doorkeeper
 from techstone.gateway.blotter import Blotter
 from techstone.gateway.catalog import Catalog
@@ -31,6 +32,8 @@ from techstone.gateway.transcripts import Transcripts
 
 if TYPE_CHECKING:
     import asyncio
+
+    from techstone.gateway.exchange import Exchange
 
 _GET = (b"GET", b"HEAD")
 
@@ -101,10 +104,19 @@ class Gateway:
             trust=outside.trust,
             note_refusal=self.blotter.note,
         )
+        # Where each of several processes on one port is asked by itself; it serves on while the API drains.
+        self.probes = Connections(
+            loop,
+            Directory(_list_probes(health), {}, _refuse),
+            outside.journalist,
+            describe_limits=lambda _: b"",
+            seed=os.urandom(8),
+        )
 
     def start(self) -> None:
         """Begin to keep time: for the connections' deadlines, for streams that run."""
         self.connections.start()
+        self.probes.start()
         self._tick()
 
     def _tick(self) -> None:
@@ -113,6 +125,7 @@ class Gateway:
     def close(self) -> None:
         """Give every connection up."""
         self.connections.stop()
+        self.probes.stop()
         if self._timer is not None:
             self._timer.cancel()
         self.upstreams.close()
@@ -139,8 +152,19 @@ def _list_endpoints(asked: _Asked, health: Health, forward: Forward) -> Director
         b"/models": asked.models,
         b"/v1/limits": asked.limits,
         b"/limits": asked.limits,
+        **_list_probes(health),
+    }
+    return Directory(exact, {b"/v1/models/": asked.model, b"/models/": asked.model}, forward.pass_on)
+
+
+def _list_probes(health: Health) -> dict[bytes, Route]:
+    """Return what load balancers and scrapers ask for."""
+    return {
         b"/healthz": Route(_GET, health.live),
         b"/readyz": Route(_GET, health.ready),
         b"/metrics": Route(_GET, health.metrics),
     }
-    return Directory(exact, {b"/v1/models/": asked.model, b"/models/": asked.model}, forward.pass_on)
+
+
+async def _refuse(exchange: Exchange) -> None:
+    raise UrlNotFound(exchange.method.decode(), exchange.path.decode("latin-1"))

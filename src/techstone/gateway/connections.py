@@ -163,7 +163,7 @@ class Connections:
             front.leave()
 
     def drain(self) -> None:
-        """Take no new requests: idle connections close, the others after their answer."""
+        """Take no new requests: idle connections close, the others after their answer, or one more."""
         self.leaving = self.draining = True
         for front in list(self.fronts):
             front.drain()
@@ -179,6 +179,11 @@ class Connections:
     def working(self) -> int:
         """How many answers are under way."""
         return sum(front.exchange is not None for front in self.fronts)
+
+    @property
+    def engaged(self) -> int:
+        """How many connections a stop has to wait for."""
+        return sum(front.engaged for front in self.fronts)
 
 
 def _is_address(text: str) -> bool:

@@ -30,6 +30,8 @@ _DRAIN = 1024 * 1024
 # a reset, which can destroy the answer before the client has read it (RFC 9112 section 9.6).
 _LINGER_SECONDS = 2.0
 _WRITE_BUFFER = 64 * 1024
+# While all leave, a connection whose last answer could not say so any more gets so long for one more request.
+LAST_CALL_SECONDS = 1.0
 
 
 class Front(asyncio.Protocol):
@@ -45,6 +47,7 @@ class Front(asyncio.Protocol):
         "_house",
         "_length",
         "_lingering",
+        "_owed",
         "_pieces",
         "_received",
         "_refusal",
@@ -78,6 +81,7 @@ class Front(asyncio.Protocol):
         self._running: Trampoline | None = None
         self._stalled_since = _FOREVER
         self._lingering = False
+        self._owed = False
         self._began = 0.0
         self._deadline = _FOREVER
         self.exchange: Exchange | None = None
@@ -174,7 +178,7 @@ class Front(asyncio.Protocol):
         if self.plain or (house.https_only and not exchange.secure and exchange.path not in PROBES):
             house.note_plain(exchange)
             refusal = InsecureTransport()
-        elif house.draining:
+        elif house.draining and not self._owed:
             refusal = Draining()
         else:
             self._endpoint, refusal = house.directory.find(exchange)
@@ -291,7 +295,9 @@ class Front(asyncio.Protocol):
             self._close()
             return
         self._state = _HEAD
-        self._deadline = self.loop.time() + self._house.bounds.idle_seconds
+        # All leave, and the head of this answer had gone before: the client thinks that the connection is good.
+        self._owed = self._house.leaving
+        self._deadline = self.loop.time() + (LAST_CALL_SECONDS if self._owed else self._house.bounds.idle_seconds)
         if self._buffer:
             # Pipelined: from the loop, not from here, or a long pipeline would recurse.
             self.loop.call_soon(self._read_ahead)
@@ -350,16 +356,22 @@ class Front(asyncio.Protocol):
             transport.abort() if self._lingering else transport.close()
 
     def leave(self) -> None:
-        """Close after the answer that is under way, if there is one."""
-        if self.exchange is not None:
+        """Close after the answer that is under way, unless its head has gone without saying so: then after the next."""
+        if self.exchange is not None and self.exchange.status == 0:
             self.exchange.keep_alive = False
 
     def drain(self) -> None:
-        """Close now if idle; else after the answer that is under way."""
-        if self.exchange is not None:
-            self.exchange.keep_alive = False
-        elif self._state is _HEAD and not self._buffer and self._transport is not None:
-            self._transport.close()
+        """Close now if idle, and nothing is owed; else after the answer that is under way, as `leave` has it."""
+        self.leave()
+        if self.exchange is None and self._state is _HEAD and not (self._buffer or self._owed):
+            self._state = _CLOSED
+            if self._transport is not None:
+                self._transport.close()
+
+    @property
+    def engaged(self) -> bool:
+        """Whether an answer is under way, or one more request is waited for while all leave."""
+        return self.exchange is not None or (self._owed and self._state is not _CLOSED)
 
     def stop(self) -> None:
         """End what is still running: an error event for a stream, then the end."""

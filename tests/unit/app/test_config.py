@@ -113,7 +113,17 @@ MODEL = '[[models]]\nname="m"\n'
         ("[server]\nport = '1'", "server.port: expected `int`, got `str`"),
         ("[server]\nport = 65536", "server.port: expected 0 to 65535, found 65536"),
         ("[server]\nworkers = 0", "server.workers: expected 1 to 256"),
-        ("[server]\nworkers = 2", "server.workers: several gateway processes are not available"),
+        (
+            "[server]\nworkers = 2",
+            "server.workers: limits kept in memory belong to one process, and 2 would give every",
+        ),
+        ("[data]\nlimits_patience = 0", "data.limits_patience: expected 0.01 to 10"),
+        ("[server]\nmetrics = '9100'", "server.metrics: expected a host and port such as 127.0.0.1:9100"),
+        ("[server]\nmetrics = 'http://x:9100'", "server.metrics: expected a host and port such as 127.0.0.1:9100"),
+        (
+            "[server]\nmetrics = '127.0.0.1:65535'\nworkers = 2\n[data]\nlimits = 'redis://r'",
+            "server.metrics: worker 2 would have port 65536; begin lower",
+        ),
         ("[server]\ntls_cert = 'a'", "server.tls_cert and server.tls_key: give both or neither"),
         ("[server]\ntrusted_proxies = ['x']", "server.trusted_proxies[0]: "),
         ("[server]\npublic_url = 'api.example.com'", "server.public_url: expected a URL"),
@@ -208,3 +218,12 @@ def test_unreadable_file_is_told_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("[server]\nx = 1")
     with pytest.raises(ConfigError, match=r"bad\.toml: server\.x: unknown key"):
         config.read(tmp_path / "bad.toml")
+
+
+def test_workers_have_their_limits_in_redis() -> None:
+    """Then any number of processes is one gateway to every plan; each has metrics of its own, on the next port."""
+    found = config.parse("[server]\nworkers = 3\nmetrics = '[::1]:9100'\n[data]\nlimits = 'redis://r'").server
+    assert [config.read_metrics(found, worker) for worker in (1, 2, 3)] == [
+        ("::1", port) for port in (9100, 9101, 9102)
+    ]
+    assert config.read_metrics(ServerSection(), 1) is None

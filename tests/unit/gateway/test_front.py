@@ -276,6 +276,40 @@ def test_leaving_says_so_in_an_answer() -> None:
         assert b"connection: close\r\n" in house.transport.written
 
 
+@pytest.mark.parametrize("draining", [False, True])
+def test_answer_that_could_not_say_goodbye_is_followed_by_one_that_does(*, draining: bool) -> None:
+    """A stream's head had gone: its client takes the connection for good, and its next request is served (row D-2)."""
+    house = House()
+    house.send(NEXT)
+    assert house.front.exchange is not None
+    house.front.exchange.start(200, (), None)
+    house.connections.leave()
+    if draining:
+        house.connections.drain()
+    house.front.exchange.finish()
+    house.signal.give()
+    house.loop.run()
+    assert (house.transport.ended, house.connections.engaged) == (False, 1)
+    house.send(NEXT)
+    house.answer()
+    assert house.transport.written.count(b"connection: close\r\n") == 1
+    assert (house.transport.ended, house.connections.engaged) == (True, 0)
+
+
+def test_one_more_request_is_waited_for_a_second() -> None:
+    """Nobody holds a stop up by saying nothing; and only where all leave."""
+    house = House()
+    house.send(NEXT)
+    assert house.front.exchange is not None
+    house.front.exchange.start(200, (), None)
+    house.connections.drain()
+    house.front.exchange.finish()
+    house.front.sweep(100.9)
+    assert not house.transport.ended
+    house.front.sweep(101.0)
+    assert house.transport.ended
+
+
 def test_stop_ends_what_still_runs() -> None:
     """The second signal, or the end of the drain: the client is told."""
     house = House()
