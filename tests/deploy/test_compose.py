@@ -1,0 +1,97 @@
+"""The composition of containers: its schema, and that what its files say fits together."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from techstone.app import config
+
+FOLDER = Path(__file__).parents[2] / "deploy" / "compose"
+COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
+OURS = ("control", "gateway-1", "gateway-2")
+
+
+def _seconds(text: str) -> float:
+    return float(text.removesuffix("s"))
+
+
+def test_file_is_what_compose_reads() -> None:
+    """By the schema of the Compose specification."""
+    program = Path(sys.executable).parent / "check-jsonschema"
+    command = [str(program), "--builtin-schema", "vendor.compose-spec", str(FOLDER / "compose.yaml")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", sorted(COMPOSE["services"]))
+def test_every_service_is_shut_in(name: str) -> None:
+    """Read-only, without capabilities (Caddy has the one for ports below 1024), healthy before others, restarted."""
+    service = COMPOSE["services"][name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service.get("cap_add", []) == (["NET_BIND_SERVICE"] if name == "caddy" else [])
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["restart"] == "unless-stopped"
+    # The gateways' is the image's own.
+    assert "healthcheck" in service or name.startswith("gateway-")
+    assert ("ports" in service) == (name == "caddy")
+
+
+def test_gateways_share_no_journal_and_are_given_time() -> None:
+    """A volume each; and longer to stop than their drain, Caddy longer than they."""
+    first, second, caddy = (COMPOSE["services"][name] for name in ("gateway-1", "gateway-2", "caddy"))
+    assert first["volumes"] != second["volumes"]
+    drain = config.read(FOLDER / "gateway.toml").server.drain
+    assert drain + 5 <= _seconds(first["stop_grace_period"]) <= _seconds(caddy["stop_grace_period"])
+
+
+def test_what_is_named_is_there(tmp_path: Path) -> None:
+    """Each file of `configs` is here and each secret is made by the script, once; settings name what it made."""
+    shutil.copy(FOLDER / "make-secrets.sh", tmp_path)
+    made: list[dict[str, bytes]] = []
+    for _ in range(2):
+        subprocess.run(["sh", tmp_path / "make-secrets.sh"], check=True, capture_output=True)
+        made.append({path.name: path.read_bytes() for path in (tmp_path / "secrets").iterdir()})
+    assert made[0] == made[1], "a second run changes nothing"
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    assert {Path(entry["file"]).name for entry in COMPOSE["secrets"].values()} | {"techstone.env"} == set(made[0])
+    for entry in COMPOSE["configs"].values():
+        assert (FOLDER / entry["file"]).exists()
+    variables = {line.split("=")[0] for line in made[0]["techstone.env"].decode().splitlines() if line[0] != "#"}
+    control, gateway = (config.read(FOLDER / f"{name}.toml") for name in ("control", "gateway"))
+    assert {control.data.database_password_env, gateway.data.limits_password_env} < variables
+    assert "TECHSTONE_SECRET_KEY" in variables
+    for service, read in (("control", control.control), ("gateway-1", gateway.control)):
+        files = {Path(path).name for path in (read.token_file, read.tls_cert, read.tls_key, read.tls_ca) if path}
+        assert files == set(COMPOSE["services"][service]["secrets"])
+
+
+def test_addresses_lead_to_services() -> None:
+    """Hosts in the settings are names of services, and the trusted proxy is Caddy's address."""
+    gateway = tomllib.loads((FOLDER / "gateway.toml").read_text())
+    services = COMPOSE["services"]
+    assert gateway["control"]["addresses"] == ["https://control:8100"]
+    assert gateway["data"]["limits"].split("//")[1].split(":")[0] in services
+    assert gateway["server"]["trusted_proxies"] == [services["caddy"]["networks"]["inside"]["ipv4_address"]]
+    for target in services["caddy"]["environment"]["GATEWAYS"].split():
+        assert target.removesuffix(":8000") in services
+
+
+def test_caddy_takes_its_file(tmp_path: Path) -> None:
+    """`caddy validate`, with the variables that the composition gives it, and as `caddy fmt` writes it."""
+    given = {"SITE": "localhost", "GATEWAYS": "gateway-1:8000 gateway-2:8000", "XDG_DATA_HOME": str(tmp_path)}
+    environment = {**os.environ, **given, "HOME": str(tmp_path)}
+    command = ["caddy", "validate", "--adapter", "caddyfile", "--config", str(FOLDER / "Caddyfile")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    formatted = subprocess.run(["caddy", "fmt", FOLDER / "Caddyfile"], check=False, capture_output=True, text=True)
+    assert formatted.stdout == (FOLDER / "Caddyfile").read_text()
