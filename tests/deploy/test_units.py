@@ -50,9 +50,7 @@ def test_service_is_given_time_to_stop(unit: Path) -> None:
 def test_control_plane_starts_by_its_unit(installed: Path, tmp_path: Path) -> None:
     """The words of ExecStart, with the folders of this test: it serves on its data folder, and ends on SIGTERM."""
     line = re.findall(r"^ExecStart=(.*)$", (FOLDER / "techstone-control.service").read_text(), re.MULTILINE)[0]
-    (tmp_path / "control.toml").write_text(
-        f"[engine]\nenabled = false\n[control]\nlisten = '127.0.0.1:{free_port()}'\n"
-    )
+    (tmp_path / "control.toml").write_text(f"[control]\nlisten = '127.0.0.1:{free_port()}'\n")
     for there, here in (("/opt/techstone", installed), ("/etc/techstone", tmp_path), ("/var/lib/techstone", tmp_path)):
         line = line.replace(there, str(here))
     out = tmp_path / "out"
@@ -64,4 +62,4 @@ def test_control_plane_starts_by_its_unit(installed: Path, tmp_path: Path) -> No
         assert process.poll() is None, out.read_text()
     finally:
         process.terminate()
-        assert process.wait(60) == 0
+        assert process.wait(60) == 0, out.read_text()
