@@ -129,6 +129,19 @@ def count_shards(measured: Measured, demand: Demand, shares: list[float], random
         shards *= 2
 
 
+class Ceilings(msgspec.Struct, frozen=True):
+    """Requests a second at which one of a part has all that it can do; of gateways it is one process."""
+
+    gateway: float
+    ledger: float
+    store: float
+
+
+def find_ceilings(measured: Measured, streams: float) -> Ceilings:
+    """Return where each part saturates; one account is bounded as a limit store is that holds nothing else."""
+    return Ceilings(1 / price_gateway(measured, streams), 1 / price_batch(measured)[1], 1 / price_store(measured, 1.0))
+
+
 def plan(measured: Measured, demand: Demand) -> Plan:
     """Return what the demand needs."""
     random = Random(demand.seed)

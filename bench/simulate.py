@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from fleet import Demand, Measured, Plan, plan
+from fleet import Demand, Measured, Plan, find_ceilings, plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,9 @@ def _tell_time(seconds: float, factor: float) -> str:
 
 
 def tell_table(measured: Measured) -> Iterator[str]:
-    """Yield the tables of docs/scale.md: each rate, and what breaks at it; then one account with half of it all."""
+    """Yield the tables of docs/scale.md: ceilings; each rate, and what breaks; one account with half of it all."""
+    yield from tell_ceilings(measured, Demand(1).streams)
+    yield ""
     for hot in (0.0, 0.5):
         demands = [Demand(rate, hot=hot) for rate in RATES]
         plans = [plan(measured, demand) for demand in demands]
@@ -69,6 +71,15 @@ def tell_table(measured: Measured) -> Iterator[str]:
         for rate, found in zip(RATES, plans, strict=True):
             yield f"- {rate:,}: {'; '.join(found.breaks) or 'everything that is needed exists'}."
         yield ""
+
+
+def tell_ceilings(measured: Measured, streams: float) -> Iterator[str]:
+    """Yield the rates at which what exists today has all that it can do, the lowest that counts first."""
+    found, small = find_ceilings(measured, streams), find_ceilings(measured, 0.0)
+    yield f"- the ledger: {found.ledger:,.0f} requests/s"
+    yield f"- the limit store, and so any one account: {found.store:,.0f} requests/s"
+    yield f"- a gateway process: {found.gateway:,.0f} requests/s with {streams:.0%} streams"
+    yield f"- the same with none: {small.gateway:,.0f} requests/s"
 
 
 def main() -> None:
@@ -92,6 +103,8 @@ def main() -> None:
     print(f"{demand.rate:,.0f} requests/s, figures {measured.note}")
     for label, value in tell(demand, found):
         print(f"  {label:36} {value:>14}")
+    print("One of each has all that it can do at")
+    print("\n".join(tell_ceilings(measured, demand.streams)))
     for line in found.breaks or ("everything that is needed exists",):
         print(f"  ! {line}" if found.breaks else f"  {line}")
 

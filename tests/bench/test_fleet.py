@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fleet import SHIP_SECONDS, Demand, find_cycle, plan, price_batch
+from fleet import SHIP_SECONDS, Demand, find_ceilings, find_cycle, plan, price_batch
 from simulate import read_measured, tell_table
 
 from techstone.adapters.journal import shipping
@@ -42,6 +42,15 @@ def test_a_hot_account_is_divided_by_no_shard() -> None:
     assert found.shard_busy > 1
     assert math.isinf(found.store.p99)
     assert any("no shard divides it" in line for line in found.breaks)
+
+
+def test_a_part_is_full_at_its_ceiling() -> None:
+    """At that rate one of it is wholly busy: what a plan says of it at another rate is in proportion."""
+    ceilings = find_ceilings(MEASURED, Demand(1).streams)
+    assert plan(MEASURED, Demand(ceilings.ledger / 10)).ledger_busy == pytest.approx(0.1)
+    few = plan(MEASURED, Demand(ceilings.gateway / 10))
+    assert few.gateways == 1
+    assert few.gateway_busy == pytest.approx(0.1)
 
 
 def test_a_ledger_that_keeps_up_lags_by_the_shipping_interval() -> None:
