@@ -79,6 +79,7 @@ class Link:
         self.gated = False
         """Whether Redis is there, but is told by other gateways yet what they gave without it."""
         self._gate: tuple[int, float] = (1, 0.0)
+        self._present = 1
         self._all_said = False
 
     async def run(self) -> None:
@@ -146,6 +147,7 @@ class Link:
         anew = found != self.generation
         if risen and anew and before > 1:
             self.gated, self._gate = True, (before, self._loop.time() + self._presence * _GATE_SHARE)
+            self.gateways = max(self.gateways, before)
         if anew:
             self.generation, self.ready = found, False
         if risen:
@@ -159,7 +161,7 @@ class Link:
             await self._ask(connection)
         if self.gated:
             wanted, latest = self._gate
-            self.gated = (self.gateways < wanted or not self._all_said) and self._loop.time() < latest
+            self.gated = (self._present < wanted or not self._all_said) and self._loop.time() < latest
 
     async def _ask(self, connection: Connection) -> str:
         """Return the generation that Redis has."""
@@ -171,7 +173,9 @@ class Link:
             raise Unreachable("it answered nonsense")
         texts = [_read(part) for part in reply]
         found, age, others = texts[0], float(texts[1]), texts[2:]
-        self.gateways = max(1, len(others) // 2)
+        self._present = len(others) // 2
+        # Those that are not back yet give their part by themselves: nobody's part is larger meanwhile.
+        self.gateways = max(1, self._present, self._gate[0] if self.gated else 0)
         self._all_said = all(part == found for part in others[1::2])
         if found == self.generation and not self.ready:
             self.ready = age >= self._presence and self._all_said
