@@ -1,4 +1,4 @@
-"""M-5: an Idempotency-Key is one call, one bill and one answer, however often it is sent and whatever is killed."""
+"""M-5: an Idempotency-Key is one call, one bill and one answer, however often and wherever it is sent, and killed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from client import Answer, connect, gather, insist, post, reset
 from customers import list_bills, open_account
 from haste import LONG
 from puppet import Puppet, compose, configure, describe_model, describe_plan
-from service import Service, serving
+from service import Service, wait_until
+from spread import HOUSES, Spread, housing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,10 +27,12 @@ HUNG = 2000 if LONG else 100
 WORKERS = 16
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, upstream: Puppet) -> Iterator[Service]:
+@pytest.fixture(scope="module", params=HOUSES)
+def service(
+    tmp_path_factory: pytest.TempPathFactory, upstream: Puppet, request: pytest.FixtureRequest
+) -> Iterator[Service]:
     configuration = configure(upstream.url, describe_model("once"), describe_plan("many", 200))
-    with serving(tmp_path_factory.mktemp("idempotency"), configuration) as running:
+    with housing(tmp_path_factory.mktemp("idempotency"), configuration, request.param) as running:
         yield running
 
 
@@ -62,6 +65,22 @@ def test_one_key_is_one_call_one_bill_and_the_same_bytes(service: Service, upstr
 def _name(name: str, key: str, *, stream: bool, **told: Any) -> bytes:  # noqa: ANN401 - as of `compose`
     """Return a request with an Idempotency-Key."""
     return post(key, compose("once", stream=stream, **told), f"Idempotency-Key: {name}")
+
+
+def test_answer_outlives_the_gateway_that_made_it(service: Service) -> None:
+    """M-5: killed for good once its client had the last byte: the other gateway has the same bytes, and no new bill."""
+    if not isinstance(service, Spread):
+        pytest.skip("needs a second gateway")
+    customer, (gone, *others) = open_account(service, "many"), service.gateways
+    raws = [_name(f"gone-{kind}", customer.key, stream=kind == 1) for kind in (0, 1)]
+    first = asyncio.run(gather(insist(gone, raw) for raw in raws))
+    gone.kill_alone()
+    again = asyncio.run(gather(insist(other, raw) for raw in raws for other in others[:1]))
+    gone.start()
+    for answer, replayed in zip(first, again, strict=True):
+        assert replayed.headers["idempotent-replayed"] == "true"
+        assert (replayed.body, replayed.headers["x-request-id"]) == (answer.body, answer.headers["x-request-id"])
+    wait_until(lambda: len(list_bills(service, customer)) == len(raws), 10)
 
 
 def test_key_is_billed_once_whenever_the_gateway_is_killed_under_it(service: Service) -> None:

@@ -124,7 +124,7 @@ async def test_key_of_who_hung_up_is_taken_until_its_answer_is_stored(open_write
     exchange = cast("Any", SimpleNamespace(headers={b"idempotency-key": b"k"}, body=b"{}"))
 
     async def answer() -> None:
-        claimed = keys.claim(exchange, "a1", AT)
+        claimed = await keys.claim(exchange, "a1", AT)
         assert isinstance(claimed, Claimed)
         try:
             await writer.commit(make_record(1), claimed.store("r1", b"{}", stream=False, at=AT, cost=1))
@@ -136,7 +136,7 @@ async def test_key_of_who_hung_up_is_taken_until_its_answer_is_stored(open_write
     await disk.await_sync()
     first.cancel()
     with pytest.raises(IdempotencyConflict):
-        keys.claim(exchange, "a1", AT)
+        await keys.claim(exchange, "a1", AT)
     disk.release()
     await until(lambda: writer.answers.coming("a1", "k") is None)
     assert writer.answers.find("a1", "k", AT) is not None
