@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,12 @@ from puppet import Puppet, compose, configure, describe_model, describe_plan
 from service import Service, wait_until
 from spread import HOUSES, Spread, housing
 
+from techstone.core.repeats import LEASE_SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from planes import Plane
 
 # The long run is `make torture`'s.
 SEED = int(os.environ.get("SEED", "1"))
@@ -81,6 +86,32 @@ def test_answer_outlives_the_gateway_that_made_it(service: Service) -> None:
         assert replayed.headers["idempotent-replayed"] == "true"
         assert (replayed.body, replayed.headers["x-request-id"]) == (answer.body, answer.headers["x-request-id"])
     wait_until(lambda: len(list_bills(service, customer)) == len(raws), 10)
+
+
+@pytest.mark.skipif(not LONG, reason="waits for a lease of 30 s; the contract moves its time")
+def test_gateway_killed_amid_the_first_try_frees_its_key_within_the_lease(service: Service) -> None:
+    """M-5: killed and gone for good before it answered: the other gateway answers once the lease is over, and bills."""
+    if not isinstance(service, Spread) or not service.gateways[1:]:
+        pytest.skip("needs a second gateway")
+    customer, (gone, other, *_) = open_account(service, "many"), service.gateways
+    raw = _name("amid", customer.key, stream=False, wait=2.0)
+    began = time.monotonic()
+    answer = asyncio.run(_kill_amid(gone, other, raw))
+    waited = time.monotonic() - began
+    gone.start()
+    bills = list_bills(service, customer)
+    figures = {"id": "M-5 lease", "seconds until it was answered elsewhere": round(waited, 1), "bills": len(bills)}
+    print(json.dumps(figures))
+    assert waited < LEASE_SECONDS + 10, figures
+    assert [bill.request_id for bill in bills] == [answer.headers["x-request-id"]]
+
+
+async def _kill_amid(gone: Plane, other: Plane, raw: bytes) -> Answer:
+    async with connect(gone) as (_, writer):
+        writer.write(raw)
+        await asyncio.sleep(0.5)
+        gone.kill_alone()
+        return await insist(other, raw)
 
 
 def test_key_is_billed_once_whenever_the_gateway_is_killed_under_it(service: Service) -> None:

@@ -17,7 +17,7 @@ KEPT_SECONDS = 86_400
 _DIGEST = 32
 # Deflating takes 1 ms for so much, and the event loop waits; what is larger is rare, and kept as it is.
 _DEFLATED = 64 * 1024
-# What Redis takes for a key beyond its name and value: entry, object, time to live (measured with MEMORY USAGE).
+# What Redis takes beyond a key's name and its value: entries, object, rounding (80 to 180 by MEMORY USAGE, Redis 7.0).
 _OVERHEAD = 120
 _CLAIM, _PLAIN, _SMALL = b"c", b"p", b"z"
 
