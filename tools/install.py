@@ -54,6 +54,9 @@ def install(prefix: Path, *, engine: bool, strip: bool = False) -> None:
             model.unlink()
     if strip:
         _perform(["strip", "--strip-unneeded", *map(str, prefix.rglob("*.so*"))], {})
+    # A layer of an image keeps whole seconds: what is compiled would be older than its source there, and not be used.
+    for source in prefix.rglob("*.py"):
+        os.utime(source, (int(source.stat().st_mtime),) * 2)
     _perform([str(prefix / "bin" / "python"), "-c", _LOAD, *(["engine"] if engine else [])], {})
 
 

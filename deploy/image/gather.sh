@@ -14,7 +14,7 @@ for package in $packages; do
   dpkg-query --listfiles "$package" | while read -r path; do
     if [ -e "$path" ] || [ -L "$path" ]; then echo "$path"; fi
   done
-  # Made as it was installed, so no package lists it: without it every start would compile Python's own library.
+  # Made as the service was loaded, so no package lists it: without it every start would compile Python's own library.
   if [ "$package" = libpython3.13-stdlib ]; then find /usr/lib/python3.13 -name '*.pyc'; fi
 done | sort -u | tar --create --no-recursion --files-from - | tar --extract --directory "$root"
 # What nobody reads or starts in an image.

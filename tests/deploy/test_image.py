@@ -58,6 +58,9 @@ def test_installation_is_small_and_whole(installed: Path) -> None:
     assert not {"xllamacpp", "faker", "pytest", "hatchling"} & {path.name for path in packages.iterdir()}
     assert not list(packages.glob("techstone/engine/*.gguf"))
     assert list((packages / "techstone" / "app" / "__pycache__").iterdir())
+    assert all(
+        (packages / "techstone" / "app" / name).stat().st_mtime_ns % 10**9 == 0 for name in ("serve.py", "wiring.py")
+    ), "else a layer of an image makes them younger than what is compiled"
     sizes = {path: path.stat().st_size for path in installed.rglob("*") if path.is_file() and not path.is_symlink()}
     megabytes = sum(sizes.values()) / 1e6
     print(f"installed without the engine: {megabytes:.0f} MB before stripping")

@@ -331,7 +331,7 @@ PROVIDERS = Table(
     Column("kind", String(16), nullable=False, server_default="openai"),
     Column("replicas", Text, nullable=False, server_default="[]"),
     Column("routing", String(16), nullable=True),
-    Column("metrics_port", Integer, nullable=True),
+    Column("metrics_port", BigInteger, nullable=True),
 )
 
 MODELS = Table(

@@ -16,7 +16,7 @@ def upgrade() -> None:
     op.add_column("providers", sa.Column("kind", sa.String(16), nullable=False, server_default="openai"))
     op.add_column("providers", sa.Column("replicas", sa.Text, nullable=False, server_default="[]"))
     op.add_column("providers", sa.Column("routing", sa.String(16), nullable=True))
-    op.add_column("providers", sa.Column("metrics_port", sa.Integer, nullable=True))
+    op.add_column("providers", sa.Column("metrics_port", sa.BigInteger, nullable=True))
 
 
 def downgrade() -> None:
