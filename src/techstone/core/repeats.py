@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections import deque
+from collections import OrderedDict
 
 import msgspec
 
@@ -87,22 +87,23 @@ class Budget:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._kept: deque[tuple[bytes, int, int]] = deque()
+        self._kept: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
         self.size = 0
 
     def add(self, name: bytes, size: int, at: int, now: int) -> list[bytes]:
-        """Count an answer; return the names of those that must go for it, oldest first."""
+        """Count an answer, once however often it is told; return the names of those that must go, oldest first."""
         size += len(name) + _OVERHEAD
-        self._kept.append((name, size, at))
-        self.size += size
+        before, _ = self._kept.pop(name, (0, 0))
+        self._kept[name] = (size, at)
+        self.size += size - before
         gone = []
         while self._kept and (self.size > self._most or not self._lasts(now)):
             lasts = self._lasts(now)
-            oldest, its_size, _ = self._kept.popleft()
+            oldest, (its_size, _) = self._kept.popitem(last=False)
             self.size -= its_size
             if lasts:
                 gone.append(oldest)
         return gone
 
     def _lasts(self, now: int) -> bool:
-        return seconds_left(self._kept[0][2], now) > 0
+        return seconds_left(next(iter(self._kept.values()))[1], now) > 0

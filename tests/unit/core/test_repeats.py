@@ -51,6 +51,16 @@ def test_budget_is_never_exceeded_and_the_oldest_go_first(sizes: list[int]) -> N
     assert gone == [b"%03d" % number for number in range(len(gone))]
 
 
+def test_answer_that_is_told_again_counts_once() -> None:
+    """As after a restart, when it was counted by what lies on the disk; the one between is older by now."""
+    budget = Budget(500)
+    for _ in range(3):
+        assert budget.add(b"one", 100, _AT, _AT) == []
+        assert budget.add(b"two", 50, _AT, _AT) == []
+    assert budget.add(b"one", 10, _AT, _AT) == []
+    assert budget.add(b"three", 200, _AT, _AT) == [b"two"]
+
+
 def test_what_is_over_is_not_deleted() -> None:
     """After a day its name may hold what another gateway answered since."""
     budget = Budget(400)

@@ -31,6 +31,7 @@ ANSWERS_BYTES = 64 * 1024 * 1024
 _SHA = hashlib.sha1(REPEATS).hexdigest().encode()  # noqa: S324 - Redis names scripts so
 # Read from the disk and deflated at once: 0.1 ms each, while the event loop waits.
 _RETOLD = 200
+_RETOLD_BYTES = 4 * 1024 * 1024
 _LEASE = b"%d" % repeats.LEASE_SECONDS
 # A gateway knows of no more on its own disk.
 _MOST = 200_000
@@ -129,10 +130,16 @@ class RedisRepeats:
         names = dict(self._untold)
         if anew:
             names |= dict.fromkeys(self._answers.newest(_RETOLD))
-        now = self._now()
+        now, room = self._now(), _RETOLD_BYTES
         for account, key in names:
             known = self._answers.find(account, key, now)
-            answer = None if known is None else self._answers.load(known)
+            if known is None:
+                self._untold.pop((account, key), None)
+                continue
+            room -= known.size
+            if room < 0:
+                break
+            answer = self._answers.load(known)
             if answer is not None:
                 self._tell(answer)
 

@@ -142,6 +142,20 @@ async def test_key_of_who_hung_up_is_taken_until_its_answer_is_stored(open_write
     assert writer.answers.find("a1", "k", AT) is not None
 
 
+async def test_journal_tells_of_every_answer_whether_it_is_stored(open_writer: Open) -> None:
+    """Other gateways are told it, or that its key is free: whoever waits for it."""
+    disk = FragileDisk(Random(1))
+    writer = open_writer(disk)
+    told: list[tuple[str, bool]] = []
+    writer.answered = lambda answer, stored: told.append((answer.key, stored))
+    await commit(writer, make_record(1), make_answer(1))
+    disk.faults = 1.0
+    with pytest.raises(SettlementFailed):
+        await commit(writer, make_record(2), make_answer(2))
+    assert told == [("i1", True), ("i2", False)]
+    disk.faults = 0.0
+
+
 async def test_close_writes_what_is_owed(open_writer: Open, tmp_path: Path) -> None:
     """The disk works again, and the next probe would have come too late."""
     disk = FragileDisk(Random(1))
