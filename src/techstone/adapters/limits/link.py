@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import hiredis
 
 from techstone.adapters.limits.connection import PATIENCE, Unreachable, connect
-from techstone.adapters.limits.script import ADMISSION, PREFIX, PRESENCE
+from techstone.adapters.limits.script import ADMISSION, PREFIX, PRESENCE, REPEATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,7 @@ class Link:
         self._run = b""
         self._told = False
         self._lost: asyncio.Future[str] | None = None
-        self.owner: Owner | None = None
+        self.owners: list[Owner] = []
         self.connection: Connection | None = None
         """None while Redis is away."""
         self.gateways = 1
@@ -97,7 +97,7 @@ class Link:
         """Connect, and stay so until it is lost; raise Unreachable."""
         self._lost = lost = self._loop.create_future()
         connection = await connect(self._loop, self._address, self._lose)
-        for program in (ADMISSION, PRESENCE):
+        for program in (ADMISSION, PRESENCE, REPEATS):
             await connection.ask(b"SCRIPT", b"LOAD", program)
         self._run = _find_run(await connection.ask(b"INFO", b"server"))
         connection.hurry(self._patience)
@@ -131,8 +131,9 @@ class Link:
                 f"limits: Redis at {self._address} is away ({reason}); each of {self.gateways} gateways gives its part "
                 "of every plan by itself, and what counts against credit or a cap is refused"
             )
-        if was is not None and self.owner is not None:
-            self.owner.fall()
+        if was is not None:
+            for owner in self.owners:
+                owner.fall()
 
     async def look(self) -> None:
         """Show that this gateway is there, and learn of the others; raise Unreachable."""
@@ -155,9 +156,10 @@ class Link:
             if self._told:
                 self._told = False
                 self._report(f"limits: Redis at {self._address} is back")
-        if (risen or anew) and self.owner is not None:
+        if (risen or anew) and self.owners:
             # On this connection, and so before the others hear that it is said.
-            self.owner.rise(anew=anew)
+            for owner in self.owners:
+                owner.rise(anew=anew)
             await self._ask(connection)
         if self.gated:
             wanted, latest = self._gate

@@ -83,7 +83,7 @@ class RedisLimits:
         self._surveyor = Surveyor(self.look, alone, clock)
         self._running: dict[bytes, Held | Share] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
-        link.owner = self
+        link.owners.append(self)
 
     # Requests
 
