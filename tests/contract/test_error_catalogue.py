@@ -144,6 +144,7 @@ CAUSES: dict[str, Callable[[], ApiError]] = {
     "the service is stopping": errors.Draining,
     "the service is starting": errors.NotReady,
     "credit is not known yet": errors.LedgerUnavailable,
+    "whether the key was answered is not known": errors.IdempotencyUnavailable,
     "usage cannot be recorded": errors.JournalUnwritable,
 }
 

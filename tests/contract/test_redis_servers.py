@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PASSWORD = "s3cret"
-_CALLED = sorted(set(re.findall(rb"call\('([A-Z]+)'", script.ADMISSION + script.PRESENCE)))
+_CALLED = sorted(set(re.findall(rb"call\('([A-Z]+)'", script.ADMISSION + script.PRESENCE + script.REPEATS)))
 _KEY = Key("k1", "0" * 64, "a1", "n", "h")
 # What docs/limits.md says that the user needs: the keys of ours, these commands, and those that the scripts call.
 _RIGHTS = "~techstone:* +auth +select +info +evalsha +script|load"

@@ -410,6 +410,44 @@ async def test_way_that_comes_and_goes_gives_a_part_once_a_minute(tmp_path_facto
         server.kill()
 
 
+async def test_part_is_no_larger_while_the_others_are_not_back(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """F-1: the first one back at an empty Redis sees nobody else there, and still gives its half."""
+    server = RedisServer(tmp_path_factory.mktemp("first"))
+    server.start()
+    who = principal(Plan("p", 20, 10**9, 100, "postpaid"))
+    try:
+        async with serve_gateways(server, 2) as (first, other):
+            server.kill()
+            for gateway in (first, other):
+                await gateway.until(lambda gateway=gateway: gateway.link.connection is None)
+            await other.close()
+            server.start()
+            await first.connected()
+            assert first.limits.degraded, "it waits for the other one"
+            first.limits.sweep()
+            found = [await first.ask(who, b"%d" % number) for number in range(20)]
+            assert sum(isinstance(grant, Grant) for grant in found) == 10
+    finally:
+        server.kill()
+
+
+async def test_what_was_given_alone_is_told_again_where_redis_dies_over_it(redis: RedisServer) -> None:
+    """F-1: until Redis says that it has counted it, it has not."""
+    who = principal(Plan("p", 20, 10**9, 100, "postpaid"))
+    async with serve_gateways(redis, 1) as (gateway,):
+        connection = gateway.link.connection
+        assert connection is not None
+        gateway.link.connection = None
+        for number in range(5):
+            assert isinstance(await gateway.ask(who, b"%d" % number), Grant)
+        gateway.link.connection = connection
+        gateway.limits.rise(anew=False)
+        connection.close("in the middle of it")
+        await gateway.until(lambda: gateway.link.connection not in {None, connection})
+        found = [await gateway.ask(who, b"more %d" % number) for number in range(20)]
+        assert sum(isinstance(grant, Grant) for grant in found) == 15
+
+
 async def test_redis_without_memory_decides_once_all_have_told_it(tmp_path_factory: pytest.TempPathFactory) -> None:
     """F-1: who is back first waits for the others, so that what they gave alone is not given again."""
     server = RedisServer(tmp_path_factory.mktemp("empty"))

@@ -142,10 +142,10 @@ def test_another_address_has_no_secret(service: Service, operator: Browser, prov
     """What was meant for one host is not sent to another; typed again, it is sent there."""
     page = f"{_PATH}/providers/one/real"
     other = provider.url.replace("127.0.0.1", "localhost")
-    assert operator.submit(page, base_url=other).status == 303
+    assert operator.submit(page, replicas=other).status == 303
     assert "<dt>Key</dt><dd>none</dd>" in operator.open(page).text
     wait_until(lambda: service.chat({"model": added})[0] == 200 and provider.keys[-1] is None)
-    assert operator.submit(page, base_url=other, secret=SECRET).status == 303
+    assert operator.submit(page, replicas=other, secret=SECRET).status == 303
     wait_until(lambda: service.chat({"model": added})[0] == 200 and provider.keys[-1] == f"Bearer {SECRET}")
     assert service.ask("audit", "list")[1]["detail"]["secret"] == "dropped with the address"
 
@@ -167,7 +167,7 @@ def _is_served(service: Service, model: str) -> bool:
 
 def test_wrong_field_is_told_and_nothing_is_lost(operator: Browser) -> None:
     """At the field, with a 400; the key alone is not given back."""
-    answer = operator.submit(f"{_PATH}/providers/new", name="x y", base_url="https://kept.example", secret=SECRET)
+    answer = operator.submit(f"{_PATH}/providers/new", name="x y", replicas="https://kept.example", secret=SECRET)
     assert (answer.status, "https://kept.example" in answer.text, SECRET in answer.text) == (400, True, False)
     assert "letters, digits, dots" in answer.text
     wish = {"name": "gone", "provider": "engine", "upstream": "kept-name", "weight": "much"}

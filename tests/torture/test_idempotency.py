@@ -1,4 +1,4 @@
-"""M-5: an Idempotency-Key is one call, one bill and one answer, however often it is sent and whatever is killed."""
+"""M-5: an Idempotency-Key is one call, one bill and one answer, however often and wherever it is sent, and killed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,15 @@ from client import Answer, connect, gather, insist, post, reset
 from customers import list_bills, open_account
 from haste import LONG
 from puppet import Puppet, compose, configure, describe_model, describe_plan
-from service import Service, serving
+from service import Service, wait_until
+from spread import HOUSES, Spread, housing
+
+from techstone.core.repeats import LEASE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from planes import Plane
 
 # The long run is `make torture`'s.
 SEED = int(os.environ.get("SEED", "1"))
@@ -26,10 +32,12 @@ HUNG = 2000 if LONG else 100
 WORKERS = 16
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, upstream: Puppet) -> Iterator[Service]:
+@pytest.fixture(scope="module", params=HOUSES)
+def service(
+    tmp_path_factory: pytest.TempPathFactory, upstream: Puppet, request: pytest.FixtureRequest
+) -> Iterator[Service]:
     configuration = configure(upstream.url, describe_model("once"), describe_plan("many", 200))
-    with serving(tmp_path_factory.mktemp("idempotency"), configuration) as running:
+    with housing(tmp_path_factory.mktemp("idempotency"), configuration, request.param) as running:
         yield running
 
 
@@ -62,6 +70,48 @@ def test_one_key_is_one_call_one_bill_and_the_same_bytes(service: Service, upstr
 def _name(name: str, key: str, *, stream: bool, **told: Any) -> bytes:  # noqa: ANN401 - as of `compose`
     """Return a request with an Idempotency-Key."""
     return post(key, compose("once", stream=stream, **told), f"Idempotency-Key: {name}")
+
+
+def test_answer_outlives_the_gateway_that_made_it(service: Service) -> None:
+    """M-5: killed for good once its client had the last byte: the other gateway has the same bytes, and no new bill."""
+    if not isinstance(service, Spread):
+        pytest.skip("needs a second gateway")
+    customer, (gone, *others) = open_account(service, "many"), service.gateways
+    raws = [_name(f"gone-{kind}", customer.key, stream=kind == 1) for kind in (0, 1)]
+    first = asyncio.run(gather(insist(gone, raw) for raw in raws))
+    gone.kill_alone()
+    again = asyncio.run(gather(insist(other, raw) for raw in raws for other in others[:1]))
+    gone.start()
+    for answer, replayed in zip(first, again, strict=True):
+        assert replayed.headers["idempotent-replayed"] == "true"
+        assert (replayed.body, replayed.headers["x-request-id"]) == (answer.body, answer.headers["x-request-id"])
+    wait_until(lambda: len(list_bills(service, customer)) == len(raws), 10)
+
+
+@pytest.mark.skipif(not LONG, reason="waits for a lease of 30 s; the contract moves its time")
+def test_gateway_killed_amid_the_first_try_frees_its_key_within_the_lease(service: Service) -> None:
+    """M-5: killed and gone for good before it answered: the other gateway answers once the lease is over, and bills."""
+    if not isinstance(service, Spread) or not service.gateways[1:]:
+        pytest.skip("needs a second gateway")
+    customer, (gone, other, *_) = open_account(service, "many"), service.gateways
+    raw = _name("amid", customer.key, stream=False, wait=2.0)
+    began = time.monotonic()
+    answer = asyncio.run(_kill_amid(gone, other, raw))
+    waited = time.monotonic() - began
+    gone.start()
+    bills = list_bills(service, customer)
+    figures = {"id": "M-5 lease", "seconds until it was answered elsewhere": round(waited, 1), "bills": len(bills)}
+    print(json.dumps(figures))
+    assert waited < LEASE_SECONDS + 10, figures
+    assert [bill.request_id for bill in bills] == [answer.headers["x-request-id"]]
+
+
+async def _kill_amid(gone: Plane, other: Plane, raw: bytes) -> Answer:
+    async with connect(gone) as (_, writer):
+        writer.write(raw)
+        await asyncio.sleep(0.5)
+        gone.kill_alone()
+        return await insist(other, raw)
 
 
 def test_key_is_billed_once_whenever_the_gateway_is_killed_under_it(service: Service) -> None:

@@ -55,6 +55,7 @@ class DataSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `database` is "sqlite", a file in `dir`, or the address of a PostgreSQL server's database, whose password is in the
     variable `database_password_env`. `limits_patience`: seconds that Redis may be silent for while a request waits.
+    `limits_answers`: MB of Redis that the stored answers of each gateway may take.
     """
 
     dir: str = "./data"
@@ -64,6 +65,7 @@ class DataSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits_password_env: str | None = None
     limits_ca: str | None = None
     limits_patience: float = 0.05
+    limits_answers: int = 64
 
 
 class ControlSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -320,6 +322,7 @@ def check(config: Config) -> None:
 
 def _check_limits(data: DataSection) -> None:
     _check_range("data.limits_patience", data.limits_patience, 0.01, 10)
+    _check_range("data.limits_answers", data.limits_answers, 1, 65_536)
     if data.limits == "memory":
         return
     try:

@@ -47,16 +47,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from techstone.adapters.limits.redis import RedisLimits
+    from techstone.adapters.limits.repeats import RedisRepeats
     from techstone.app.config import ServerSection
     from techstone.app.place import Place
     from techstone.core.snapshot import View
     from techstone.gateway.connections import Connections
-    from techstone.gateway.ports import ControlPlane
+    from techstone.gateway.ports import ControlPlane, StoredAnswer
 
 LISTEN_FD = "TECHSTONE_LISTEN_FD"
 # A gateway whose control plane is down serves by the snapshot on disk, after having waited so long.
 _CONTROL_PATIENCE = 5.0
 _GARBAGE = 20_000
+_MEGABYTE = 1024 * 1024
 # The last bytes of an answer get so long to leave after the last request is done.
 _FLUSH_SECONDS = 0.05
 
@@ -148,6 +150,7 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
         trust=read_trust(server, insecure_http=insecure_http),
         vault=Vault(place.data, os.environ),
         report=_complain,
+        repeats=books.repeats,
     )
     gateway = Gateway(loop, outside)
     telemetry.watch(gateway.connections, gateway.dispatch, books.gauge)
@@ -214,6 +217,7 @@ class Books:
                 _complain(f"journal: a crash left {recovered.torn:,} bytes of an unfinished record; they are cut off")
             self._admissions = Admissions(place.admissions)
             self._shared: SharedLimits | None = None
+            self.repeats: RedisRepeats | None = None
             address = read_address(place.config.data, os.environ)
             last = recovered.last
             self.writer = JournalWriter(loop, place.journal, recovered)
@@ -229,6 +233,8 @@ class Books:
                 self.limits = self._shared.limits
                 self.limits.recover(recovered.records)
                 self.writer.recorded = self.limits.record
+                self.repeats = self._shared.share(self.writer.answers, place.config.data.limits_answers * _MEGABYTE)
+                self.writer.answered = self._hear_answer
         except (JournalDamaged, JournalInUse) as error:
             raise ConfigError(str(error)) from error
         except OSError as error:
@@ -246,6 +252,13 @@ class Books:
         if self._shipping is None and self._started:
             self._shipping = Shipping(self.writer, self._control, time.time, _complain)
             self._shipping.start()
+
+    def _hear_answer(self, answer: StoredAnswer, stored: bool) -> None:  # noqa: FBT001 - the journal's one callback
+        assert self.repeats is not None  # noqa: S101 - set where this is
+        if stored:
+            self.repeats.keep(answer)
+        else:
+            self.repeats.release(answer.account, answer.key)
 
     def start(self) -> None:
         """Begin to renew what is held, and to ship once the control plane is heard."""
@@ -283,6 +296,8 @@ class Books:
 
     def _sweep(self) -> None:
         self._timer = self._loop.call_later(self.limits.sweep(), self._sweep)
+        if self.repeats is not None:
+            self.repeats.sweep()
         if self._shared is not None and self._shipping is not None:
             self._shared.limits.shipped(self._shipping.applied)
         self.writer.answers.retire(int(time.time() * 1000))

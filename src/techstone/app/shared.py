@@ -14,13 +14,14 @@ from techstone.adapters.limits.connection import PATIENCE, Address
 from techstone.adapters.limits.figures import Figures
 from techstone.adapters.limits.link import Link
 from techstone.adapters.limits.redis import RedisLimits
+from techstone.adapters.limits.repeats import RedisRepeats
 from techstone.app.config import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from techstone.app.config import DataSection
-    from techstone.gateway.ports import ControlPlane
+    from techstone.gateway.ports import Answers, ControlPlane
 
 _PORT = 6379
 
@@ -68,6 +69,10 @@ class SharedLimits:
         alone = Alone(time.monotonic, time.time)
         self.limits = RedisLimits(self.link, alone, self.charges, self._figures.tell, time.monotonic)
         self._running: asyncio.Task[None] | None = None
+
+    def share(self, answers: Answers, most: int) -> RedisRepeats:
+        """Return the Idempotency-Keys of all gateways; so many bytes of this one's answers may be in Redis."""
+        return RedisRepeats(self.link, self.charges.journal, answers, time.time, most)
 
     def start(self) -> None:
         """Begin to reach Redis."""

@@ -23,7 +23,7 @@ from techstone.gateway.estimate import Estimates
 from techstone.gateway.forward import Forward
 from techstone.gateway.health import Health
 from techstone.gateway.idempotency import Idempotency
-from techstone.gateway.ports import Answers, ControlPlane, Journal, LimitStore, Opener, Snapshots
+from techstone.gateway.ports import Answers, ControlPlane, Journal, LimitStore, Opener, Repeats, Snapshots
 from techstone.gateway.quota import Quota
 from techstone.gateway.settlement import Settlement
 from techstone.gateway.survey import Guests, Survey
@@ -52,6 +52,7 @@ class Outside(msgspec.Struct):
     trust: Trust
     vault: Opener | None = None
     report: Callable[[str], None] | None = None
+    repeats: Repeats | None = None
 
 
 class Gateway:
@@ -67,7 +68,7 @@ class Gateway:
         quota = Quota(outside.limits, time.monotonic)
         doorkeeper = Doorkeeper(outside.snapshots, outside.limits, quota, time.time)
         self.settlement = Settlement(loop.time, outside.limits, outside.journal)
-        idempotency = Idempotency(outside.answers)
+        idempotency = Idempotency(outside.answers, outside.repeats)
         self.transcripts = Transcripts()
         desk = Desk(
             doorkeeper, outside.limits, self.dispatch, self.settlement, idempotency, self.transcripts, time.time

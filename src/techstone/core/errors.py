@@ -16,7 +16,7 @@
     ├── RateLimited 429            QuotaExceeded
     ├── ServerError 500            UpstreamFailed
     └── ServiceUnavailable 503     UpstreamUnavailable · Draining · NotReady · KeyUnconfirmed · LedgerUnavailable ·
-                                    JournalUnwritable
+                                    IdempotencyUnavailable · JournalUnwritable
 
 Raised anywhere with the fact, printed once (`gateway/exchange`): before the first byte as status and JSON, after it as
 an SSE error event. Statuses: product spec, "Error Codes"; types and codes: conformance of OpenAI's SDKs, which map the
@@ -490,6 +490,17 @@ class LedgerUnavailable(ServiceUnavailable):
 
     def __init__(self) -> None:
         super().__init__("The credit of accounts is not known yet. Try again in a moment.")
+
+
+class IdempotencyUnavailable(ServiceUnavailable):
+    """503: whether another gateway has answered this key is not known now, and it must not be billed twice."""
+
+    code = "idempotency_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Whether this Idempotency-Key was answered already is not known at the moment. Try again in a moment."
+        )
 
 
 class JournalUnwritable(ServiceUnavailable):

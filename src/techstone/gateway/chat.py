@@ -69,7 +69,7 @@ class ChatCompletions:
         claimed: Claimed | None = None
         if b"idempotency-key" in exchange.headers:
             now = int(desk.wall_clock() * 1000)
-            found = desk.idempotency.claim(exchange, candidate.principal.account.id, now)  # 400 409
+            found = await desk.idempotency.claim(exchange, candidate.principal.account.id, now)  # 400 409 503
             if isinstance(found, StoredAnswer):
                 replay(exchange, found)
                 return

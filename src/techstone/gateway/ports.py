@@ -211,6 +211,7 @@ class Remembered(msgspec.Struct, gc=False):
     request_id: str
     at: int
     too_large: bool
+    size: int  # bytes on the disk
 
 
 class Answers(Protocol):
@@ -224,6 +225,31 @@ class Answers(Protocol):
 
     def load(self, found: Remembered) -> StoredAnswer | None:
         """Return the answer; None if it is gone after all."""
+
+    def newest(self, most: int) -> list[tuple[str, str]]:
+        """Return account and key of those that were stored last, the newest first."""
+
+
+class RunningElsewhere(msgspec.Struct, gc=False):
+    """Another gateway answers a key now; `digest` is the SHA-256 of the body."""
+
+    digest: bytes
+
+
+class Repeats(Protocol):
+    """Idempotency-Keys as all gateways that share limits know them."""
+
+    async def claim(self, account: str, key: str, digest: bytes) -> StoredAnswer | RunningElsewhere | None:
+        """Take a key for this gateway, which does not answer it now and has no answer; None: it is taken.
+
+        Raise IdempotencyUnavailable where what other gateways know cannot be asked.
+        """
+
+    def release(self, account: str, key: str) -> None:
+        """Give a key back whose answer failed; nothing where it is not taken, or was kept. Nobody waits for it."""
+
+    def keep(self, answer: StoredAnswer) -> None:
+        """Tell an answer whose settlement is durable. Nobody waits for it."""
 
 
 class Journal(Protocol):

@@ -118,6 +118,7 @@ MODEL = '[[models]]\nname="m"\n'
             "server.workers: limits kept in memory belong to one process, and 2 would give every",
         ),
         ("[data]\nlimits_patience = 0", "data.limits_patience: expected 0.01 to 10"),
+        ("[data]\nlimits_answers = 0", "data.limits_answers: expected 1 to 65536"),
         ("[server]\nmetrics = '9100'", "server.metrics: expected a host and port such as 127.0.0.1:9100"),
         ("[server]\nmetrics = 'http://x:9100'", "server.metrics: expected a host and port such as 127.0.0.1:9100"),
         (

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import OrderedDict
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -163,6 +164,10 @@ class Answers:
         """Hear that it was written, or will not be."""
         self._coming.pop((answer.account, answer.key), None)
 
+    def newest(self, most: int) -> list[tuple[str, str]]:
+        """Return account and key of the newest answers, the newest first."""
+        return list(islice(reversed(self._index), most))
+
     def load(self, found: Remembered) -> StoredAnswer | None:
         """Return the answer; None if its file is gone."""
         if not isinstance(found, _Entry):
@@ -269,5 +274,8 @@ class Answers:
 def _index(place: Place) -> tuple[tuple[str, str], _Entry]:
     """Return what is known of an answer, by its account and key; never its bytes, which are on the disk."""
     answer = place.answer
-    entry = _Entry(answer.digest, answer.request_id, answer.at, not answer.payload, place.file, place.start, place.end)
+    size = place.end - place.start
+    entry = _Entry(
+        answer.digest, answer.request_id, answer.at, not answer.payload, size, place.file, place.start, place.end
+    )
     return (answer.account, answer.key), entry

@@ -94,6 +94,8 @@ class JournalWriter:
         self.arrived: asyncio.Future[None] | None = None
         self.recorded: Callable[[int, UsageRecord], None] | None = None
         """Told of each end that is durable, with its number in the journal, in their order."""
+        self.answered: Callable[[StoredAnswer, bool], None] | None = None
+        """Told of each answer once it is durable with its settlement (True), or will not be stored (False)."""
         self.answers = Answers(folder, recovered.disk, options.answers)
         self.lost = find_lost(recovered, self.answers)
         """What the last run could not record: settlements of stored answers, and streams that it left open."""
@@ -213,8 +215,13 @@ class JournalWriter:
                 if opened:
                     opened.pop(waiting.record.id, None)
                 if extra is not None and isinstance(extra, StoredAnswer):
-                    self.answers.dismiss(extra)
+                    self._dismiss(extra, stored=True)
                 self._wake_up(waiting)
+
+    def _dismiss(self, answer: StoredAnswer, *, stored: bool) -> None:
+        self.answers.dismiss(answer)
+        if self.answered is not None:
+            self.answered(answer, stored)
 
     def _wake_up(self, waiting: Commit) -> None:
         try:
@@ -262,7 +269,7 @@ class JournalWriter:
             self._loop.call_later(_PROBE_SECONDS, self._probe)
         for _, waiting, extra in group:
             if isinstance(extra, StoredAnswer):
-                self.answers.dismiss(extra)
+                self._dismiss(extra, stored=False)
             if waiting is not None:
                 if waiting.abandoned:
                     self._owed[waiting.record.id] = waiting.record  # it was billed when its client hung up

@@ -37,7 +37,7 @@ class Alone:
         self.books = MemoryLimits(clock, wall_clock)
         self.gateways = 1
         self._parts: dict[str, tuple[Principal, int, Principal]] = {}
-        self._given: deque[tuple[float, Principal, int]] = deque()
+        self._given: deque[tuple[float, Principal, int, int]] = deque()
 
     def part(self, principal: Principal) -> Principal:
         """Return who asks, with this gateway's part of the limits."""
@@ -53,7 +53,7 @@ class Alone:
         principal = claim.principal
         found = await self.books.admit(Claim(claim.request, self.part(principal), claim.tokens, claim.nano))
         if isinstance(found, Grant):
-            self._given.append((self._clock(), principal, claim.tokens))
+            self._given.append((self._clock(), principal, 1, claim.tokens))
             return found
         return self._soften(found, principal)
 
@@ -86,12 +86,16 @@ class Alone:
         """Yield who was given how many requests and tokens in the last minute, and forget it."""
         since = self._clock() - SECONDS
         sums: dict[str, tuple[Principal, int, int]] = {}
-        for at, principal, tokens in self._given:
+        for at, principal, requests, tokens in self._given:
             if at > since:
-                _, requests, sum_ = sums.get(principal.key.id, (principal, 0, 0))
-                sums[principal.key.id] = (principal, requests + 1, sum_ + tokens)
+                _, all_requests, all_tokens = sums.get(principal.key.id, (principal, 0, 0))
+                sums[principal.key.id] = (principal, all_requests + requests, all_tokens + tokens)
         self._given.clear()
         yield from sums.values()
+
+    def take_back(self, principal: Principal, requests: int, tokens: int) -> None:
+        """Remember what was handed over to a Redis that did not say that it has it."""
+        self._given.append((self._clock(), principal, requests, tokens))
 
     def sweep(self) -> None:
         """Forget what is over."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import hiredis
 
 from techstone.adapters.limits.connection import PATIENCE, Unreachable, connect
-from techstone.adapters.limits.script import ADMISSION, PREFIX, PRESENCE
+from techstone.adapters.limits.script import ADMISSION, PREFIX, PRESENCE, REPEATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,7 @@ class Link:
         self._run = b""
         self._told = False
         self._lost: asyncio.Future[str] | None = None
-        self.owner: Owner | None = None
+        self.owners: list[Owner] = []
         self.connection: Connection | None = None
         """None while Redis is away."""
         self.gateways = 1
@@ -79,6 +79,7 @@ class Link:
         self.gated = False
         """Whether Redis is there, but is told by other gateways yet what they gave without it."""
         self._gate: tuple[int, float] = (1, 0.0)
+        self._present = 1
         self._all_said = False
 
     async def run(self) -> None:
@@ -96,7 +97,7 @@ class Link:
         """Connect, and stay so until it is lost; raise Unreachable."""
         self._lost = lost = self._loop.create_future()
         connection = await connect(self._loop, self._address, self._lose)
-        for program in (ADMISSION, PRESENCE):
+        for program in (ADMISSION, PRESENCE, REPEATS):
             await connection.ask(b"SCRIPT", b"LOAD", program)
         self._run = _find_run(await connection.ask(b"INFO", b"server"))
         connection.hurry(self._patience)
@@ -130,8 +131,9 @@ class Link:
                 f"limits: Redis at {self._address} is away ({reason}); each of {self.gateways} gateways gives its part "
                 "of every plan by itself, and what counts against credit or a cap is refused"
             )
-        if was is not None and self.owner is not None:
-            self.owner.fall()
+        if was is not None:
+            for owner in self.owners:
+                owner.fall()
 
     async def look(self) -> None:
         """Show that this gateway is there, and learn of the others; raise Unreachable."""
@@ -146,6 +148,7 @@ class Link:
         anew = found != self.generation
         if risen and anew and before > 1:
             self.gated, self._gate = True, (before, self._loop.time() + self._presence * _GATE_SHARE)
+            self.gateways = max(self.gateways, before)
         if anew:
             self.generation, self.ready = found, False
         if risen:
@@ -153,13 +156,14 @@ class Link:
             if self._told:
                 self._told = False
                 self._report(f"limits: Redis at {self._address} is back")
-        if (risen or anew) and self.owner is not None:
+        if (risen or anew) and self.owners:
             # On this connection, and so before the others hear that it is said.
-            self.owner.rise(anew=anew)
+            for owner in self.owners:
+                owner.rise(anew=anew)
             await self._ask(connection)
         if self.gated:
             wanted, latest = self._gate
-            self.gated = (self.gateways < wanted or not self._all_said) and self._loop.time() < latest
+            self.gated = (self._present < wanted or not self._all_said) and self._loop.time() < latest
 
     async def _ask(self, connection: Connection) -> str:
         """Return the generation that Redis has."""
@@ -171,7 +175,9 @@ class Link:
             raise Unreachable("it answered nonsense")
         texts = [_read(part) for part in reply]
         found, age, others = texts[0], float(texts[1]), texts[2:]
-        self.gateways = max(1, len(others) // 2)
+        self._present = len(others) // 2
+        # Those that are not back yet give their part by themselves: nobody's part is larger meanwhile.
+        self.gateways = max(1, self._present, self._gate[0] if self.gated else 0)
         self._all_said = all(part == found for part in others[1::2])
         if found == self.generation and not self.ready:
             self.ready = age >= self._presence and self._all_said

@@ -7,6 +7,7 @@ While Redis is away every gateway gives its part of the plans by itself (`alone`
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import hiredis
@@ -82,7 +83,7 @@ class RedisLimits:
         self._surveyor = Surveyor(self.look, alone, clock)
         self._running: dict[bytes, Held | Share] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
-        link.owner = self
+        link.owners.append(self)
 
     # Requests
 
@@ -420,7 +421,14 @@ class RedisLimits:
     def _hand_over(self) -> None:
         """Have Redis count what was given without it."""
         for principal, requests, tokens in self._alone.hand_over():
-            self._send("adopt", principal, (b"", script.pack_pair(requests, tokens)), self._ignore)
+            back = partial(self._alone.take_back, principal, requests, tokens)
+            if not self._send("adopt", principal, (b"", script.pack_pair(requests, tokens)), partial(self._keep, back)):
+                back()
+
+    def _keep(self, back: Callable[[], None], reply: Reply) -> None:
+        """Hear whether Redis counts it; where that is not known it is told again: twice rather than never."""
+        if self._check(reply) is None:
+            back()
 
     def _renew(self) -> None:
         held: dict[str, tuple[Principal, list[bytes]]] = {}

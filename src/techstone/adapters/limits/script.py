@@ -34,6 +34,7 @@ DOLLAR = 1_000_000_000
 _HERE = Path(__file__).parent
 ADMISSION = (_HERE / "admission.lua").read_bytes()
 PRESENCE = (_HERE / "presence.lua").read_bytes()
+REPEATS = (_HERE / "repeats.lua").read_bytes()
 _SHA = hashlib.sha1(ADMISSION).hexdigest().encode()  # noqa: S324 - Redis names scripts so
 _HELD = bulk(b"EVALSHA", _SHA)
 _WHO = struct.Struct("<12d")

@@ -212,6 +212,12 @@ _ADVICE: dict[str, Advice] = {
     "service_unavailable": Advice("The service was restarting.", _AGAIN),
     "not_ready": Advice("The service was starting.", _AGAIN),
     "ledger_unavailable": Advice("The service was starting, and did not know your credit yet.", _AGAIN),
+    "idempotency_unavailable": Advice(
+        "Whether the Idempotency-Key was answered already could not be asked.",
+        "Send it again with the same key.",
+        "/docs/idempotency",
+        "Idempotency",
+    ),
     "journal_unwritable": Advice("Usage cannot be recorded at the moment, so nothing is served.", _AGAIN),
 }
 _UNKNOWN = Advice("The provider refused the request.", "The answer's message says why.")

@@ -308,4 +308,16 @@ def test_answer_that_was_damaged_since_is_gone(disk: FragileDisk) -> None:
     assert found is not None
     lay(disk, FOLDER / ANSWERS, disk.read(FOLDER / ANSWERS).replace(b"answer", b"bnswer"))
     assert life.answers.load(found) is None
-    assert life.answers.load(Remembered(b"d" * 32, "r1", AT, too_large=False)) is None
+    assert life.answers.load(Remembered(b"d" * 32, "r1", AT, too_large=False, size=9)) is None
+
+
+def test_newest_answers_are_told_first(disk: FragileDisk) -> None:
+    """What other gateways are told anew is what clients repeat; also after a start."""
+    life = Life(disk)
+    for number in range(1, 5):
+        life.settle(make_answer(number))
+    for one in (life, Life(disk)):
+        assert one.answers.newest(3) == [("a1", "i4"), ("a1", "i3"), ("a1", "i2")]
+    found = life.answers.find("a1", "i4", NOW)
+    assert found is not None
+    assert found.size == len(disk.read(FOLDER / ANSWERS)) / 4

@@ -124,7 +124,7 @@ async def test_key_of_who_hung_up_is_taken_until_its_answer_is_stored(open_write
     exchange = cast("Any", SimpleNamespace(headers={b"idempotency-key": b"k"}, body=b"{}"))
 
     async def answer() -> None:
-        claimed = keys.claim(exchange, "a1", AT)
+        claimed = await keys.claim(exchange, "a1", AT)
         assert isinstance(claimed, Claimed)
         try:
             await writer.commit(make_record(1), claimed.store("r1", b"{}", stream=False, at=AT, cost=1))
@@ -136,10 +136,24 @@ async def test_key_of_who_hung_up_is_taken_until_its_answer_is_stored(open_write
     await disk.await_sync()
     first.cancel()
     with pytest.raises(IdempotencyConflict):
-        keys.claim(exchange, "a1", AT)
+        await keys.claim(exchange, "a1", AT)
     disk.release()
     await until(lambda: writer.answers.coming("a1", "k") is None)
     assert writer.answers.find("a1", "k", AT) is not None
+
+
+async def test_journal_tells_of_every_answer_whether_it_is_stored(open_writer: Open) -> None:
+    """Other gateways are told it, or that its key is free: whoever waits for it."""
+    disk = FragileDisk(Random(1))
+    writer = open_writer(disk)
+    told: list[tuple[str, bool]] = []
+    writer.answered = lambda answer, stored: told.append((answer.key, stored))
+    await commit(writer, make_record(1), make_answer(1))
+    disk.faults = 1.0
+    with pytest.raises(SettlementFailed):
+        await commit(writer, make_record(2), make_answer(2))
+    assert told == [("i1", True), ("i2", False)]
+    disk.faults = 0.0
 
 
 async def test_close_writes_what_is_owed(open_writer: Open, tmp_path: Path) -> None:
