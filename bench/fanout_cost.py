@@ -33,7 +33,7 @@ class Followers:
             one = socket.socket(socket.AF_UNIX)
             one.connect(str(path))
             one.sendall(b"GET /internal/snapshot?reads=2 HTTP/1.1\r\nhost: control\r\n\r\n")
-            one.setblocking(False)  # noqa: FBT003 - the socket's own word
+            one.setblocking(False)
             self._selector.register(one, selectors.EVENT_READ)
             self._sockets.append(one)
 
