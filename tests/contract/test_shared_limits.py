@@ -418,8 +418,7 @@ async def test_part_is_no_larger_while_the_others_are_not_back(tmp_path_factory:
     try:
         async with serve_gateways(server, 2) as (first, other):
             server.kill()
-            for gateway in (first, other):
-                await gateway.until(lambda gateway=gateway: gateway.link.connection is None)
+            await first.until(lambda: first.link.connection is None)
             await other.close()
             server.start()
             await first.connected()
