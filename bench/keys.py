@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_CONFIG = """
+CONFIG = """
 [engine]
 enabled = false
 [[providers]]
@@ -41,7 +41,7 @@ price = {input = "1", output = "2"}
 _SECONDS = 600.0
 
 
-class _Plane:
+class Plane:
     """One process, with what is asked of it."""
 
     def __init__(self, folder: Path, verb: str, *words: str) -> None:
@@ -63,6 +63,7 @@ class _Plane:
         return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """End it by a signal, and wait for that."""
         self.process.send_signal(number)
         self.process.wait(120)
         self._log.close()
@@ -84,6 +85,11 @@ def _listens(path: Path) -> bool:
         except OSError:
             return False
     return True
+
+
+def await_socket(path: Path, plane: Plane) -> float:
+    """Wait until a plane listens there; return how many seconds it took."""
+    return _wait(lambda: _listens(path), plane.process)
 
 
 def _ask(port: int, key: str) -> int:
@@ -140,23 +146,23 @@ def _command(folder: Path, *words: str) -> str:
 
 def _measure(folder: Path, keys: int, accounts: int) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
-    (folder / "techstone.toml").write_text(_CONFIG)
+    (folder / "techstone.toml").write_text(CONFIG)
     data, port = folder / "data", _free_port()
     internal = data / "run" / "internal.sock"
-    control = _Plane(folder, "control")
-    _wait(lambda: _listens(internal), control.process)
+    control = Plane(folder, "control")
+    await_socket(internal, control)
     made = _command(folder, "key", "create", "--account", "owner@localhost")
     key = next(word for word in made.split() if word.startswith("ts_live_") and "…" not in word)
     control.end()
     _seed(data / "techstone.db", keys, accounts)
 
-    control = _Plane(folder, "control")
-    _wait(lambda: _listens(internal), control.process)
+    control = Plane(folder, "control")
+    await_socket(internal, control)
     rows.append(("control: seconds until it listens", f"{time.monotonic() - control.began:.1f}"))
     time.sleep(2)
     rows.append(("control: MB before a gateway", "{:.0f}, at most {:.0f}".format(*control.memory())))
 
-    gateway = _Plane(folder, "gateway", "--port", str(port))
+    gateway = Plane(folder, "gateway", "--port", str(port))
     _wait(lambda: _ask(port, key) == 200, gateway.process)
     rows.append(("gateway: seconds until it serves, nothing on disk", f"{time.monotonic() - gateway.began:.1f}"))
     time.sleep(20)
@@ -177,13 +183,13 @@ def _measure(folder: Path, keys: int, accounts: int) -> list[tuple[str, str]]:
     rows.append(("a new key: CPU ms of control, gateway (with 20 s idle)", "{:.0f}, {:.0f}".format(*spent)))
 
     gateway.end()
-    gateway = _Plane(folder, "gateway", "--port", str(port))
+    gateway = Plane(folder, "gateway", "--port", str(port))
     _wait(lambda: _ask(port, key) == 200, gateway.process)
     rows.append(("gateway: seconds until it serves, from its disk", f"{time.monotonic() - gateway.began:.1f}"))
     rows.append(("gateway: MB then", "{:.0f}, at most {:.0f}".format(*gateway.memory())))
     control.end(signal.SIGKILL)
     gateway.end()
-    gateway = _Plane(folder, "gateway", "--port", str(port))
+    gateway = Plane(folder, "gateway", "--port", str(port))
     _wait(lambda: _ask(port, key) == 200, gateway.process)
     rows.append(("gateway: seconds until it serves without control", f"{time.monotonic() - gateway.began:.1f}"))
     gateway.end()

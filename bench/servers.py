@@ -97,6 +97,18 @@ class Server:
                 return replace(self, pid=pid)
         raise RuntimeError(f"{self.name} has no gateway")
 
+    def planes(self) -> dict[str, float]:
+        """Return the CPU time of the gateways together, and of the control plane, in seconds."""
+        found = dict.fromkeys(("gateway", "control"), 0.0)
+        for pid in self.tree():
+            with contextlib.suppress(OSError):
+                words = Path(f"/proc/{pid}/cmdline").read_text()
+                for plane in found:
+                    if f"\0{plane}\0" in words:
+                        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                        found[plane] += (int(fields[11]) + int(fields[12])) / TICKS
+        return found
+
     def resident(self, *, largest: bool = False) -> int:
         """Return the tree's resident memory in bytes, or that of the process which serves the API."""
         sizes = []
@@ -223,10 +235,10 @@ def redis(folder: Path, core: int) -> Iterator[Server]:
         yield Server("Redis", port, process, folder)
 
 
-def configure(folder: Path, upstream: int, *, engine: bool = False, limits: str = "memory") -> None:
+def configure(folder: Path, upstream: int, *, engine: bool = False, limits: str = "memory", workers: int = 1) -> None:
     """Write a configuration with a provider."""
     (folder / "techstone.toml").write_text(
-        f'[data]\nlimits = "{limits}"\n[engine]\nenabled = {str(engine).lower()}\n'
+        f'[server]\nworkers = {workers}\n[data]\nlimits = "{limits}"\n[engine]\nenabled = {str(engine).lower()}\n'
         # Limits that are decided for every request and never reached.
         + "".join(
             f"[plans.{name}]\nrpm = 1_000_000_000\ntpm = 2_000_000_000\nconcurrent = 100_000\n"
@@ -243,11 +255,11 @@ def configure(folder: Path, upstream: int, *, engine: bool = False, limits: str 
 
 @contextlib.contextmanager
 def techstone(
-    folder: Path, core: int, upstream: int, *, engine: bool = False, limits: str = "memory"
+    folder: Path, core: int | str, upstream: int, *, engine: bool = False, limits: str = "memory", workers: int = 1
 ) -> Iterator[Server]:
     """Run `techstone serve` with a provider: auth, limits, metering and access log as they come."""
     folder.mkdir(parents=True)
-    configure(folder, upstream, engine=engine, limits=limits)
+    configure(folder, upstream, engine=engine, limits=limits, workers=workers)
     port = free_port()
     command = [sys.executable, "-m", "techstone", "serve", "--port", str(port)]
     with running(pin(core, command), folder) as process:

@@ -1,0 +1,104 @@
+"""What a small chat request costs gateway, control plane and Redis, by limits and number of gateways. Prints JSON.
+
+    .venv/bin/python bench/gateway_cost.py [--seconds 3] [--rounds 3]
+
+`paced` leaves room (32 connections, each 20 ms after its answer), `most` takes all there is. All processes share two
+cores with the load, so a rate is this machine's and not the gateway's; CPU a request is what holds elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from load import Press, measure, press
+from servers import Server, fixed_upstream, redis, sse_upstream, techstone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PRESSES = (Press("paced", 32, 20), Press("most", 32))
+HOUSES = (("memory", 1), ("Redis", 1), ("Redis", 2))
+
+
+def run_rounds(
+    server: Server, store: Server, folder: Path, arguments: argparse.Namespace, workers: int
+) -> Iterator[dict[str, object]]:
+    """Yield a row for each way to press; medians of the rounds."""
+    core = max(os.sched_getaffinity(0))
+    for how in PRESSES:
+        turns = []
+        for _ in range(arguments.rounds):
+            planes, stored = server.planes(), store.cpu_seconds()
+            figures = press(server, folder, core, arguments.seconds, how)
+            # Of the turn and of its warm-up, a second of the same.
+            requests = figures.rate * (arguments.seconds + 1)
+            after = server.planes()
+            spent = [(after[name] - planes[name]) / requests * 1e6 for name in ("gateway", "control")]
+            turns.append(
+                (figures.rate, *spent, (store.cpu_seconds() - stored) / requests * 1e6, figures.p50, figures.p99)
+            )
+        rate, gateway, control, limits, p50, p99 = (statistics.median(found) for found in zip(*turns, strict=True))
+        yield {
+            "press": how.name,
+            "gateways": workers,
+            "requests_a_second": round(rate),
+            "gateway_cpu_micros": round(gateway, 1),
+            "control_cpu_micros": round(control, 1),
+            "redis_cpu_micros": round(limits, 1),
+            "p50_milliseconds": round(p50 / 1000, 2),
+            "p99_milliseconds": round(p99 / 1000, 2),
+        }
+
+
+def run_stream(folder: Path, cores: str, seconds: int) -> dict[str, object]:
+    """Return the row of streams of 100 chunks, one every 2 ms, with limits in memory."""
+    place = folder / "streams"
+    with sse_upstream(folder / "sse", 1) as upstream, techstone(place, cores, upstream.port) as server:
+        before = server.planes()["gateway"]
+        figures = measure(server, place, 1, seconds, stream=True)
+        spent = server.planes()["gateway"] - before
+    # Of the run and of its warm-up, two seconds of the same.
+    requests = figures.rate * (seconds + 2)
+    return {
+        "limits": "memory",
+        "press": "streams",
+        "gateways": 1,
+        "requests_a_second": round(figures.rate),
+        "gateway_cpu_micros": round(spent / requests * 1e6, 1),
+        "p50_milliseconds": round(figures.p50 / 1000, 2),
+        "p99_milliseconds": round(figures.p99 / 1000, 2),
+    }
+
+
+def main() -> None:
+    """Print the rows."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--streams", action="store_true", help="streams alone")
+    arguments = parser.parse_args()
+    cores = ",".join(map(str, sorted(os.sched_getaffinity(0))[:2]))
+    rows: list[dict[str, object]] = []
+    with tempfile.TemporaryDirectory(prefix="gateway-") as name:
+        folder = Path(name)
+        rows.append(run_stream(folder, cores, arguments.seconds))
+        if arguments.streams:
+            print(json.dumps(rows, indent=2))
+            return
+        with fixed_upstream(folder / "upstream", 1) as upstream, redis(folder / "redis", 1) as store:
+            for limits, workers in HOUSES:
+                address = "memory" if limits == "memory" else f"redis://127.0.0.1:{store.port}/{workers}"
+                place = folder / f"{limits}-{workers}"
+                with techstone(place, cores, upstream.port, limits=address, workers=workers) as server:
+                    rows += ({"limits": limits, **row} for row in run_rounds(server, store, place, arguments, workers))
+    print(json.dumps(rows, indent=2))
+
+
+if __name__ == "__main__":
+    main()

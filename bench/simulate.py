@@ -1,0 +1,113 @@
+"""Plan past the machine: what a rate of requests needs, from measured figures. Runs in seconds, asks nobody.
+
+.venv/bin/python bench/simulate.py --rate 100000 --streams 0.7
+.venv/bin/python bench/simulate.py --table     # the tables of docs/scale.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from fleet import Demand, Measured, Plan, find_ceilings, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RATES = (1_000, 10_000, 100_000, 1_000_000)
+_FIGURES = Path(__file__).parent / "measured.json"
+
+
+def read_measured(path: Path = _FIGURES) -> Measured:
+    """Read the figures that everything follows from; raise msgspec.ValidationError with the field that is wrong."""
+    return msgspec.json.decode(path.read_bytes(), type=Measured)
+
+
+def tell(demand: Demand, found: Plan) -> Iterator[tuple[str, str]]:
+    """Yield what a plan says, a label and a value each."""
+    yield "gateway processes, a core each", f"{found.gateways:,}"
+    yield f"machines of {demand.cores} cores for them", f"{found.gateway_machines:,}"
+    yield "gateway busy", f"{found.gateway_busy:.0%}"
+    yield "limit store: calls a second", f"{found.redis_calls:,.0f}"
+    yield "limit stores, a core each", f"{found.shards:,}"
+    yield "busiest one", f"{found.shard_busy:.0%}"
+    yield "ledgers (one lock each)", f"{found.ledgers:,}"
+    yield "ledger busy", f"{found.ledger_busy:.0%}"
+    yield "ledger's lag, s", _tell_time(found.lag_seconds, 1)
+    yield "cores of control, of PostgreSQL", f"{found.control_cores:,}, {found.database_cores:,}"
+    yield "added latency p50, ms", _tell_time(found.added_p50, 1000)
+    yield "added latency p99, ms", _tell_time(found.added_p99, 1000)
+    yield "journals, MB/s", f"{found.journal_bytes / 1e6:,.1f}"
+    yield "PostgreSQL's WAL, MB/s", f"{found.wal_bytes / 1e6:,.1f}"
+    yield "network of gateways, MB/s", f"{found.network_bytes / 1e6:,.0f}"
+    yield "rows a day, millions", f"{found.rows_a_day / 1e6:,.0f}"
+    yield "USD a million requests", f"{found.dollars_a_million:.2f}"
+
+
+def _tell_time(seconds: float, factor: float) -> str:
+    return "grows" if math.isinf(seconds) else f"{seconds * factor:.1f}"
+
+
+def tell_table(measured: Measured) -> Iterator[str]:
+    """Yield the tables of docs/scale.md: ceilings; each rate, and what breaks; one account with half of it all."""
+    yield from tell_ceilings(measured, Demand(1).streams)
+    yield ""
+    for hot in (0.0, 0.5):
+        demands = [Demand(rate, hot=hot) for rate in RATES]
+        plans = [plan(measured, demand) for demand in demands]
+        yield (
+            f"| {'One account has half' if hot else 'Requests a second'} | "
+            + " | ".join(f"{r:,}" for r in RATES)
+            + " |"
+        )
+        yield "|---|" + "---|" * len(RATES)
+        columns = [list(tell(demand, found)) for demand, found in zip(demands, plans, strict=True)]
+        for row in zip(*columns, strict=True):
+            yield f"| {row[0][0]} | " + " | ".join(value for _, value in row) + " |"
+        yield ""
+        for rate, found in zip(RATES, plans, strict=True):
+            yield f"- {rate:,}: {'; '.join(found.breaks) or 'everything that is needed exists'}."
+        yield ""
+
+
+def tell_ceilings(measured: Measured, streams: float) -> Iterator[str]:
+    """Yield the rates at which what exists today has all that it can do, the lowest that counts first."""
+    found, small = find_ceilings(measured, streams), find_ceilings(measured, 0.0)
+    yield f"- the ledger: {found.ledger:,.0f} requests/s"
+    yield f"- the limit store, and so any one account: {found.store:,.0f} requests/s"
+    yield f"- a gateway process: {found.gateway:,.0f} requests/s with {streams:.0%} streams"
+    yield f"- the same with none: {small.gateway:,.0f} requests/s"
+
+
+def main() -> None:
+    """Print a plan."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measured", type=Path, default=_FIGURES, help="figures of your own, in the same form")
+    parser.add_argument("--table", action="store_true", help="the tables of docs/scale.md")
+    standard = Demand(10_000)
+    for name in Demand.__struct_fields__:
+        value = getattr(standard, name)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value, help=f"default {value}")
+    arguments = vars(parser.parse_args())
+    measured = read_measured(arguments.pop("measured"))
+    if arguments.pop("table"):
+        print("\n".join(tell_table(measured)))
+        return
+    demand = Demand(**arguments)
+    if demand.rate <= 0 or not 0 <= demand.streams <= 1 or not 0 <= demand.hot < 1 or not 0 < demand.fill < 1:
+        raise SystemExit("simulate: --rate is above 0; --streams, --hot and --fill are parts of 1")
+    found = plan(measured, demand)
+    print(f"{demand.rate:,.0f} requests/s, figures {measured.note}")
+    for label, value in tell(demand, found):
+        print(f"  {label:36} {value:>14}")
+    print("One of each has all that it can do at")
+    print("\n".join(tell_ceilings(measured, demand.streams)))
+    for line in found.breaks or ("everything that is needed exists",):
+        print(f"  ! {line}" if found.breaks else f"  {line}")
+
+
+if __name__ == "__main__":
+    main()
