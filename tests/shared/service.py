@@ -75,7 +75,7 @@ class Service:
         )
         self.started_in = time.monotonic() - began
         assert self.process.poll() is None, self.complained()
-        time.sleep(0.05)
+        time.sleep(0.05)  # the key may be printed a moment after that line
         if found := re.search(r"ts_live_[A-Za-z0-9]{46}", self.printed()):
             self.key = found[0]
         return self.printed()

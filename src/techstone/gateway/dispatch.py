@@ -260,7 +260,7 @@ class Dispatch:
             except RefusedInStream as refusal:
                 found = refusal.failure
                 _close(answer)
-            except BaseException:
+            except BaseException:  # a client that hung up, too, leaves no connection and no trial of the breaker behind
                 breaker.abandon()
                 _close(answer)
                 raise

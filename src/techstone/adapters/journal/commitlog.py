@@ -82,7 +82,7 @@ class CommitLog:
             self._disk.write(self._number, data, segment.size)
             self._suspect = True
             self._disk.sync(self._number)
-        except BaseException:
+        except BaseException:  # whatever it was: half a group must not stay in the file
             self._undo()
             raise
         self._suspect = False
