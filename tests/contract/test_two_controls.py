@@ -13,19 +13,28 @@ from usage import make_record
 from techstone.control.accounts.records import Account, Terms
 from techstone.control.audit.service import AuditLog
 from techstone.control.billing.records import Code
+from techstone.control.catalog.records import Catalog
+from techstone.control.invoicing import months
+from techstone.control.invoicing.records import Party
+from techstone.control.invoicing.service import GRACE
 from techstone.control.keys.records import Key, KeySettings
 from techstone.control.ledger.records import Rating
 from techstone.control.ports import Taken
+from techstone.control.services import Services
+from techstone.core.snapshot import Plan
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from databases import Place
 
+    from techstone.control.billing.records import Alert
     from techstone.control.ports import Store
     from techstone.core.usage import UsageRecord
 
 _TIMES = 20
+_CATALOG = Catalog((Plan("pro", 1, 1, 1, "prepaid"), Plan("enterprise", 1, 1, 1, "postpaid")), (), ())
+_END = months.parse("2026-12")[0] + GRACE  # October and November are over then
 ACCOUNT = Account("acct_1", "a@example.com", "pro", 1000)
 KEY = Key("key_1", b"1" * 32, "acct_1", "k", "ts_live_", KeySettings())
 
@@ -149,3 +158,51 @@ async def test_rerating_meets_booking_and_changes(both: tuple[Store, Store]) -> 
     )
     (account,) = await both[1].list_accounts()
     assert account.granted_nano == 10**15 + _TIMES - 3 * len(records)
+
+
+class _Told:
+    """Keeps what was told, and to whom. Implements `Notifier`."""
+
+    def __init__(self) -> None:
+        self.alerts: list[tuple[str, int]] = []
+
+    async def notify(self, alert: Alert, email: str) -> None:
+        self.alerts.append((email, alert.percent))
+
+
+async def test_alert_is_told_by_one_of_two(both: tuple[Store, Store]) -> None:
+    """However often both look at an account at once, each threshold is told once by one of them."""
+    houses = [Services(store, _CATALOG, clock=lambda: _END) for store in both]
+    told = _Told()
+    await both[0].add_account(ACCOUNT)
+    record = next(record for record in _write(10) if record.state == "settled")
+    for number, cost in enumerate((790, 20, 190), 1):
+        again = msgspec.structs.replace(record, id=f"req_{number}", cost=cost)
+        await both[0].ledger.apply("a" * 16, number, [again])
+        await asyncio.gather(*(houses[n % 2].alerts.look(["acct_1"], told) for n in range(_TIMES)))
+    assert told.alerts == [("a@example.com", 80), ("a@example.com", 100)]
+
+
+async def test_months_are_closed_with_one_invoice_each_by_two(both: tuple[Store, Store]) -> None:
+    """Both see at once that months are over: one invoice for each account and month, numbered without a gap."""
+    houses = [Services(store, _CATALOG, clock=lambda: _END) for store in both]
+    await both[0].invoices.close_month("2026-09")
+    for number in range(1, 4):
+        account = msgspec.structs.replace(ACCOUNT, id=f"acct_{number}", email=f"{number}@example.com")
+        await both[0].add_account(msgspec.structs.replace(account, plan="enterprise", granted_nano=0))
+        record = next(record for record in _write(10) if record.state == "settled")
+        records = [
+            msgspec.structs.replace(
+                record, id=f"{month}-{number}", account=account.id, at=months.parse(month)[0] * 1000, cost=10**9
+            )
+            for month in ("2026-10", "2026-11")
+        ]
+        await both[1].ledger.apply(f"{number}" * 16, 1, records)
+    for house in houses:
+        house.invoices.open(Party("S"))
+    await asyncio.gather(*(houses[number % 2].invoices.close_months() for number in range(_TIMES)))
+    issued = await both[1].invoices.list_invoices(None, 99)
+    assert sorted((one.account, one.subject) for one in issued) == [
+        (f"acct_{number}", month) for number in range(1, 4) for month in ("2026-10", "2026-11")
+    ]
+    assert sorted(one.number for one in issued) == [f"TS-2026-00000{number}" for number in range(1, 7)]

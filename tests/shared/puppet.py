@@ -90,16 +90,20 @@ def compose(model: str, *, stream: bool = False, tokens: int = 50, **told: Any) 
 
 
 class _Script(NamedTuple):
-    """What a request's last message tells: seconds before anything, words, seconds before each, what goes wrong."""
+    """What a request's last message tells: seconds before anything, words, seconds before each, what goes wrong.
+
+    `mark` is what each word is; without one it is the number of the call, so that no two answers are the same.
+    """
 
     wait: float = 0.0
     words: int = 3
     pause: float = 0.0
     fault: str = ""
+    mark: str = ""
 
 
 class _Puppet:
-    """Answers as it is told, and counts by model; GET asks for the counts. No two answers are the same."""
+    """Answers as it is told, and counts by model; GET asks for the counts."""
 
     def __init__(self) -> None:
         self.now: Counter[str] = Counter()
@@ -144,12 +148,15 @@ class _Puppet:
             await self._stream(script, reader, writer)
         else:
             await _rest(reader, script.pause * script.words)
-            message = {"role": "assistant", "content": f" {self.calls.total()}" * script.words, "refusal": None}
+            message = {"role": "assistant", "content": self._say(script) * script.words, "refusal": None}
             choices = [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}]
             _send(writer, 200, _BASE | {"object": "chat.completion", "choices": choices, "usage": _usage(script.words)})
 
+    def _say(self, script: _Script) -> str:
+        return script.mark or f" {self.calls.total()}"
+
     async def _stream(self, script: _Script, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        word = {"content": f" {self.calls.total()}"}
+        word = {"content": self._say(script)}
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
         writer.write(_event({"role": "assistant", "content": ""}))
         for number in range(script.words):
