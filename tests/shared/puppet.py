@@ -29,7 +29,7 @@ routes = [{provider = "%s", model = "%s"}]
 _PLAN = """
 [plans.%s]
 rpm = %d
-tpm = 1000000000
+tpm = %d
 concurrent = %d
 billing = "prepaid"
 """
@@ -52,9 +52,9 @@ def describe_model(name: str, *, provider: str = "up", input_price: int = 1) -> 
     return _MODEL % (name, input_price, provider, name)
 
 
-def describe_plan(name: str, concurrent: int, *, rpm: int = 10**6) -> str:
+def describe_plan(name: str, concurrent: int, *, rpm: int = 10**6, tpm: int = 10**9) -> str:
     """Return a prepaid plan's part of the configuration."""
-    return _PLAN % (name, rpm, concurrent)
+    return _PLAN % (name, rpm, tpm, concurrent)
 
 
 class Puppet:

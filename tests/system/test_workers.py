@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import urllib.error
 import urllib.request
@@ -109,6 +111,25 @@ def test_worker_that_is_killed_fails_only_what_it_had(workers: Workers) -> None:
     assert [service.chat()[0] for _ in range(10)] == [200] * 10
     wait_until(lambda: len(service.ask("usage", "--requests")) == before + 20)
     assert (service.folder / "data" / "worker-2" / "journal").is_dir()
+
+
+def test_fewer_workers_lose_no_usage(workers: Workers) -> None:
+    """What one that is no more had served and not shipped is booked at the next start, once."""
+    service = workers.service
+    before = len(service.ask("usage", "--requests"))
+    assert service.process is not None
+    os.kill(service.children()["control"], signal.SIGSTOP)  # it books nothing more
+    assert [service.chat()[0] for _ in range(20)] == [200] * 20
+    service.kill()
+    service.start("--workers", "1")
+    line = "worker-2, which is no more, had usage that was not booked"
+    wait_until(lambda: line in service.complained(), 20)
+    wait_until(lambda: len(service.ask("usage", "--requests")) == before + 20)
+    assert service.stop() == 0
+    service.start("--workers", "1")
+    assert (service.stop(), service.complained().count(line)) == (0, 1)
+    service.start()
+    assert len(service.ask("usage", "--requests")) == before + 20
 
 
 def _answers(workers: Workers, number: int) -> bool:

@@ -16,7 +16,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
-from techstone.app import gateway, offer, presets
+from techstone.app import gateway, offer, orphans, presets
 from techstone.app.config import ConfigError
 from techstone.app.planes import read_doorway
 from techstone.app.supervisor import Child, Program, StartError
@@ -114,6 +114,12 @@ class _Service:
         shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - what was bound, not bound here
         return f"{self._scheme}://{shown}:{port}"
 
+    @property
+    def _where(self) -> tuple[str, ...]:
+        """The options of a command on this installation."""
+        file = self._place.file
+        return (*(("--config", str(file)) if file else ()), "--data", str(self._place.data))
+
     async def run(self) -> int:
         """Start everything, say how to use it, wait for a signal, stop in order."""
         loop = asyncio.get_running_loop()
@@ -126,6 +132,7 @@ class _Service:
             child.start()
         stopped = asyncio.create_task(signals.get())
         started = asyncio.create_task(self._welcome(children))
+        left = asyncio.create_task(self._book_orphans(children["control"]))
         await asyncio.wait({stopped, started}, return_when=asyncio.FIRST_COMPLETED)
         status = 0
         if started.done() and not started.cancelled() and isinstance(started.exception(), StartError):
@@ -134,19 +141,20 @@ class _Service:
         else:
             await stopped
         started.cancel()
+        left.cancel()
         again = asyncio.create_task(_pass_on(signals, gateways))
         drain = self._place.config.server.drain
         await asyncio.gather(*(child.stop(drain + _DRAIN_MARGIN) for child in gateways))
         await asyncio.gather(*(child.stop(_STOP_SECONDS) for child in children.values() if child not in gateways))
         for task in (again, stopped, started):
             task.cancel()
-        await asyncio.gather(again, stopped, started, return_exceptions=True)
+        await asyncio.gather(again, stopped, started, left, return_exceptions=True)
         return status
 
     def _list_programs(self) -> list[Program]:
         place = self._place
         base = (sys.executable, "-m", "techstone")
-        where = (*(("--config", str(place.file)) if place.file else ()), "--data", str(place.data))
+        where = self._where
         common = {**os.environ, PUBLIC_URL: self.url}
         programs = []
         if self._engine_options is not None:
@@ -198,6 +206,10 @@ class _Service:
         """Return the environment in which a provider's key is known to be there, but not what it is."""
         names = self._secret_names() - self._control_secrets()
         return {name: "set" if name in names and value else value for name, value in environment.items()}
+
+    async def _book_orphans(self, control: Child) -> None:
+        await control.ready
+        await orphans.book(self._place, self._where, say)
 
     async def _welcome(self, children: dict[str, Child]) -> None:
         """Wait until everything serves, and say how to use it."""
