@@ -1,4 +1,4 @@
-"""Journals of gateways that are no more: `workers` was lowered, and what the last of them served is booked all the same.
+"""Journals of gateways that are no more: `workers` was lowered, and what the last ones served is booked all the same.
 
 Each is read by a command of its own, as an operator's would be: what lies on the disk is not read in the process that
 serves, and a damaged journal stops nothing.
@@ -46,4 +46,4 @@ async def book(place: Place, where: tuple[str, ...], say: Callable[[str], None])
             say(f"{folder.name}: its usage is not booked: {reason}")
             say(f"Once that is mended: techstone journal ship {folder}")
         elif booked := msgspec.json.decode(told, type=_Told).booked:
-            say(f"{folder.name}, which is no more, had usage that was not booked: {booked:,} records, now in the ledger.")
+            say(f"{folder.name}, which is no more, had usage that was not booked: {booked:,} records, booked now")
