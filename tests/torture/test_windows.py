@@ -1,4 +1,4 @@
-"""L-1 and L-2 over real gateways: no 60 s have more requests or tokens of an account's than its plan, by wall clocks."""
+"""L-1 and L-2 over real gateways: by wall clocks no 60 s have more of an account's requests or tokens than it may."""
 
 from __future__ import annotations
 
