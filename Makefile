@@ -17,7 +17,7 @@ torture:                  ## the long runs of what must never happen; SEED picks
 	@$(PYTHON) tools/setup.py --test
 	@TORTURE=1 $(BIN)/python -m pytest -q -s tests/torture tests/contract/test_ledger.py \
 	  tests/system/test_openapi.py tests/system/test_bombs.py tests/system/test_bounds.py tests/system/test_chat.py \
-	  tests/system/test_rolling.py tests/contract/test_limit_rules.py
+	  tests/system/test_rolling.py tests/system/test_planes.py tests/contract/test_limit_rules.py
 
 check:                    ## format, lint, types, import contracts, dead links
 	@$(PYTHON) tools/setup.py --dev

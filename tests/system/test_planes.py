@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 import trustme
+from haste import LONG
 from planes import Planes
 from service import wait_until
 from upstream import providing
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from planes import Plane
 
     Spread = tuple[Planes, Plane, list[Plane]]
+
+# The long run is `make torture`'s.
+TIMES = 200 if LONG else 20
 
 
 @contextlib.contextmanager
@@ -139,12 +143,12 @@ def test_client_cannot_show_a_pass(spread_out: Spread) -> None:
 
 
 async def test_revoked_key_is_refused_by_every_gateway_within_a_second(spread_out: Spread) -> None:
-    """From before the command until the last of three gateways refuses it; figures of 20."""
+    """From before the command until the last of three gateways refuses it: p99 <= 1 s."""
     _, control, gateways = spread_out
     operations = InternalClient(Place(Config(), None, control.folder / "data").internal_socket)
     made_in: list[float] = []
     gone_in: list[float] = []
-    for _ in range(20):
+    for _ in range(TIMES):
         # Who asks with bad keys so often is told 429 in place of 401: it is the same no.
         for times, expected in ((made_in, (200,)), (gone_in, (401, 429))):
             began = time.monotonic()
@@ -156,7 +160,8 @@ async def test_revoked_key_is_refused_by_every_gateway_within_a_second(spread_ou
                 await asyncio.to_thread(wait_until, partial(_answers, gateway, made.key, *expected), 1.0)
             times.append((time.monotonic() - began) * 1000)
     for name, times in (("made", made_in), ("revoked", gone_in)):
-        print(f"three gateways, {name}: median {statistics.median(times):.0f} ms, at most {max(times):.0f} ms")
+        median, p99 = statistics.median(times), sorted(times)[int(TIMES * 0.99) - 1]
+        print(f"three gateways, {TIMES} {name}: median {median:.0f} ms, p99 {p99:.0f} ms, at most {max(times):.0f} ms")
 
 
 def test_control_that_is_killed_is_not_missed_and_gone_on_with(tmp_path: Path) -> None:
