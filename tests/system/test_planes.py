@@ -21,8 +21,8 @@ from service import wait_until
 from upstream import providing
 
 from techstone.adapters.internal import InternalClient
-from techstone.app.config import Config
 from techstone.app.place import Place
+from techstone.app.sections import Config
 from techstone.control.keys.records import NewKey
 from techstone.core import passes
 

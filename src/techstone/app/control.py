@@ -25,10 +25,11 @@ from techstone.adapters.passwords import Argon2Hasher, read_common
 from techstone.adapters.printing import PdfPrinter
 from techstone.adapters.storage.target import Target
 from techstone.app import child, offer
-from techstone.app.config import ConfigError, MailSection, OidcEntry, PaymentsSection, read_cents
+from techstone.app.config import ConfigError, read_cents
 from techstone.app.database import await_store
 from techstone.app.planes import Doorway, open_port, read_doorway
 from techstone.app.rooms import compose_means, open_vault
+from techstone.app.sections import MailSection, OidcEntry, PaymentsSection
 from techstone.control.asgi import build_internal, build_public, build_seam
 from techstone.control.billing.alerts import tell
 from techstone.control.bootstrap import FirstKey, bootstrap

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from techstone.app import presets, pricelist
-from techstone.app.config import Config, ConfigError, ProviderEntry
-from techstone.app.config import Price as PriceEntry
+from techstone.app.config import ConfigError
 from techstone.control.catalog.records import Catalog
 from techstone.core import pricing
 from techstone.core.pricing import FREE
@@ -23,6 +22,9 @@ from techstone.engine.options import BUILT_IN, name_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from techstone.app.sections import Config, ProviderEntry
+    from techstone.app.sections import Price as PriceEntry
 
 ENGINE = "engine"
 ENGINE_URL_ENV = "TECHSTONE_ENGINE_URL"

@@ -11,7 +11,8 @@ import msgspec
 
 from techstone.adapters.storage.target import Target, parse
 from techstone.app import config
-from techstone.app.config import Config, ConfigError
+from techstone.app.config import ConfigError
+from techstone.app.sections import SQLITE, Config
 
 # sun_path holds 108 bytes on Linux and 104 on macOS, with the final zero (unix(7)).
 _LONGEST_SOCKET_PATH = 100
@@ -38,7 +39,7 @@ class Place(msgspec.Struct, frozen=True):
     def find_server(self) -> Target | None:
         """Return where the database is if it is a server's, with its password; raise ConfigError."""
         data = self.config.data
-        if data.database == config.SQLITE:
+        if data.database == SQLITE:
             return None
         name = data.database_password_env
         if name is None:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
 
-    from techstone.app.config import ControlSection
     from techstone.app.place import Place
+    from techstone.app.sections import ControlSection
 
 PORT = 8100
 

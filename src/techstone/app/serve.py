@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from techstone.app.child import News
-    from techstone.app.config import EngineSection
     from techstone.app.place import Place
+    from techstone.app.sections import EngineSection
     from techstone.control.catalog.records import Catalog
 
 PUBLIC_URL = "TECHSTONE_PUBLIC_URL"

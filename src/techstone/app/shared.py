@@ -20,7 +20,7 @@ from techstone.app.config import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from techstone.app.config import DataSection
+    from techstone.app.sections import DataSection
     from techstone.gateway.ports import Answers, ControlPlane
 
 _PORT = 6379

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from techstone.app import config, presets
-from techstone.app.config import (
+from techstone.app.config import ConfigError
+from techstone.app.sections import (
     BillingSection,
     Config,
-    ConfigError,
     DataSection,
     EngineSection,
     ModelEntry,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from techstone.app import config, offer, presets, pricelist
-from techstone.app.config import Config, ConfigError
+from techstone.app.config import ConfigError
+from techstone.app.sections import Config
 from techstone.core.pricing import FREE, Price
 from techstone.core.snapshot import Replica
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from techstone.app.config import Config
 from techstone.app.place import Place
+from techstone.app.sections import Config
 
 if TYPE_CHECKING:
     from pathlib import Path

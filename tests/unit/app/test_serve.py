@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from techstone.app.config import Config, EngineSection, ServerSection
 from techstone.app.gateway import LISTEN_FD
 from techstone.app.place import Place
+from techstone.app.sections import Config, EngineSection, ServerSection
 from techstone.app.serve import _Service
 from techstone.control.catalog.records import Catalog
 
