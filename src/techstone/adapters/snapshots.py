@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from techstone.adapters.snapshot_copy import SnapshotCopy
     from techstone.core.stream import Frame
-    from techstone.gateway.ports import ControlPlane
+    from techstone.gateway.ports import ControlPlane, Origin, RemoteAnswer
 
 # The control plane sends a heartbeat every 5 s; three missed ones mean that it is gone. Its first byte may wait for two
 # other gateways that begin.
@@ -133,11 +133,8 @@ class SnapshotFollower:
             # What was said on top of our revision does not follow from it: only the whole helps.
             self._broken = True
             pause = _REFUSED_SECONDS
-            self._control.turn()
         except UpstreamProblem as problem:
             self.problem = _explain(problem)
-            if problem.kind == "timeout":
-                self._control.turn()
         if self._confirmation.missing == "database":
             self.problem = _AWAY
         else:
@@ -159,13 +156,24 @@ class SnapshotFollower:
         timeouts = Timeouts(2.0, _FIRST_SECONDS, _SILENT_SECONDS, _FOR_EVER)
         answer = await self._control.ask(head.encode(), b"", timeouts)
         try:
-            if answer.status != 200:
-                raise SnapshotError(_read_refusal(answer.status, await answer.read(_ANSWER_LIMIT)))
-            lines = _Lines(_Reader(self, Assembly(known)).take)
-            answer.pipe(lines)
-            await lines.ended
+            await self._read(answer, known)
+        except SnapshotError:
+            self._control.turn(answer.origin)
+            raise
+        except UpstreamProblem as problem:
+            # One that ends the stream may be starting anew: it is asked again, and refuses the connection if not.
+            if problem.kind == "timeout":
+                self._control.turn(answer.origin)
+            raise
         finally:
             answer.close()
+
+    async def _read(self, answer: RemoteAnswer, known: View | None) -> None:
+        if answer.status != 200:
+            raise SnapshotError(_read_refusal(answer.status, await answer.read(_ANSWER_LIMIT)))
+        lines = _Lines(_Reader(self, Assembly(known), answer.origin).take)
+        answer.pipe(lines)
+        await lines.ended
 
     def move(self, view: View, frame: Frame, lines: list[bytes]) -> None:
         """Take a view that a frame led to; `lines` led there from the view before, none: it stands for itself."""
@@ -187,19 +195,20 @@ class SnapshotFollower:
         self.heard_at = asyncio.get_running_loop().time()
         self.followed.set()
 
-    def miss_database(self, away: float) -> None:
-        """Hear that the control plane cannot reach its database; raise _DatabaseAway where another one may."""
+    def miss_database(self, away: float, origin: Origin) -> None:
+        """Hear that this control plane cannot reach its database; raise _DatabaseAway where another one may."""
         self.problem = _AWAY
         self._confirmation.miss_database(away)
-        if away > _AWAY_SECONDS and self._control.turn():
+        if away > _AWAY_SECONDS and self._control.turn(origin):
             raise _DatabaseAway
 
 
 class _Reader:
     """One stream, line by line."""
 
-    def __init__(self, follower: SnapshotFollower, assembly: Assembly) -> None:
+    def __init__(self, follower: SnapshotFollower, assembly: Assembly, origin: Origin) -> None:
         self._follower = follower
+        self._origin = origin
         self._assembly = assembly
         self._lines: list[bytes] = []
         self._onto = False
@@ -208,7 +217,7 @@ class _Reader:
         """Take a line; raise SnapshotError where it does not follow."""
         frame = stream.decode(line)
         if isinstance(frame, Heartbeat) and frame.away:
-            self._follower.miss_database(frame.away)
+            self._follower.miss_database(frame.away, self._origin)
             return
         view = self._assembly.take(frame)
         if isinstance(frame, Head):

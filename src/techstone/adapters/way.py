@@ -1,7 +1,7 @@
 """The way from a gateway to the control plane: Unix sockets on one machine, TCP with a pass between machines.
 
-Where several control planes are named, one is as good as another: whichever answered last is asked first, and one that
-cannot be reached gives way to the next.
+Where several control planes are named, one is as good as another: one that was of no use gives way to the next, who is
+then asked first, by all that the gateway does. Where many find the same one of no use, the first of them turns.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from techstone.core import passes
-from techstone.gateway.ports import Answer, Call, Origin, UpstreamProblem
+from techstone.gateway.ports import Call, Origin, UpstreamProblem
 
 if TYPE_CHECKING:
     from techstone.core.snapshot import Timeouts
-    from techstone.gateway.ports import Upstreams
+    from techstone.gateway.ports import RemoteAnswer, Upstreams
 
 
 class Way:
@@ -25,23 +25,24 @@ class Way:
         self._at = 0
         self._pass = b"\r\n%b: %b" % (passes.HEADER, shown) if shown else b""
 
-    async def ask(self, head: bytes, body: bytes, timeouts: Timeouts, *, head_only: bool = False) -> Answer:
+    async def ask(self, head: bytes, body: bytes, timeouts: Timeouts, *, head_only: bool = False) -> RemoteAnswer:
         """Send a request and return the answer once its head has come; raise UpstreamProblem."""
-        left = len(self._origins)
-        while True:
-            left -= 1
-            call = Call(self._origins[self._at], head + self._pass, body, timeouts, head_only)
+        first, count = self._at, len(self._origins)
+        for place in range(first, first + count):
+            origin = self._origins[place % count]
             try:
-                return await self._upstreams.open(call)
+                return await self._upstreams.open(Call(origin, head + self._pass, body, timeouts, head_only))
             except UpstreamProblem as problem:
-                self.turn()
-                # What was not connected was not sent; anything else may have been done already.
-                if problem.kind != "connect" or not left:
+                self.turn(origin)
+                # What was sent may have been done already.
+                if problem.sent or place == first + count - 1:
                     raise
+        raise AssertionError("there is at least one")
 
-    def turn(self) -> bool:
-        """Ask the next one from now on: this one was of no use; say whether there is another one."""
-        self._at = (self._at + 1) % len(self._origins)
+    def turn(self, origin: Origin) -> bool:
+        """Implement `ControlPlane.turn`."""
+        if self._origins[self._at] == origin:
+            self._at = (self._at + 1) % len(self._origins)
         return len(self._origins) > 1
 
 

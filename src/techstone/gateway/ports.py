@@ -48,12 +48,13 @@ class Snapshots(Protocol):
 
 
 class UpstreamProblem(Exception):
-    """An upstream could not be used: `kind` says how, for retry, breaker and log."""
+    """An upstream could not be used: `kind` says how, for retry, breaker and log; not `sent`: it has heard nothing."""
 
-    def __init__(self, kind: ProblemKind, detail: str = "") -> None:
+    def __init__(self, kind: ProblemKind, detail: str = "", *, sent: bool = True) -> None:
         super().__init__(f"{kind}: {detail}" if detail else kind)
         self.kind: ProblemKind = kind
         self.detail = detail
+        self.sent = sent
 
 
 class AnswerSink(Protocol):
@@ -109,6 +110,14 @@ class Origin(msgspec.Struct, frozen=True):
     port: int
 
 
+class RemoteAnswer(Answer, Protocol):
+    """An answer that comes over a connection."""
+
+    @property
+    def origin(self) -> Origin:
+        """Who answers."""
+
+
 class Call(msgspec.Struct, frozen=True, gc=False):
     """One request to an upstream. `head` is the request line and headers, up to and without the final empty line."""
 
@@ -122,7 +131,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
 class Upstreams(Protocol):
     """Opens upstream calls."""
 
-    async def open(self, call: Call) -> Answer:
+    async def open(self, call: Call) -> RemoteAnswer:
         """Send the request and return the answer once its head has come; raise UpstreamProblem."""
 
 
@@ -136,14 +145,14 @@ class Opener(Protocol):
 class ControlPlane(Protocol):
     """The control plane, whichever of several answers and wherever it listens."""
 
-    async def ask(self, head: bytes, body: bytes, timeouts: Timeouts, *, head_only: bool = False) -> Answer:
+    async def ask(self, head: bytes, body: bytes, timeouts: Timeouts, *, head_only: bool = False) -> RemoteAnswer:
         """Send a request and return the answer once its head has come; raise UpstreamProblem.
 
         `head` is the request line and headers, up to and without the final empty line.
         """
 
-    def turn(self) -> bool:
-        """Ask another one from now on: this one was of no use; say whether there is another one."""
+    def turn(self, origin: Origin) -> bool:
+        """Ask another one from now on where this one is asked, which was of no use; say whether there is another."""
 
 
 class LimitStore(Protocol):

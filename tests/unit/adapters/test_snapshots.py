@@ -243,23 +243,20 @@ async def test_database_that_is_away_is_known_until_it_is_back(tmp_path: Path) -
         assert (follower.is_fresh(), control.asked) == (True, 1)
 
 
-async def test_another_control_plane_is_asked_where_one_has_no_database(tmp_path: Path) -> None:
-    """From the revision that is known: this one may have lost its way to a database that others reach."""
-    blind, seeing = Control(), Control()
-    blind.script = [HEAD, chunk(WHOLE, Heartbeat(1, away=9.0))]
-    seeing.script = [HEAD, chunk(Head(1, since=1), Whole(1, 1, 1))]
-    paths = (str(tmp_path / "blind"), str(tmp_path / "seeing"))
+@contextlib.asynccontextmanager
+async def following_two(folder: Path, first: Control, second: Control) -> AsyncIterator[SnapshotFollower]:
+    """Follow whichever of two answers, the first one first."""
+    paths = (str(folder / "first"), str(folder / "second"))
     servers = [
         await asyncio.start_unix_server(control.serve, path)
-        for control, path in zip((blind, seeing), paths, strict=True)
+        for control, path in zip((first, second), paths, strict=True)
     ]
     upstreams = HttpUpstreams(asyncio.get_running_loop(), {})
     way = Way(upstreams, tuple(Origin("unix", path, 0) for path in paths))
-    follower = SnapshotFollower(way, SnapshotCopy(tmp_path / "copy"))
+    follower = SnapshotFollower(way, SnapshotCopy(folder / "copy"))
     task = asyncio.create_task(follower.run())
     try:
-        await until(lambda: seeing.asked and follower.problem is None)
-        assert (revision(follower), follower.is_fresh(), b"since=1" in seeing.targets[0]) == (1, True, True)
+        yield follower
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -267,6 +264,31 @@ async def test_another_control_plane_is_asked_where_one_has_no_database(tmp_path
         for server in servers:
             server.close()
         await asyncio.sleep(0.01)
+
+
+async def test_another_control_plane_is_asked_where_one_has_no_database(tmp_path: Path) -> None:
+    """From the revision that is known: this one may have lost its way to a database that others reach."""
+    blind, seeing = Control(), Control()
+    blind.script = [HEAD, chunk(WHOLE, Heartbeat(1, away=9.0))]
+    seeing.script = [HEAD, chunk(Head(1, since=1), Whole(1, 1, 1))]
+    async with following_two(tmp_path, blind, seeing) as follower:
+        await until(lambda: seeing.asked and follower.problem is None)
+        assert (revision(follower), follower.is_fresh(), b"since=1" in seeing.targets[0]) == (1, True, True)
+
+
+@pytest.mark.parametrize("said", [[], [HEAD], [HEAD, chunk(WHOLE)], [HEAD, chunk(b"nonsense\n")]])
+async def test_another_control_plane_is_asked_where_one_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[bytes]
+) -> None:
+    """Of two the other one, and not the same again, whether it hangs before its head, before frames or after."""
+    monkeypatch.setattr(snapshots, "_FIRST_SECONDS", 0.3)
+    monkeypatch.setattr(snapshots, "_SILENT_SECONDS", 0.3)
+    hanging, well = Control(), Control()
+    hanging.script = [*said]
+    well.script = [HEAD, chunk(WHOLE, GONE, Heartbeat(2))]
+    async with following_two(tmp_path, hanging, well) as follower:
+        await until(lambda: revision(follower) == 2)
+        assert (hanging.asked, well.asked) == (1, 1)
 
 
 async def test_copy_on_disk_serves_while_control_is_down(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from techstone.core.engines import Load
 from techstone.core.errors import ApiError, UpstreamUnavailable
 from techstone.core.snapshot import Model, Provider, Replica, Route, Routing, Snapshot, View
 from techstone.gateway.dispatch import Attempt, Dispatch
-from techstone.gateway.ports import Answer, Call, UpstreamProblem
+from techstone.gateway.ports import Answer, Call, RemoteAnswer, UpstreamProblem
 from techstone.gateway.target import Keyring
 
 if TYPE_CHECKING:
@@ -42,11 +42,11 @@ class Cluster:
         self.dispatch = Dispatch(self, lambda: self.now, lambda: 0.5, Keyring({}))
         self.view = make_view(count, routing)
 
-    async def open(self, call: Call) -> Answer:
+    async def open(self, call: Call) -> RemoteAnswer:
         self.called.append(call.origin.port)
         if call.origin.port in self.dead:
             raise UpstreamProblem("connect", "refused")
-        return cast("Answer", Whole())
+        return cast("RemoteAnswer", Whole())
 
     async def ask(self, key: int = 7) -> list[int]:
         """Ask once; return the ports that were tried."""

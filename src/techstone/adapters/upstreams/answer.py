@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from techstone.adapters.upstreams.connection import Connection
+    from techstone.gateway.ports import Origin
 
 _FIELD_LIMIT = 200
 _NO_BODY = frozenset((204, 304))
@@ -70,6 +71,11 @@ class HttpAnswer:
         self.between = timeouts.between_bytes
         self.latest = now + timeouts.total
         self.deadline = now + min(timeouts.first_byte, timeouts.total)
+
+    @property
+    def origin(self) -> Origin:
+        """Who answers."""
+        return self.call.origin
 
     def header(self, name: bytes) -> bytes | None:
         """Return the last header of that lower-case name."""

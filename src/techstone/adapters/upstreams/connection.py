@@ -82,7 +82,7 @@ class Connection(asyncio.Protocol):
         answer = self.answer = HttpAnswer(call, self, self.loop.time())
         transport = self._transport
         if transport is None:  # lost in this very turn of the loop
-            answer.finish(UpstreamProblem("reset", "closed before the request was sent"))
+            answer.finish(UpstreamProblem("reset", "closed before the request was sent", sent=False))
             return answer
         self._pool.outbox.write(
             transport, b"%b\r\ncontent-length: %d\r\n\r\n%b" % (call.head, len(call.body), call.body)

@@ -119,9 +119,9 @@ class HttpUpstreams:
             async with asyncio.timeout(seconds):
                 connection = await self._dial(call.origin)
         except TimeoutError as error:
-            raise UpstreamProblem("timeout", f"no connection in {seconds:g} s") from error
+            raise UpstreamProblem("timeout", f"no connection in {seconds:g} s", sent=False) from error
         except (OSError, proxy.ProxyRefused) as error:  # ssl.SSLError is an OSError
-            raise UpstreamProblem("connect", type(error).__name__) from error
+            raise UpstreamProblem("connect", type(error).__name__, sent=False) from error
         self._connections.add(connection)
         return connection
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from typing import Literal
 
 import pytest
 
 from techstone.adapters.upstreams.http import HttpUpstreams
 from techstone.core.snapshot import Timeouts
-from techstone.gateway.ports import Call, Origin
+from techstone.gateway.ports import Call, Origin, UpstreamProblem
 from techstone.gateway.trampoline import Trampoline
 
 
@@ -52,3 +54,31 @@ async def test_call_given_up_as_it_connects_leaves_nothing(*, listening: bool) -
     assert not complaints
     upstreams.close()
     server.close()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_what_is_not_connected_is_known_not_to_be_sent(scheme: Literal["http", "https"]) -> None:
+    """Refused, or without an end: the kernel takes the connection of a process that stands still, TLS waits for ever.
+
+    In clear such a request is sent, and may be done once the process goes on.
+    """
+    still = socket.create_server(("127.0.0.1", 0))
+    gone = socket.create_server(("127.0.0.1", 0))
+    refusing = gone.getsockname()[1]
+    gone.close()
+    upstreams = HttpUpstreams(asyncio.get_running_loop(), {})
+    told = []
+    for port in (still.getsockname()[1], refusing):
+        call = Call(Origin(scheme, "127.0.0.1", port), b"GET / HTTP/1.1", b"", Timeouts(connect=0.1, first_byte=0.1))
+        over: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+
+        async def ask(call: Call = call) -> None:
+            await upstreams.open(call)
+
+        Trampoline(ask(), over.set_result).advance()
+        problem = await over
+        assert isinstance(problem, UpstreamProblem)
+        told.append((problem.kind, problem.sent))
+    assert told == [("timeout", scheme == "http"), ("connect", False)]
+    upstreams.close()
+    still.close()
