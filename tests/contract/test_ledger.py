@@ -26,7 +26,7 @@ from techstone.adapters.storage.schema import TRANSFERS
 from techstone.control.accounts.records import Account, Terms
 from techstone.control.billing.records import Code
 from techstone.control.keys.records import Key
-from techstone.control.ledger.records import Rating, StoredGrouping
+from techstone.control.ledger.records import Following, Rating, StoredGrouping
 from techstone.control.ports import StoreError
 from techstone.core.ledger import BOOKS
 from techstone.core.recovery import close_open
@@ -93,6 +93,18 @@ async def test_settled_request_is_charged_once(store: Store) -> None:
     assert await store.ledger.apply(_JOURNALS[1], 1, [second, first]) == 2
     assert await _credit(store) == (1000, 30, 0)
     assert [found.id for found, _ in await store.ledger.list_requests(None, 0)] == ["req_1", "req_2"]
+
+
+async def test_journal_is_known_by_what_is_booked_of_it(store: Store) -> None:
+    """And by when that was; asking is not hearing, and makes none."""
+    assert await store.ledger.find_journal(_JOURNALS[0]) == Following(0)
+    begun = int(time.time())
+    await store.ledger.apply(_JOURNALS[0], 1, [record(1), record(2)])
+    found = await store.ledger.find_journal(_JOURNALS[0])
+    assert found.applied == 2
+    assert found.heard_at is not None
+    assert begun <= found.heard_at <= time.time()
+    assert await store.ledger.find_journal(_JOURNALS[1]) == Following(0)
 
 
 async def test_hold_of_an_open_request_comes_back_at_its_end(store: Store) -> None:

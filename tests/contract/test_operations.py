@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import uvicorn
+from usage import make_record
 
 from techstone.adapters.internal import InternalClient, answers
 from techstone.adapters.storage.memory import MemoryStore
@@ -27,14 +28,16 @@ from techstone.control.catalog.records import (
     Trial,
 )
 from techstone.control.keys.records import KeyChange, NewKey
+from techstone.control.ledger.records import Following
 from techstone.control.ports import StoreError
 from techstone.control.projects.records import NewProject, ProjectChange
 from techstone.control.publish import Publisher
 from techstone.control.services import Services
-from techstone.core import keys
+from techstone.core import frames, keys
 from techstone.core.errors import AccountNotFound, ApiError, InvalidRequest, KeyNotFound, ProjectNotFound
 from techstone.core.snapshot import Model, Plan, Provider, Route, Timeouts
-from techstone.core.usage import UsageRecord
+from techstone.core.usage import UsageRecord, encode
+from techstone.wire.report import GatewayState, JournalState, LimitState, Report, SnapshotState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -167,6 +170,25 @@ async def test_project_is_created_listed_and_changed(operations: Operations) -> 
     assert await operations.ledger.sum_usage(ANN, 0, "model", made.id) == ()
     with pytest.raises(ProjectNotFound):
         await operations.projects.change("proj_none", ProjectChange())
+
+
+async def test_journal_is_booked_and_known(operations: Operations) -> None:
+    """How far, and when it was heard."""
+    name, body = "a" * 16, frames.frame(encode(make_record(1)))
+    assert await operations.ledger.find_journal(name) == Following(0)
+    assert (await operations.ledger.book(name, 1, body)).applied == 1
+    found = await operations.ledger.find_journal(name)
+    assert (found.applied, found.heard_at is not None) == (1, True)
+
+
+async def test_gateway_that_only_reports_is_heard_too() -> None:
+    """One without any usage has a journal that the ledger does not know."""
+    services = Services(MemoryStore(), CATALOG, clock=lambda: 1000)
+    states = JournalState(0, 0.0, 0, 64), LimitState("memory"), SnapshotState(4, 0.5)
+    await services.reports.take(Report(GatewayState("a" * 16, "1", 0.0, 1, 2, 3, (), *states), (), 0))
+    async with over_http(services) as client:
+        assert await client.ledger.find_journal("a" * 16) == Following(0, 1000.0)
+        assert await client.ledger.find_journal("b" * 16) == Following(0)
 
 
 async def test_price_is_set_listed_and_reset(operations: Operations) -> None:

@@ -219,7 +219,7 @@ def test_journal_of_a_lost_gateway_is_booked_by_hand(tmp_path: Path) -> None:
         gateway.kill_alone()
         control.start()
         folder = str(gateway.folder / "data")
-        shipped = control.ask("journal", "ship", folder)
+        shipped = control.ask("journal", "ship", "--force", folder)
         assert (shipped["records"], shipped["booked"]) == (1, 1)
         assert control.ask("journal", "ship", folder)["booked"] == 0
         gateway.start()

@@ -169,7 +169,7 @@ def test_machine_of_a_gateway_is_lost(cloud: Cloud) -> None:
     cloud.gateways.remove(gone)
     try:
         folder = str(gone.folder / "data")
-        shipped = [cloud.control.ask("journal", "ship", folder)["booked"] for _ in range(2)]
+        shipped = [cloud.control.ask("journal", "ship", "--force", folder)["booked"] for _ in range(2)]
     finally:
         cloud.gateways.append(gone)
     gone.host.power_on()

@@ -9,7 +9,7 @@ import asyncio
 import http.client
 import socket
 from typing import TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 from msgspec.structs import asdict
@@ -36,6 +36,7 @@ from techstone.control.keys.records import Alteration, CreatedKey, KeyChange, Ke
 from techstone.control.ledger.records import (
     PAGE,
     Applied,
+    Following,
     Grouping,
     RatingSpan,
     RequestShown,
@@ -354,6 +355,9 @@ class _Ledger:
     async def book(self, journal: str, first: int, body: bytes) -> Applied:
         url = "/journal?" + urlencode({"journal": journal, "first": first})
         return await self._caller.call("POST", url, Applied, body, seconds=_LONG_SECONDS)
+
+    async def find_journal(self, journal: str) -> Following:
+        return await self._caller.call("GET", f"/ledger/journals/{quote(journal, safe='')}", Following)
 
     async def list_requests(self, account: str | None, since: int) -> tuple[RequestShown, ...]:
         found: list[RequestShown] = []

@@ -1,7 +1,8 @@
 """Journals of gateways that are no more: `workers` was lowered, and what the last ones served is booked all the same.
 
 Each is read by a command of its own, as an operator's would be: what lies on the disk is not read in the process that
-serves, and a damaged journal stops nothing.
+serves, and a damaged journal stops nothing. However lately they were heard (the last life ended seconds ago): these
+folders are the gateways' own and no copies, so their locks tell whether they run.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ async def book(place: Place, where: tuple[str, ...], say: Callable[[str], None])
     """Book what is left in them, one after the other; tell what was, and what could not be. `where` are options."""
     for folder in list_folders(place):
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "techstone", "journal", "ship", str(folder), *where, "--json"),
+            *(sys.executable, "-m", "techstone", "journal", "ship", str(folder), "--force", *where, "--json"),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )

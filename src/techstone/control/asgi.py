@@ -101,7 +101,7 @@ def build_internal(services: Services, publisher: Publisher) -> Litestar:
     ]
     commands = Router("/internal", route_handlers=[doctor, *rooms], middleware=[_publish(publisher)])
     # What is asked of the ledger changes nothing that gateways would have to be told.
-    asked = Router("/internal", route_handlers=[route_ledger(services.ledger)])
+    asked = Router("/internal", route_handlers=[route_ledger(services.ledger, services.reports.heard_at)])
     rooms_of_gateways = _route_seam(services, publisher)
     return _build([Router("/", route_handlers=[commands, asked, rooms_of_gateways], guards=[_act_as_operator])])
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from techstone.control.keys.records import CreatedKey, KeyChange, KeyShown, NewKey
     from techstone.control.ledger.records import (
         Applied,
+        Following,
         Grouping,
         RatingSpan,
         RequestShown,
@@ -215,6 +216,9 @@ class LedgerOperations(Protocol):
 
     async def book(self, journal: str, first: int, body: bytes) -> Applied:
         """Book a batch of a journal's frames, from the record of that number on; what is booked is passed over."""
+
+    async def find_journal(self, journal: str) -> Following:
+        """Return how far a journal is booked, and when its gateway was heard last, as far as is known here."""
 
     async def list_requests(self, account: str | None, since: int) -> tuple[RequestShown, ...]:
         """Return the requests of an account (email or id; None: all) since a unix time, oldest first."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from techstone.control.keys.records import KeyKind
     from techstone.control.ledger.records import (
         Bucket,
+        Following,
         HourSums,
         Line,
         Rating,
@@ -157,6 +158,9 @@ class LedgerStore(Protocol):
         `base` is the number of the oldest record that the sender still has, None: of these. Where records are missing
         before `first` that it has, nothing is booked: it is to go back. What it has not is counted as missing.
         """
+
+    async def find_journal(self, journal: str) -> Following:
+        """Return how far a journal is booked, and when it was heard last; 0 and never of one that is not known."""
 
     async def grant(self, account: str, nano: int, note: str) -> bool:
         """Add credit; say whether the account can hold so much."""

@@ -13,6 +13,7 @@ from techstone.adapters.storage.schema import ACCOUNTS, JOURNALS, REQUESTS, TRAN
 from techstone.adapters.storage.usage import DAY
 from techstone.control.ledger.records import (
     Bucket,
+    Following,
     HourSums,
     Line,
     Rating,
@@ -50,6 +51,12 @@ class SqlLedger:
         """Book what is new of a journal's records from number `first` on; return the number of the last one booked."""
         now = int(time.time())
         return await self._database.apply(journal, Run(first, records, first if base is None else base), now)
+
+    async def find_journal(self, journal: str) -> Following:
+        """Return how far a journal is booked, and when it was heard last; 0 and never of one that is not known."""
+        async with self._database.look() as connection:
+            row = (await connection.execute(select(JOURNALS).where(JOURNALS.c.id == journal))).first()
+        return Following(0) if row is None else Following(row.applied, row.heard_at)
 
     async def grant(self, account: str, nano: int, note: str) -> bool:
         """Add credit; say whether the account can hold so much."""

@@ -14,6 +14,7 @@ from techstone.control.ledger.records import (
     NEWEST,
     SEARCHED,
     Bucket,
+    Following,
     HourSums,
     RequestFilter,
     RequestPage,
@@ -51,6 +52,7 @@ class MemoryLedger:
         self._requests: dict[str, UsageRecord] = {}
         self._transfers: list[Transfer] = []
         self._applied: dict[str, int] = {}
+        self._heard_at: dict[str, int] = {}
         self._gaps: dict[str, int] = {}
         # What a statement names: grants and corrections, by account; what each request was charged at first.
         self.entries: list[tuple[str, Entry]] = []
@@ -64,6 +66,7 @@ class MemoryLedger:
         self._gaps[journal] = self._gaps.get(journal, 0) + max(0, first - applied - 1)
         for record in records[max(0, applied + 1 - first) :]:
             self._book(record)
+        self._heard_at[journal] = int(time.time())
         self._applied[journal] = last = max(applied, first + len(records) - 1)
         return last
 
@@ -86,6 +89,10 @@ class MemoryLedger:
             self._accounts[account.id] = msgspec.structs.replace(
                 account, spent_nano=account.spent_nano + spent, held_nano=account.held_nano + held
             )
+
+    async def find_journal(self, journal: str) -> Following:
+        """Return how far a journal is booked, and when it was heard last; 0 and never of one that is not known."""
+        return Following(self._applied.get(journal, 0), self._heard_at.get(journal))
 
     async def grant(self, account: str, nano: int, note: str) -> bool:
         """Add credit; say whether the account can hold so much."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,15 @@ def journal() -> None:
 
 @journal.command()
 @click.argument("folder", metavar="DIR")
+@click.option("--force", is_flag=True, help="Also if the gateway was heard within a minute: it is known to be dead.")
 @located
 @printed
-def ship(folder: str, config: str | None, data: str | None, *, as_json: bool) -> None:
+def ship(folder: str, config: str | None, data: str | None, *, force: bool, as_json: bool) -> None:
     """Book the usage in DIR, the data folder (or a copy) of a gateway that does not come back.
 
-    Exactly once: what the ledger has is passed over. Where the gateway still runs nothing is done.
+    Exactly once: what the ledger has is passed over. The gateway must be known to be dead: streams that it still ran
+    would be billed for what the copy has of them, and not for the rest. One that runs on DIR itself, or was heard
+    within a minute, is left alone.
     """
     from techstone.adapters.journal.orphan import ship as book  # noqa: PLC0415 - each command loads its own
     from techstone.adapters.journal.segments import JournalDamaged, JournalInUse  # noqa: PLC0415
@@ -37,10 +41,7 @@ def ship(folder: str, config: str | None, data: str | None, *, as_json: bool) ->
         raise click.ClickException(f"{path}: there is no such folder")
 
     async def work(operations: Operations) -> Shipped:
-        async def send(name: str, first: int, frames: bytes) -> int:
-            return (await operations.ledger.book(name, first, frames)).applied
-
-        return await book(found, send)
+        return await book(found, operations.ledger, time.time(), force=force)
 
     try:
         shipped = perform(config, data, work)

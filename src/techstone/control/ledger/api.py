@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from litestar import Request, Router, get, post
-from litestar.params import FromQuery, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from techstone.control.ledger.records import (
     PAGE,
     Applied,
+    Following,
     Grouping,
     RatingSpan,
     RequestShown,
@@ -19,6 +20,8 @@ from techstone.control.ledger.records import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from techstone.control.ledger.service import Ledger
 
 # One segment of a journal is 16 MiB, and a batch is never more than one.
@@ -40,8 +43,11 @@ def route_journals(ledger: Ledger) -> Router:
     return Router("/", route_handlers=[book])
 
 
-def route_ledger(ledger: Ledger) -> Router:
-    """Return the routes of usage and checks."""
+def route_ledger(ledger: Ledger, reported: Callable[[str], float | None]) -> Router:
+    """Return the routes of usage and checks.
+
+    `reported` says when (unix seconds) the gateway of a journal reported last: it does so without any usage, too.
+    """
 
     @get("/usage/requests")
     async def list_requests(
@@ -58,6 +64,12 @@ def route_ledger(ledger: Ledger) -> Router:
     ) -> list[UsageShown]:
         return list(await ledger.sum_usage(account, since, by, project))
 
+    @get("/ledger/journals/{journal:str}")
+    async def find_journal(journal: FromPath[str]) -> Following:
+        found = await ledger.find_journal(journal)
+        heard = [at for at in (found.heard_at, reported(journal)) if at is not None]
+        return Following(found.applied, max(heard, default=None))
+
     @get("/ledger/violations")
     async def check() -> list[Violation]:
         return list(await ledger.check())
@@ -66,4 +78,4 @@ def route_ledger(ledger: Ledger) -> Router:
     async def rerate(data: JSONBody[RatingSpan]) -> Rerating:
         return await ledger.rerate(data)
 
-    return Router("/", route_handlers=[list_requests, sum_usage, check, rerate])
+    return Router("/", route_handlers=[list_requests, sum_usage, find_journal, check, rerate])

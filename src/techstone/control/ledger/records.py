@@ -221,6 +221,13 @@ class Applied(msgspec.Struct, frozen=True):
     applied: int
 
 
+class Following(msgspec.Struct, frozen=True):
+    """How far the ledger has followed a journal, and when its gateway was heard last (unix seconds; None: never)."""
+
+    applied: int
+    heard_at: float | None = None
+
+
 class Spending(msgspec.Struct, frozen=True):
     """What was spent in the current UTC month, and by keys in the current day; by id."""
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from techstone.control.ledger.records import (
         Bucket,
+        Following,
         Grouping,
         HourSums,
         Line,
@@ -96,6 +97,10 @@ class Ledger:
         applied = await self._store.apply(journal, first, records, base)
         self._touched({record.account for record in records if record.cost})
         return Applied(applied)
+
+    async def find_journal(self, journal: str) -> Following:
+        """Return how far a journal is booked, and when it was heard last; 0 and never of one that is not known."""
+        return await self._store.find_journal(journal)
 
     async def list_requests(
         self, account: str | None, since: int, after: str = "", limit: int | None = None

@@ -64,6 +64,11 @@ class Reports:
         now = self._clock()
         return tuple(heard for heard in self._gateways.values() if now - heard.at < _FORGOTTEN_SECONDS)
 
+    def heard_at(self, name: str) -> float | None:
+        """Return when (unix seconds) the gateway of that id reported last, None where it never did."""
+        found = self._gateways.get(name)
+        return None if found is None else found.at
+
     async def list(self, account: str, wanted: RefusalFilter = _EVERYTHING) -> tuple[Refusal, ...]:
         """Return an account's refusals (by its id) that are wanted, newest first."""
         found = await self._store.list_refusals(account, self._oldest())
