@@ -46,14 +46,18 @@ class Confirmation:
         """Hear from a control plane that it has not reached the database for so many seconds."""
         if self.missing != "database":
             self.missing = "database"
-            self._limit(self._bounds.without_database, away)
+            # Another one may have said since then what the database says.
+            self._limit(self._bounds.without_database, min(away, self._past(away)))
 
     def miss_control(self) -> None:
         """Hear that no control plane says anything."""
         if self.missing is None:
             self.missing = "control"
-            past = 0.0 if self._confirmed_at is None else _now() - self._confirmed_at
-            self._limit(self._bounds.without_control, past)
+            self._limit(self._bounds.without_control, self._past(0.0))
+
+    def _past(self, never: float) -> float:
+        """Return how long ago it was confirmed last."""
+        return never if self._confirmed_at is None else _now() - self._confirmed_at
 
     def _limit(self, longest: float | None, past: float) -> None:
         self.close()

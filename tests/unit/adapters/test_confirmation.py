@@ -51,6 +51,7 @@ def test_database_may_be_away_for_a_minute(loop: _Loop) -> None:
     """Counted from when it was reached last, which is before we heard of it; back, all is well at once."""
     confirmation = Confirmation(Bounds())
     do(loop, confirmation, "confirm")
+    loop.pass_(10.0)
     do(loop, confirmation, "miss_database", 8.0)
     loop.pass_(51.9)
     do(loop, confirmation, "miss_database", 60.0)
@@ -60,6 +61,27 @@ def test_database_may_be_away_for_a_minute(loop: _Loop) -> None:
     do(loop, confirmation, "confirm")
     loop.pass_(1000.0)
     assert (confirmation.expired, confirmation.missing) == (False, None)
+
+
+def test_minute_is_this_gateways(loop: _Loop) -> None:
+    """A control plane that has been without its database for long says nothing against what another one just said."""
+    confirmation = Confirmation(Bounds())
+    do(loop, confirmation, "confirm")
+    loop.pass_(2.0)
+    do(loop, confirmation, "miss_control")
+    do(loop, confirmation, "miss_database", 100.0)
+    loop.pass_(57.9)
+    before = confirmation.expired
+    loop.pass_(0.2)
+    assert (before, confirmation.expired) == (False, True)
+
+
+def test_start_without_a_database_has_what_is_left_of_the_minute(loop: _Loop) -> None:
+    """A gateway that begins with its disk has nothing but the control plane's word on when it was reached."""
+    confirmation = Confirmation(Bounds())
+    do(loop, confirmation, "miss_database", 100.0)
+    loop.pass_(0.1)
+    assert confirmation.expired
 
 
 def test_control_plane_may_be_away_for_as_long_as_it_is(loop: _Loop) -> None:
