@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.server
 import json
 import os
 import re
 import shutil
 import subprocess
+import threading
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +25,60 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "compose"
+
+
+class _Slow(http.server.BaseHTTPRequestHandler):
+    """A provider that begins a stream, or no answer at all, and goes on only when it is told to."""
+
+    protocol_version = "HTTP/1.1"
+    # Of the one request that it has at a time: it came, it may go on, and whoever asked hung up.
+    came, go_on, left = threading.Event(), threading.Event(), threading.Event()
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if body.get("stream"):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self._say({"role": "assistant", "content": "first"})
+        self.came.set()
+        if body["model"] == "stepwise":
+            assert self.go_on.wait(30)
+            self._say({"content": "second"}, "stop")
+            self.wfile.write(b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
+        else:
+            self.rfile.read(1)
+            self.left.set()
+            self.close_connection = True
+
+    def _say(self, delta: dict[str, str], end: str | None = None) -> None:
+        choice = {"index": 0, "delta": delta, "finish_reason": end}
+        chunk = {
+            "id": "chatcmpl-1",
+            "object": "chat.completion.chunk",
+            "created": 1,
+            "model": "up",
+            "choices": [choice],
+        }
+        event = f"data: {json.dumps(chunk)}\n\n".encode()
+        self.wfile.write(b"%x\r\n%b\r\n" % (len(event), event))
+
+    def log_message(self, *_: object) -> None:
+        """Be quiet."""
+
+
+@contextlib.contextmanager
+def _providing_slowly() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Slow) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/v1"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 class Composed:
@@ -63,14 +119,16 @@ class Composed:
         return self.run(name, self._program, verb, *where, *words, until="is serving")
 
 
-@pytest.fixture
-def house(installed: Path, tmp_path: Path) -> Iterator[House]:
+@pytest.fixture(scope="module")
+def house(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """Run all of it, in the order in which it depends on each other."""
+    tmp_path = tmp_path_factory.mktemp("house")
     database = postgres.running()
     address = database.url(asyncio.run(database.create()))
     ports = {key: free_port() for key in ("control", "one", "two", "site", "plain", "redis")}
     with contextlib.ExitStack() as stack:
         url, _ = stack.enter_context(providing())
+        slow = stack.enter_context(_providing_slowly())
         changes = {
             '"postgresql://techstone@postgres/techstone?sslmode=disable"': f'"{address}"',
             "0.0.0.0:8100": f"127.0.0.1:{ports['control']}",
@@ -87,7 +145,13 @@ def house(installed: Path, tmp_path: Path) -> Iterator[House]:
             file.write(
                 f"[[providers]]\nname = 'up'\nbase_url = '{url}'\n[[models]]\nname = 'gpt-4o'\n"
                 "routes = [{provider = 'up', model = 'up'}]\nprice = {input = '1', output = '2'}\n"
+                f"[[providers]]\nname = 'slow'\nbase_url = '{slow}'\n"
             )
+            for model in ("stepwise", "silent"):
+                file.write(
+                    f"[[models]]\nname = '{model}'\nroutes = [{{provider = 'slow', model = '{model}'}}]\n"
+                    "price = {input = '1', output = '2'}\n"
+                )
         (tmp_path / "r").mkdir()
         words = ("--requirepass", here.redis_password, "--maxmemory-policy", "noeviction")
         server = stack.enter_context(serve_redis(tmp_path / "r", *words, password=here.redis_password))
@@ -120,8 +184,23 @@ class House(NamedTuple):
 
     def ask(self, path: str, *words: str) -> str:
         """Return what curl prints."""
-        command = ["curl", "-sS", "--retry", "5", "--noproxy", "*", "--cacert", str(self.authority)]
-        return subprocess.run([*command, *words, self.site + path], check=True, capture_output=True, text=True).stdout
+        command = self._curl("--retry", "5", *words, self.site + path)
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    @contextlib.contextmanager
+    def chat(self, *words: str, **body: object) -> Iterator[subprocess.Popen[str]]:
+        """Run a curl that asks for an answer and prints each line as it comes; at the end it is killed."""
+        wanted = json.dumps({"messages": [{"role": "user", "content": "hi"}], **body})
+        head = ("-H", f"Authorization: Bearer {self.key}", "-H", "Content-Type: application/json")
+        command = self._curl("-N", *words, *head, "-d", wanted, self.site + "/v1/chat/completions")
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
+            try:
+                yield client
+            finally:
+                client.kill()
+
+    def _curl(self, *words: str) -> list[str]:
+        return ["curl", "-sS", "--noproxy", "*", "--cacert", str(self.authority), *words]
 
     def tally(self) -> list[int]:
         """Return how many answers with 200 each gateway gave, asked past Caddy as Prometheus asks."""
@@ -146,3 +225,39 @@ def test_requests_through_caddy_are_answered(house: House) -> None:
     counts = house.tally()
     print(f"answers of the gateways: {counts}")
     assert sum(counts) >= 4
+
+
+@pytest.fixture
+def slow() -> type[_Slow]:
+    """Return the slow provider, which nobody has asked yet."""
+    for event in (_Slow.came, _Slow.go_on, _Slow.left):
+        event.clear()
+    return _Slow
+
+
+@pytest.mark.parametrize("protocol", ["--http1.1", "--http2"])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_provider_hears_through_caddy_that_the_client_has_left(
+    house: House, slow: type[_Slow], protocol: str, *, stream: bool
+) -> None:
+    """Before an answer and amid a stream that says nothing: else it would work on, for nobody, and be paid."""
+    with house.chat(protocol, model="silent", stream=stream) as client:
+        assert slow.came.wait(20)
+        if stream:
+            assert client.stdout
+            assert "first" in client.stdout.readline()
+        assert not slow.left.is_set()
+    assert slow.left.wait(2)
+
+
+@pytest.mark.parametrize("protocol", ["--http1.1", "--http2"])
+def test_chunks_come_through_caddy_at_once(house: House, slow: type[_Slow], protocol: str) -> None:
+    """The provider says its second word only when the client has the first."""
+    with house.chat(protocol, model="stepwise", stream=True) as client:
+        assert client.stdout
+        assert "first" in client.stdout.readline()
+        slow.go_on.set()
+        rest = client.stdout.read()
+        assert "second" in rest
+        assert rest.rstrip().endswith("data: [DONE]")
+        assert client.wait(20) == 0
