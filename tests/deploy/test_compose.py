@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import shutil
 import subprocess
@@ -84,6 +85,47 @@ def test_addresses_lead_to_services() -> None:
     assert gateway["server"]["trusted_proxies"] == [services["caddy"]["networks"]["inside"]["ipv4_address"]]
     for target in services["caddy"]["environment"]["GATEWAYS"].split():
         assert target.removesuffix(":8000") in services
+
+
+def _networks(service: str) -> set[str]:
+    return set(COMPOSE["services"][service]["networks"])
+
+
+@pytest.mark.parametrize("gateway", ["gateway-1", "gateway-2"])
+def test_caddy_reaches_a_gateway_from_the_trusted_address_alone(gateway: str) -> None:
+    """They share one network: by another, which Docker would prefer to an internal one, it came from any address."""
+    assert _networks("caddy") & _networks(gateway) == {"inside"}
+
+
+def test_nobody_else_is_given_the_trusted_address() -> None:
+    """It is in the subnet, and outside of what Docker hands out to who starts before Caddy and of its own address."""
+    inside = COMPOSE["networks"]["inside"]["ipam"]["config"][0]
+    subnet, handed_out = ipaddress.ip_network(inside["subnet"]), ipaddress.ip_network(inside["ip_range"])
+    fixed = [
+        ipaddress.ip_address(network["ipv4_address"])
+        for service in COMPOSE["services"].values()
+        if isinstance(service["networks"], dict)
+        for network in service["networks"].values()
+        if network
+    ]
+    assert len(fixed) == 1
+    bridge = ipaddress.ip_address(inside["gateway"])
+    for address in (*fixed, bridge):
+        assert address in subnet
+        assert address not in handed_out
+    assert bridge not in fixed
+    assert set(handed_out) < set(subnet)
+
+
+def test_networks_are_no_wider_than_they_must() -> None:
+    """PostgreSQL is beside the control plane alone; it and Valkey have no way out; Caddy has one of its own."""
+    services = COMPOSE["services"]
+    assert {name for name in services if _networks(name) & _networks("postgres")} == {"control", "postgres"}
+    internal = {name for name, network in COMPOSE["networks"].items() if network and network.get("internal")}
+    for name in services:
+        assert (_networks(name) <= internal) == (name in {"postgres", "valkey"}), name
+    assert _networks("caddy") - internal == {"front"}
+    assert [name for name in services if "front" in _networks(name)] == ["caddy"], "its ports are published there"
 
 
 def test_caddy_takes_its_file(tmp_path: Path) -> None:
