@@ -99,7 +99,8 @@ def test_pods_are_shut_in(values: dict[str, Any]) -> None:
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
         assert container["securityContext"]["allowPrivilegeEscalation"] is False
         assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-        assert container["envFrom"] == [{"secretRef": {"name": "techstone"}}]
+        # Its own secrets alone: a gateway, which the Internet reaches, has no password of the database.
+        assert container["envFrom"] == [{"secretRef": {"name": f"techstone-{plane}"}}]
 
 
 @pytest.mark.parametrize("values", [{}, _EVERYTHING])
@@ -160,6 +161,7 @@ def test_operator_scrapes_each_gateway_once_as_the_alerts_name_it() -> None:
     [
         ({"publicUrl": "http://ai.example.com"}, "publicUrl"),
         ({"gateway": {"dran": 3}}, "dran"),
+        ({"gateway": {"secretName": ""}}, "secretName"),
         ({"database": {"address": "postgresql://a:secret@host/db"}}, "database/address"),
         ({"limits": {"address": "memory"}}, "limits/address"),
         ({"gateway": {"trustedProxies": []}}, "trustedProxies"),

@@ -22,7 +22,7 @@ from service import free_port, wait_until
 from upstream import providing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "compose"
 
@@ -93,17 +93,20 @@ class Composed:
                 text = text.replace(old, new)
             (folder / name).write_text(text)
         subprocess.run(["sh", folder / "make-secrets.sh"], check=True, capture_output=True)
-        lines = (folder / "secrets" / "techstone.env").read_text().splitlines()
-        given = dict(line.split("=", 1) for line in lines if line[0] != "#")
-        self.environment = {"PATH": os.environ["PATH"], "HOME": str(folder), **given}
-        self.redis_password = given["REDIS_PASSWORD"]
+        self.environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
+        self.given = {plane: self._read(folder / "secrets" / f"{plane}.env") for plane in ("control", "gateway")}
+
+    @staticmethod
+    def _read(path: Path) -> dict[str, str]:
+        return dict(line.split("=", 1) for line in path.read_text().splitlines() if line[0] != "#")
 
     @contextlib.contextmanager
-    def run(self, name: str, *words: str, until: str) -> Iterator[Path]:
-        """Run a program until the end, from when it has written a word to its output."""
+    def run(self, name: str, *words: str, until: str, given: Mapping[str, str]) -> Iterator[Path]:
+        """Run a program until the end, from when it has written a word to its output; its environment has `given`."""
         out = self.folder / f"{name}.out"
         with out.open("wb") as file:
-            process = subprocess.Popen(words, stdout=file, stderr=file, env=self.environment, cwd=self.folder)
+            environment = {**self.environment, **given}
+            process = subprocess.Popen(words, stdout=file, stderr=file, env=environment, cwd=self.folder)
         try:
             wait_until(lambda: until in out.read_text() or process.poll() is not None, 60)
             assert process.poll() is None, out.read_text()
@@ -113,10 +116,10 @@ class Composed:
             assert process.wait(60) == 0, out.read_text()
 
     def plane(self, name: str, *words: str) -> contextlib.AbstractContextManager[Path]:
-        """Run one of ours, on a data folder of its own."""
+        """Run one of ours, on a data folder of its own, by the secrets of its plane alone."""
         verb = name.partition("-")[0]
         where = ("--config", f"{verb}.toml", "--data", name)
-        return self.run(name, self._program, verb, *where, *words, until="is serving")
+        return self.run(name, self._program, verb, *where, *words, until="is serving", given=self.given[verb])
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +130,8 @@ def house(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     address = database.url(asyncio.run(database.create()))
     ports = {key: free_port() for key in ("control", "one", "two", "site", "plain", "redis")}
     with contextlib.ExitStack() as stack:
-        url, _ = stack.enter_context(providing())
+        keys: list[str | None] = []
+        url, _ = stack.enter_context(providing(keys))
         slow = stack.enter_context(_providing_slowly())
         changes = {
             '"postgresql://techstone@postgres/techstone?sslmode=disable"': f'"{address}"',
@@ -143,7 +147,7 @@ def house(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         here = Composed(tmp_path, installed, changes)
         with (tmp_path / "control.toml").open("a") as file:
             file.write(
-                f"[[providers]]\nname = 'up'\nbase_url = '{url}'\n[[models]]\nname = 'gpt-4o'\n"
+                f"[[providers]]\nname = 'up'\nbase_url = '{url}'\napi_key_env = 'UP_KEY'\n[[models]]\nname = 'gpt-4o'\n"
                 "routes = [{provider = 'up', model = 'up'}]\nprice = {input = '1', output = '2'}\n"
                 f"[[providers]]\nname = 'slow'\nbase_url = '{slow}'\n"
             )
@@ -152,35 +156,39 @@ def house(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
                     f"[[models]]\nname = '{model}'\nroutes = [{{provider = 'slow', model = '{model}'}}]\n"
                     "price = {input = '1', output = '2'}\n"
                 )
+        here.given["control"]["UP_KEY"] = "set"
+        here.given["gateway"]["UP_KEY"] = "sk-up"
         (tmp_path / "r").mkdir()
-        words = ("--requirepass", here.redis_password, "--maxmemory-policy", "noeviction")
-        server = stack.enter_context(serve_redis(tmp_path / "r", *words, password=here.redis_password))
+        password = here.given["gateway"]["REDIS_PASSWORD"]
+        words = ("--requirepass", password, "--maxmemory-policy", "noeviction")
+        server = stack.enter_context(serve_redis(tmp_path / "r", *words, password=password))
         settings = (tmp_path / "gateway.toml").read_text().replace(f":{ports['redis']}", f":{server.port}")
         (tmp_path / "gateway.toml").write_text(settings)
         told = stack.enter_context(here.plane("control"))
         key = re.findall(r"ts_live_[A-Za-z0-9]{46}", told.read_text())[0]
         for gateway in ("one", "two"):
             stack.enter_context(here.plane(f"gateway-{gateway}", "--port", str(ports[gateway])))
-        here.environment |= {
+        given = {
             "SITE": f"localhost:{ports['site']}",
             "GATEWAYS": f"127.0.0.1:{ports['one']} 127.0.0.1:{ports['two']}",
             "XDG_DATA_HOME": str(tmp_path / "caddy"),
             "XDG_CONFIG_HOME": str(tmp_path / "caddy"),
         }
         caddy = (shutil.which("caddy") or "caddy", "run", "--adapter", "caddyfile", "--config", "Caddyfile")
-        stack.enter_context(here.run("caddy", *caddy, until="serving initial configuration"))
+        stack.enter_context(here.run("caddy", *caddy, until="serving initial configuration", given=given))
         authority = tmp_path / "caddy" / "caddy" / "pki" / "authorities" / "local" / "root.crt"
         wait_until(authority.exists, 20)
-        yield House(f"https://localhost:{ports['site']}", authority, key, (ports["one"], ports["two"]))
+        yield House(f"https://localhost:{ports['site']}", authority, key, (ports["one"], ports["two"]), keys)
 
 
 class House(NamedTuple):
-    """How clients reach it; `gateways` are their own ports, past Caddy."""
+    """How clients reach it; `gateways` are their own ports, past Caddy; `keys` are what the provider was shown."""
 
     site: str
     authority: Path
     key: str
     gateways: tuple[int, int]
+    keys: list[str | None]
 
     def ask(self, path: str, *words: str) -> str:
         """Return what curl prints."""
@@ -213,12 +221,16 @@ class House(NamedTuple):
 
 
 def test_requests_through_caddy_are_answered(house: House) -> None:
-    """TLS at Caddy, two gateways, limits in Redis, control on PostgreSQL: answers and pages, and no metrics outside."""
+    """TLS at Caddy, two gateways, limits in Redis, control on PostgreSQL: answers and pages, and no metrics outside.
+
+    Each plane has its own secrets; of the provider's key the control plane knows only that it is there.
+    """
     body = '{"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}'
     head = ["-H", f"Authorization: Bearer {house.key}", "-H", "Content-Type: application/json"]
     for _ in range(4):
         answer = json.loads(house.ask("/v1/chat/completions", *head, "-d", body))
         assert answer["choices"][0]["message"]["content"] == "Hello."
+    assert house.keys == ["Bearer sk-up"] * 4
     code = ["-o", "/dev/null", "-w", "%{http_code}"]
     codes = [house.ask(path, *code) for path in ("/docs", "/metrics", "/readyz")]
     assert codes == ["200", "404", "200"]

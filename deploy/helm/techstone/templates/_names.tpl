@@ -58,7 +58,7 @@ topologySpreadConstraints:
 image: {{ include "techstone.image" .root | quote }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 envFrom:
-  - secretRef: { name: {{ .root.Values.secretName }} }
+  - secretRef: { name: {{ .plane.secretName }} }
 securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true
