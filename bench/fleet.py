@@ -74,7 +74,7 @@ class Demand(msgspec.Struct, frozen=True):
 
 
 class Booking(msgspec.Struct, frozen=True):
-    """What a ledger does. `busy` is its lock's; `cycle`: seconds between two batches of one gateway.
+    """What a ledger does: `busy` is its lock's; `cycle`: seconds between two batches of one gateway, at least.
 
     `lag`: seconds from a request's end until it is booked, of the oldest in a batch. Where records need more than all
     the time there is, cycle and lag have no end.
@@ -143,29 +143,35 @@ def price_batch(measured: Measured) -> tuple[float, float]:
 def find_booking(measured: Measured, gateways: int, rate: float) -> Booking:
     """Return what one ledger does with so many gateways and records a second. Batches wait for one lock.
 
-    A gateway books what it has, waits the shipping interval and books again: cycle = interval + waiting + booking. Who
-    sends meets what the others have in the queue (Schweitzer's approximation of mean value analysis, 1979), and the
-    longer a cycle, the larger its batch. That has one solution while records alone leave time.
+    A gateway books what it has, waits the shipping interval and books again: cycle = interval + waiting + booking, and
+    the longer a cycle, the larger its batch. Where batches always take equally long they come one after another and
+    none waits while there is time for all: then cycles are shortest, batches most and the lock busiest. Where their
+    times scatter, they meet, and usage is later. Neither is known, so each is told by the case that is worse for it.
     """
     fixed, each = price_batch(measured)
+    own = rate / gateways
     if rate * each >= 1:
         return Booking(rate * each, math.inf, math.inf)
+    cycle = max((SHIP_SECONDS + fixed) / (1 - own * each), gateways * fixed / (1 - rate * each))
+    # Nobody sends a batch of nothing: where records are few, each is a batch.
+    busy = min(gateways / cycle, rate) * fixed + rate * each
+    return Booking(busy, cycle, 2 * _find_scattered_cycle(gateways, own, fixed, each) - SHIP_SECONDS)
 
-    def book(cycle: float) -> float:
-        return fixed + max(1.0, rate / gateways * cycle) * each
 
+def _find_scattered_cycle(gateways: int, own: float, fixed: float, each: float) -> float:
+    """Return a cycle's seconds where a batch meets those that are there: a closed queue's mean value analysis.
+
+    By Schweitzer's approximation (1979), as a batch is as large as the cycle is long: one solution while records alone
+    leave time. `own`: records a second of a gateway.
+    """
     # At most all the others are ahead.
-    low, high = SHIP_SECONDS, (SHIP_SECONDS + gateways * (fixed + each)) / (1 - rate * each)
+    low, high = SHIP_SECONDS, (SHIP_SECONDS + gateways * (fixed + each)) / (1 - gateways * own * each)
     while high - low > 1e-9 * high:
         cycle = (low + high) / 2
         ahead = (gateways - 1) * (1 - SHIP_SECONDS / cycle)
-        if SHIP_SECONDS + book(cycle) * (1 + ahead) > cycle:
-            low = cycle
-        else:
-            high = cycle
-    # Nobody sends a batch of nothing: where records are few, each is a batch.
-    batches = min(gateways / high, rate)
-    return Booking(batches * fixed + rate * each, high, 2 * high - SHIP_SECONDS)
+        longer = SHIP_SECONDS + (fixed + max(1.0, own * cycle) * each) * (1 + ahead) > cycle
+        low, high = (cycle, high) if longer else (low, cycle)
+    return high
 
 
 def count_ledgers(measured: Measured, demand: Demand, gateways: int) -> int:
@@ -300,7 +306,7 @@ def _find_breaks(
 ) -> list[str]:
     """Say what this rate asks for that does not exist, the first to break first."""
     found = []
-    if lone.busy >= 1:
+    if math.isinf(lone.lag):
         found.append(f"one ledger falls behind for ever: {ledgers:,} needed, one exists")
     elif ledgers > 1:
         found.append(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from heapq import heappop, heappush
 from pathlib import Path
+from random import Random
 
 import pytest
 from fleet import (
@@ -62,11 +64,11 @@ def test_the_page_has_the_figures_that_it_follows_from() -> None:
 def test_the_page_says_when_the_ledger_has_no_room() -> None:
     """What stands in its sentences is what a plan says of those rates."""
     page = (ROOT / "docs" / "scale.md").read_text()
-    assert plan(MEASURED, Demand(860)).gateways == 6
-    assert plan(MEASURED, Demand(860)).ledgers == 1
+    assert plan(MEASURED, Demand(840)).gateways == 5
+    assert plan(MEASURED, Demand(840)).ledgers == 1
     late = plan(MEASURED, Demand(2000)).lone_ledger
     for words in (
-        "Up to 860 requests/s**: six gateway processes",
+        "Up to 840 requests/s**: five gateway processes",
         f"at 2,000 it is {late.busy * 100:.0f} % busy and {late.lag:.1f} s late",
         f"From {find_ceilings(MEASURED, Demand(1)).ledger.full:,.0f} on it falls behind",
     ):
@@ -173,18 +175,48 @@ def test_usage_lags_by_shipping_waiting_and_booking() -> None:
     assert alone.lag == pytest.approx(SHIP_SECONDS + 2 * batch)
     # With more gateways than it has time for, batches grow until the lock is never free.
     crowd = find_booking(MEASURED, 1000, 0.5 / each)
-    assert crowd.cycle == pytest.approx(1000 * fixed / 0.5, rel=0.05)
-    assert crowd.busy == pytest.approx(1, abs=0.05)
+    assert crowd.cycle == pytest.approx(1000 * fixed / 0.5)
+    assert crowd.busy == pytest.approx(1)
     assert math.isinf(find_booking(MEASURED, 1, 1.1 / each).lag)
+
+
+@pytest.mark.parametrize(("gateways", "rate"), [(1, 100), (5, 800), (9, 1500), (12, 2000), (60, 1500)])
+@pytest.mark.parametrize("scatter", [0.0, 1.0])
+def test_gateways_that_wait_for_one_lock_do_as_planned(gateways: int, rate: float, scatter: float) -> None:
+    """Played through, no ledger is busier than told, and no usage later; of equal batches it is busy just so."""
+    told = find_booking(MEASURED, gateways, rate)
+    busy, late = _play(gateways, rate, scatter)
+    assert busy < told.busy + 0.05
+    assert late < told.lag * 1.1
+    if not scatter:
+        assert busy == pytest.approx(told.busy, rel=0.03)
+
+
+def _play(gateways: int, rate: float, scatter: float, seconds: float = 200.0) -> tuple[float, float]:
+    """Return how busy one lock is and how late the oldest record of a batch is, with lognormal times of batches."""
+    (fixed, each), random = price_batch(MEASURED), Random(1)
+    ready = [(random.random() * SHIP_SECONDS, gateway) for gateway in range(gateways)]
+    sent, free, worked, late = [0.0] * gateways, 0.0, 0.0, []
+    while ready[0][0] < seconds:
+        now, gateway = heappop(ready)
+        took = fixed + max(1.0, rate / gateways * (now - sent[gateway])) * each
+        took *= random.lognormvariate(-scatter * scatter / 2, scatter)
+        free = max(now, free) + took
+        if now > seconds / 10:  # until then the first batches, which all come at once, are worked off
+            worked += took
+            late.append(free - sent[gateway])
+        sent[gateway] = now
+        heappush(ready, (free + SHIP_SECONDS, gateway))
+    return worked / (seconds * 0.9), sum(late) / len(late)
 
 
 @given(st.integers(1, 10_000), st.floats(0.1, 0.9 / price_batch(MEASURED)[1]))
 def test_a_ledger_that_keeps_up_is_never_over_full(gateways: int, rate: float) -> None:
     """Whoever waits for the lock sends nothing meanwhile, so that batches grow and are not more."""
     found = find_booking(MEASURED, gateways, rate)
-    assert 0 < found.busy <= 1
+    assert 0 < found.busy <= 1 + 1e-9
     assert found.cycle > SHIP_SECONDS
-    assert found.lag > found.cycle
+    assert found.lag > SHIP_SECONDS
 
 
 def test_the_intervals_are_the_services_own() -> None:
