@@ -61,18 +61,26 @@ def test_the_page_has_the_figures_that_it_follows_from() -> None:
         assert line in page, line
 
 
-def test_the_page_says_when_the_ledger_has_no_room() -> None:
-    """What stands in its sentences is what a plan says of those rates."""
-    page = (ROOT / "docs" / "scale.md").read_text()
-    assert plan(MEASURED, Demand(840)).gateways == 5
-    assert plan(MEASURED, Demand(840)).ledgers == 1
+def test_the_page_says_in_words_what_the_plans_say() -> None:
+    """Its sentences have the numbers of plans, too: when the ledger has no room, and what one account may ask for."""
+    page = " ".join((ROOT / "docs" / "scale.md").read_text().split())
+    room, many, ceilings = (
+        plan(MEASURED, Demand(840)),
+        plan(MEASURED, Demand(10_000)),
+        find_ceilings(MEASURED, Demand(1)),
+    )
+    assert (room.gateways, room.ledgers, many.gateways / many.ledgers) == (5, 1, 5)
     late = plan(MEASURED, Demand(2000)).lone_ledger
     for words in (
         "Up to 840 requests/s**: five gateway processes",
+        f"{plan(MEASURED, Demand(1000)).lone_ledger.busy * 100:.0f} % busy at 1,000",
         f"at 2,000 it is {late.busy * 100:.0f} % busy and {late.lag:.1f} s late",
-        f"From {find_ceilings(MEASURED, Demand(1)).ledger.full:,.0f} on it falls behind",
+        f"From {ceilings.ledger.full:,.0f} on it falls behind",
+        f"run {many.ledgers} installations, each with five gateways",
+        f"plan {round(ceilings.store.planned, -2):,.0f} requests a second of one account here;",
+        f"at {round(ceilings.store.full, -3):,.0f} it is full",
     ):
-        assert words in page
+        assert words in page, words
 
 
 def test_a_gateways_figures_are_of_a_measured_run() -> None:
