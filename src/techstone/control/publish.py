@@ -172,7 +172,8 @@ class Publisher:
         frames = {stream.FORMAT: stream.encode(delta)}
         for queue, spoken in list(self._followers.items()):
             if spoken not in frames:
-                frames[spoken] = stream.encode(msgspec.structs.replace(delta, format=spoken))
+                told = stream.lower(delta.providers)
+                frames[spoken] = stream.encode(msgspec.structs.replace(delta, format=spoken, providers=told))
             self._put(queue, frames[spoken])
 
     async def _tell_catalog(self, delta: stream.Delta) -> stream.Delta:
@@ -323,7 +324,7 @@ async def _tell_whole(head: seam.Head, reading: Reading) -> AsyncIterator[bytes]
             tuple(accounts),
             tuple(keys),
             head.models,
-            head.providers,
+            stream.lower(head.providers),
             head.applied,
             head.as_of_day,
             head.view_secret,

@@ -16,7 +16,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from techstone.core.snapshot import ProviderKind, Routing
+    from techstone.core.snapshot import Routing
 
 # More series than this of one name no engine has: one for each data-parallel rank and each model.
 _SERIES = 1024
@@ -50,7 +50,7 @@ class Engine(msgspec.Struct, frozen=True):
     pace: int = 1
 
 
-ENGINES: dict[ProviderKind, Engine] = {
+ENGINES: dict[str, Engine] = {
     # vllm/v1/metrics/loggers.py; vllm/entrypoints/serve/instrumentator/health.py: 503 once the engine is dead. The
     # cache's gauge was gpu_cache_usage_perc before 0.10.
     "vllm": Engine(
@@ -90,7 +90,7 @@ ENGINES: dict[ProviderKind, Engine] = {
 }
 
 
-def route(kind: ProviderKind) -> Routing:
+def route(kind: str) -> Routing:
     """Return how replicas of a kind are chosen from, if nobody says otherwise."""
     return "affinity" if kind in ENGINES else "weighted"
 

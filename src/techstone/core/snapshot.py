@@ -8,7 +8,7 @@ sealed (`core.sealing`). `view_secret`, by which view tickets are known, never l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
 
@@ -25,6 +25,8 @@ UpstreamKind = Literal["openai", "vllm", "sglang", "ray-serve", "llama.cpp", "ol
 ProviderKind = Literal[UpstreamKind, "engine"]
 Routing = Literal["affinity", "least-busy", "weighted"]
 """How a provider's replicas are chosen from: `core.replicas`."""
+KINDS: frozenset[str] = frozenset(get_args(ProviderKind))
+ROUTINGS: frozenset[str] = frozenset(get_args(Routing))
 Billing = Literal["prepaid", "postpaid"]
 
 
@@ -113,17 +115,20 @@ class Provider(msgspec.Struct, frozen=True):
     `base_url` and the headers may be `${NAME}`: what the gateway's environment has by that name. `secret` is the key,
     sealed, in base64. `replicas` are all servers where there are several, `base_url` is then the first one's.
     `routing` None: as the kind has it. `metrics_port` is where an engine tells its load, if not at its address.
+
+    Kind (of KINDS) and routing (of ROUTINGS) are text, as a newer control plane may have others: a gateway that refused
+    the frame would serve on by what it has, and not hear of revoked keys. It leaves out the provider alone.
     """
 
     name: str
-    kind: ProviderKind
+    kind: str  # of KINDS
     base_url: str
     api_key_env: str | None = None
     headers: dict[str, str] = {}
     timeouts: Timeouts = Timeouts()
     secret: str | None = None
     replicas: tuple[Replica, ...] = ()
-    routing: Routing | None = None
+    routing: str | None = None  # of ROUTINGS
     metrics_port: int | None = None
 
     @property

@@ -92,6 +92,14 @@ def choose_format(newest: int) -> int:
     return min(newest, FORMAT)
 
 
+def lower(providers: tuple[Provider, ...]) -> tuple[Provider, ...]:
+    """Return providers as format 1 knows them: an engine speaks OpenAI's API, whatever else it can."""
+    return tuple(
+        provider if provider.kind == "engine" else msgspec.structs.replace(provider, kind="openai")
+        for provider in providers
+    )
+
+
 def encode(frame: Frame) -> bytes:
     """Return the frame as one line, with its line end."""
     return _ENCODER.encode(frame) + b"\n"

@@ -6,17 +6,16 @@ much of the answer as is needed to know that it is one. Keeps the breakers, one 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 import msgspec
 
 from techstone.core import engines, failure, replicas, routing
 from techstone.core.breaker import Breaker
 from techstone.core.replicas import Preferences, Standing
-from techstone.core.sealing import Unsealable
 from techstone.core.snapshot import Routing
 from techstone.gateway.ports import Answer, Call, UpstreamProblem, Upstreams
-from techstone.gateway.servers import Server, Servers
+from techstone.gateway.servers import Server, Servers, Unservable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -114,7 +113,7 @@ class Dispatch:
         self.breakers: dict[RouteName, Breaker] = {}
 
     def _find(self, candidate: Candidate, route: Route) -> Ways:
-        """Return the route made ready; made anew when a snapshot brought others. Raise Unsealable."""
+        """Return the route made ready; made anew when a snapshot brought others. Raise Unservable."""
         if candidate.view is not self._view:
             self._change(candidate.view)
         ways = self._ways.get(id(route))  # the view holds the route, so its id is its own
@@ -126,7 +125,8 @@ class Dispatch:
                 breaker = self.breakers.setdefault(names, Breaker())
                 found.append(Way(server, route.model, breaker, _NAMING % name))
             provider = candidate.view.providers[route.provider]
-            chosen = provider.routing or engines.route(provider.kind)
+            # Other ones are not served by.
+            chosen = cast("Routing | None", provider.routing) or engines.route(provider.kind)
             weights = tuple(way.server.weight for way in found)
             preferences = self.servers.prefer(route.provider)
             ways = Ways(tuple(found), chosen, preferences, weights, replicas.add_up(weights))
@@ -168,7 +168,7 @@ class Dispatch:
         for route in routes:
             try:
                 ways = self._find(candidate, route)
-            except Unsealable:
+            except Unservable:
                 failures.append(failure.judge_problem("connect"))
                 continue
             if len(ways.all) == 1:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from techstone.core import replicas
 from techstone.core.health import Health
 from techstone.core.sealing import Unsealable
+from techstone.core.snapshot import KINDS, ROUTINGS
 from techstone.gateway.target import Target
 
 if TYPE_CHECKING:
@@ -62,6 +63,10 @@ class Server:
         self.others = 0 if load is None else max(0, load.running + load.waiting - self.in_flight)
 
 
+class Unservable(Exception):
+    """A provider cannot be used by this gateway: one line for the operator."""
+
+
 class Servers:
     """All of them, by provider. `forget` is told of a provider that is another one now."""
 
@@ -73,18 +78,18 @@ class Servers:
         self._preferences: dict[str, replicas.Preferences] = {}
 
     def find(self, view: View, name: str) -> tuple[Server, ...]:
-        """Return a provider's servers, made anew if it changed; raise Unsealable."""
+        """Return a provider's servers, made anew if it changed; raise Unservable, and tell of it once."""
         provider = view.providers[name]
         known = self.all.get(name)
         if known is not None and known[0].target.provider == provider:
             return known
         try:
             fresh = tuple(self._make(provider))
-        except Unsealable as error:
+        except (Unsealable, Unservable) as error:
             if name not in self._lost:
                 self._keyring.complain(name, error)
             self._lost.add(name)
-            raise
+            raise Unservable(name) from error
         self._lost.discard(name)
         if known is not None:
             self._forget(name)
@@ -101,6 +106,10 @@ class Servers:
         return known
 
     def _make(self, provider: Provider) -> list[Server]:
+        if provider.kind not in KINDS:
+            raise Unservable(f"its kind {provider.kind} is not known here; update this gateway")
+        if provider.routing is not None and provider.routing not in ROUTINGS:
+            raise Unservable(f"its routing {provider.routing} is not known here; update this gateway")
         several = len(provider.servers) > 1
         return [
             Server(Target(provider, self._keyring, replica.base_url), replica.base_url, place * several, replica.weight)

@@ -43,8 +43,8 @@ class Keyring:
         context = name_context(provider.name, *(replica.base_url for replica in provider.servers))
         return self._vault.open(base64.b64decode(provider.secret), context).decode("ascii")
 
-    def complain(self, provider: str, error: Unsealable) -> None:
-        """Tell the operator of a key that cannot be used."""
+    def complain(self, provider: str, error: Exception) -> None:
+        """Tell the operator why a provider cannot be used."""
         if self._report is not None:
             self._report(f"provider {provider}: {error}")
 

@@ -14,6 +14,7 @@ from techstone.adapters.storage.sqlite import open_store
 from techstone.control import publish
 from techstone.control.accounts.records import NewAccount, PlanChange
 from techstone.control.billing.records import NewPrice
+from techstone.control.catalog.records import NewProvider
 from techstone.control.keys.records import NewKey
 from techstone.control.ports import StoreError
 from techstone.control.publish import Publisher, Wish
@@ -127,6 +128,24 @@ async def test_older_gateway_is_told_in_its_own_format(house: House, ann: str) -
         assert (await hear(stream)).format == 1
         with pytest.raises(SnapshotError):
             await hear(publisher.subscribe(Wish(0)))
+
+
+async def test_older_gateway_is_told_of_engines_as_what_it_knows(house: House) -> None:
+    """One that reads no other kinds would refuse the frame, and with it every revocation from then on."""
+    async with publishing(house) as (publisher, _):
+        older, newer = publisher.subscribe(Wish(1)), publisher.subscribe(Wish(2))
+        await hear(older)
+        assembly = Assembly()
+        await see(newer, assembly)
+        await house.services.providers.create(NewProvider("gpu", "https://gpu.example/v1", kind="vllm"))
+        await publisher.publish()
+        changed = await hear(older)
+        assert isinstance(changed, Delta)
+        assert [one.kind for one in changed.providers] == ["openai"]
+        assert (await see(newer, assembly)).providers["gpu"].kind == "vllm"
+        begun = await hear(publisher.subscribe(Wish(1)))
+        assert isinstance(begun, Snapshot)
+        assert [one.kind for one in begun.providers] == ["openai", "openai"]
 
 
 async def test_key_itself_is_never_told(house: House, ann: str) -> None:

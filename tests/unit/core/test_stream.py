@@ -26,6 +26,7 @@ from techstone.core.stream import (
     choose_format,
     decode,
     encode,
+    lower,
 )
 
 # As a control plane of the format before told it, recorded; one a format.
@@ -271,3 +272,16 @@ def test_head_advances_by_what_follows_it() -> None:
     assert advance(head, Delta(1, 2, gone_plans=("free",))) == Head(2, PLANS[:1])
     with pytest.raises(SnapshotError, match="change from revision 0, have 1"):
         advance(head, Delta(0, 2))
+
+
+def test_kinds_and_routings_of_another_time_are_read() -> None:
+    """And go on as they are, onto the disk, for a newer gateway; the rest of the frame is of use."""
+    other = Provider("gpu", "tomorrow", "https://gpu.example/v1", routing="tidal")
+    for frame in (Head(1, providers=(other,)), Delta(0, 1, providers=(other,))):
+        assert decode(encode(frame)) == frame
+
+
+def test_format_1_knows_two_kinds() -> None:
+    """Whatever else speaks OpenAI's API is told as that."""
+    told = [Provider(kind, kind, "https://up.example/v1") for kind in ("openai", "engine", "vllm", "tomorrow")]
+    assert [one.kind for one in lower(tuple(told))] == ["openai", "engine", "openai", "openai"]

@@ -228,6 +228,26 @@ async def test_changed_provider_begins_anew() -> None:
     assert cluster.dispatch.servers.all == {}
 
 
+async def test_provider_of_another_time_is_left_out_and_told_once() -> None:
+    """A newer control plane may have kinds and routings that are not known here: the other routes serve."""
+    told: list[str] = []
+    cluster = Cluster(1)
+    known = cluster.view.providers["gpu"]
+    cluster.dispatch = Dispatch(cluster, lambda: 0.0, lambda: 0.5, Keyring({}, report=told.append))
+    for change in ({"kind": "tomorrow"}, {"routing": "tidal"}):
+        other = msgspec.structs.replace(known, name="other", **change)
+        alone, both = (
+            Model("m", routes) for routes in ((Route("other", "up"),), (Route("other", "up"), MODEL.routes[0]))
+        )
+        view = View(Snapshot(1, providers=(known, other), models=(both,)))
+        for _ in range(2):
+            with pytest.raises(UpstreamUnavailable):
+                await cluster.dispatch.open(cast("Candidate", Chosen(view, alone)), Request(7), Attempt())
+            await cluster.dispatch.open(cast("Candidate", Chosen(view, both)), Request(7), Attempt())
+    assert cluster.called == [1] * 4
+    assert told == ["provider other: its kind tomorrow is not known here; update this gateway"]
+
+
 async def test_request_counts_for_its_server_until_it_ends() -> None:
     """Also where it ends badly."""
     cluster = Cluster(1)

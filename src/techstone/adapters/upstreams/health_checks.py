@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from techstone.adapters.errand import Errand
 from techstone.core.engines import ENGINES, Engine, read_load
-from techstone.core.sealing import Unsealable
 from techstone.core.snapshot import Timeouts
 from techstone.gateway.ports import Call, Origin, UpstreamProblem
+from techstone.gateway.servers import Unservable
 
 if TYPE_CHECKING:
     from techstone.adapters.upstreams.http import HttpUpstreams
@@ -63,7 +63,7 @@ class HealthChecks:
             if provider.kind in ENGINES:
                 try:
                     wanted.update(servers.find(view, provider.name))
-                except Unsealable:
+                except Unservable:
                     continue  # told already; its requests are left out, too
         for server in self._courses.keys() - wanted:
             self._courses.pop(server).stop()

@@ -7,7 +7,7 @@ it ends.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from techstone.control.catalog.records import EntryState, NewProvider, ProviderChange, Trial, TrialShown
     from techstone.control.catalog.service import Offers
     from techstone.control.ports import Clock
-    from techstone.core.snapshot import Provider
+    from techstone.core.snapshot import Provider, Routing
 
 _LONGEST_SECRET = 2000
 # Of a shorter one four characters would be too much of it.
@@ -82,7 +82,7 @@ class Providers:
             models=self._list_models(provider.name),
             timeouts=provider.timeouts,
             replicas=provider.replicas,
-            routing=provider.routing,
+            routing=cast("Routing | None", provider.routing),  # as the file has it, where no other may stand
             metrics_port=provider.metrics_port,
         )
 
