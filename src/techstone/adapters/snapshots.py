@@ -16,7 +16,7 @@ import msgspec
 from techstone.adapters.confirmation import Bounds, Confirmation
 from techstone.core import stream
 from techstone.core.snapshot import Head, Snapshot, Timeouts, View
-from techstone.core.stream import Assembly, Delta, Heartbeat, Part, SnapshotError, Whole
+from techstone.core.stream import Assembly, Delta, Heartbeat, Miscounted, Part, SnapshotError, Whole
 from techstone.gateway.ports import UpstreamProblem
 from techstone.gateway.trampoline import Trampoline
 from techstone.wire.error import ErrorBody
@@ -195,6 +195,11 @@ class SnapshotFollower:
         self.heard_at = asyncio.get_running_loop().time()
         self.followed.set()
 
+    def replace(self, view: View | None) -> None:
+        """Take a view, if there is one, that no control plane has said to be whole: it is kept nowhere."""
+        if view is not None:
+            self.view = view
+
     def miss_database(self, away: float, origin: Origin) -> None:
         """Hear that this control plane cannot reach its database; raise _DatabaseAway where another one may."""
         self.problem = _AWAY
@@ -219,7 +224,11 @@ class _Reader:
         if isinstance(frame, Heartbeat) and frame.away:
             self._follower.miss_database(frame.away, self._origin)
             return
-        view = self._assembly.take(frame)
+        try:
+            view = self._assembly.take(frame)
+        except Miscounted as error:
+            self._follower.replace(error.view)
+            raise
         if isinstance(frame, Head):
             self._onto = frame.since is not None
             line = stream.encode(msgspec.structs.replace(frame, view_secret=""))

@@ -26,6 +26,14 @@ class SnapshotError(Exception):
     """The frame cannot be used; the reader keeps the snapshot that it has."""
 
 
+class Miscounted(SnapshotError):
+    """Changes were made that do not add up: only the whole helps. `view` is what the reader has until then."""
+
+    def __init__(self, view: View | None, found: tuple[int, int], expected: tuple[int, int]) -> None:
+        super().__init__("{} accounts and {} keys, expected {} and {}".format(*found, *expected))
+        self.view = view
+
+
 class Part(msgspec.Struct, frozen=True, tag="part"):
     """Some of the accounts and keys. `gone_keys` are digests, and only in what is on top of a revision."""
 
@@ -197,10 +205,16 @@ class Assembly:
             for part in self._parts:
                 register.put(part.accounts, part.keys)
                 register.drop((), part.gone_keys)
-        found = (len(register.accounts), len(register.keys))
+        found, expected = (len(register.accounts), len(register.keys)), (whole.accounts, whole.keys)
         self._head, self._parts = None, []
-        if found != (whole.accounts, whole.keys):
-            # Of a database that was restored from a backup, or of a mistake of ours: only the whole helps.
+        if found != expected:
+            # Of a database that was restored from a backup, or of a mistake of ours. Who is gone by it is gone: another
+            # view, so that nobody goes by what he knew of the one before; of its revision, as this one is not reached.
+            changed = None
+            if self._view is not None and register is self._view.register:
+                changed = View(
+                    msgspec.structs.replace(head, since=None, revision=self._view.snapshot.revision), register
+                )
             self._view, self._begun = None, False
-            raise SnapshotError(f"{found[0]} accounts and {found[1]} keys, expected {whole.accounts} and {whole.keys}")
+            raise Miscounted(changed, found, expected)
         self._view, self._begun = View(msgspec.structs.replace(head, since=None), register), True

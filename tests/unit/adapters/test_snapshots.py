@@ -201,6 +201,23 @@ async def test_broken_stream_keeps_the_view(tmp_path: Path, bad: bytes | None, p
         await until(lambda: revision(follower) == 2 and follower.problem is None)
 
 
+async def test_resumption_that_does_not_add_up_is_another_view(tmp_path: Path) -> None:
+    """Who is revoked by it is gone from the register: what was known of the view before counts no more."""
+    head = msgspec.structs.replace(WHOLE.head(), revision=2, since=1, spending=False)
+    resumption = [chunk(head, Part(gone_keys=("11" * 32,)), Whole(2, 1, 5))]
+    async with following(tmp_path, HEAD, chunk(WHOLE), None) as (control, follower):
+        await until(lambda: revision(follower) == 1)
+        before = follower.view
+        control.script = [HEAD, *resumption]
+        await until(lambda: "expected 1 and 5" in (follower.problem or ""))
+        after = follower.view
+        assert after is not None
+        assert after is not before
+        assert (after.snapshot.revision, DIGEST in after.principals) == (1, False)
+        await until(lambda: control.asked > 2)
+        assert control.targets[2] == b"/internal/snapshot?reads=2"
+
+
 async def test_answer_that_is_no_stream_is_told(tmp_path: Path) -> None:
     """A status other than 200 is named."""
     async with following(tmp_path, b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n") as (_, follower):
