@@ -28,10 +28,9 @@ if TYPE_CHECKING:
     from techstone.core.stream import Frame
     from techstone.gateway.ports import ControlPlane, Origin, RemoteAnswer
 
-# The control plane sends a heartbeat every 5 s; three missed ones mean that it is gone. Its first byte may wait for two
-# other gateways that begin.
+# The control plane sends a heartbeat every 5 s, or a space while another gateway's turn is before ours; three missed
+# ones mean that it is gone. The answer's head comes before all that.
 _SILENT_SECONDS = 15.0
-_FIRST_SECONDS = 120.0
 _FOR_EVER = 10.0**9
 # A control plane that is away is asked often, so that it is heard soon after its start: a refused connection costs
 # nothing. One that says what cannot be used is asked seldom: each time it may send the whole.
@@ -153,7 +152,7 @@ class SnapshotFollower:
         if known is not None:
             target += f"&since={known.snapshot.revision}&spending={0 if self._anchored else 1}"
         head = f"GET {target} HTTP/1.1\r\nhost: control\r\naccept: application/x-ndjson\r\nx-request-id: snapshot"
-        timeouts = Timeouts(2.0, _FIRST_SECONDS, _SILENT_SECONDS, _FOR_EVER)
+        timeouts = Timeouts(2.0, _SILENT_SECONDS, _SILENT_SECONDS, _FOR_EVER)
         answer = await self._control.ask(head.encode(), b"", timeouts)
         try:
             await self._read(answer, known)

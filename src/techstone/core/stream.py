@@ -4,6 +4,8 @@ Format 1 begins with the whole in one frame. Format 2 begins with `Head`, any nu
 neither side ever holds a second copy; with `Head.since` the parts are only what changed since a revision that the
 reader has. Both go on with a `Delta` for each change and a `Heartbeat` while there is none.
 
+Spaces may come before any line: who waits for its turn to begin hears by them that the stream is alive.
+
 A gateway says the newest format that it reads; a control plane tells it that one or an older one. Fields that a reader
 does not know are passed over, so that adding an optional one is no new format. A frame whose format or revision does
 not follow is refused with `SnapshotError`, and the reader keeps what it has (Envoy's rule for xDS).

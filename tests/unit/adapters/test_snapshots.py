@@ -218,6 +218,23 @@ async def test_resumption_that_does_not_add_up_is_another_view(tmp_path: Path) -
         assert control.targets[2] == b"/internal/snapshot?reads=2"
 
 
+async def test_who_waits_for_its_turn_at_control_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes before the first frame are spaces; they are part of no frame, and keep the stream alive."""
+    monkeypatch.setattr(snapshots, "_SILENT_SECONDS", 0.5)
+    async with following(tmp_path) as (control, follower):
+        queue = [asyncio.Event() for _ in range(4)]
+        control.script = [HEAD]
+        for event in queue:
+            control.script += [event, chunk(b" ")]
+        control.script.append(chunk(WHOLE))
+        await until(lambda: control.asked)
+        for event in queue:
+            await asyncio.sleep(0.2)
+            event.set()
+        await until(lambda: revision(follower) == 1)
+        assert control.asked == 1
+
+
 async def test_answer_that_is_no_stream_is_told(tmp_path: Path) -> None:
     """A status other than 200 is named."""
     async with following(tmp_path, b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n") as (_, follower):
@@ -298,7 +315,6 @@ async def test_another_control_plane_is_asked_where_one_hangs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[bytes]
 ) -> None:
     """Of two the other one, and not the same again, whether it hangs before its head, before frames or after."""
-    monkeypatch.setattr(snapshots, "_FIRST_SECONDS", 0.3)
     monkeypatch.setattr(snapshots, "_SILENT_SECONDS", 0.3)
     hanging, well = Control(), Control()
     hanging.script = [*said]

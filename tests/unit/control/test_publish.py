@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pytest
@@ -24,7 +24,7 @@ from techstone.core.snapshot import Head, Limits, Snapshot
 from techstone.core.stream import Assembly, Delta, Frame, Heartbeat, SnapshotError, decode
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from rooms import House
@@ -52,8 +52,12 @@ async def publishing(
 
 
 async def hear(stream: AsyncIterator[bytes]) -> Frame:
+    """Return the next frame: as a line, with the spaces that came before it."""
+    line = b""
     async with asyncio.timeout(2):
-        return decode(await anext(stream))
+        while not line.endswith(b"\n"):
+            line += await anext(stream)
+    return decode(line)
 
 
 async def see(stream: AsyncIterator[bytes], assembly: Assembly) -> View:
@@ -230,6 +234,58 @@ async def test_price_of_another_process_is_found(house: House, tmp_path: Path) -
     await theirs.close()
 
 
+async def test_who_waits_for_its_turn_hears_that_it_is_not_forgotten(house: House) -> None:
+    """Spaces, which every format passes over before a frame: its reader would take silence for the end."""
+    async with publishing(house, heartbeat=0.02) as (publisher, _):
+        streams = [publisher.subscribe(Wish(told)) for told in (1, 2)]
+        async with publisher._wholes, publisher._wholes:
+            for stream in streams:
+                async with asyncio.timeout(2):
+                    assert [await anext(stream) for _ in range(3)] == [b" "] * 3
+        assert isinstance(await hear(streams[0]), Snapshot)
+        assert isinstance(await hear(streams[1]), Head)
+
+
+async def test_who_waits_hears_that_the_database_is_away(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As who follows does: another control plane may reach it."""
+    monkeypatch.setattr(publish, "_AWAY_SECONDS", 0.0)
+    async with publishing(house, poll=0.01, heartbeat=0.05) as (publisher, _), publisher._wholes, publisher._wholes:
+        async with publisher._turn:  # a poll that hangs
+            stream = publisher.subscribe()
+            away = await hear(stream)
+        assert isinstance(away, Heartbeat)
+        assert away.away > 0.01
+
+
+async def test_who_goes_on_waits_for_nobody(house: House) -> None:
+    """What changed is little, and may be a revocation; the whole that a restored database leads to waits like any."""
+    async with publishing(house, heartbeat=0.02) as (publisher, _), publisher._wholes, publisher._wholes:
+        head = await hear(publisher.subscribe(Wish(2, since=0)))
+        assert isinstance(head, Head)
+        assert head.since == 0
+        assert await anext(publisher.subscribe(Wish(2, since=10_000))) == b" "
+
+
+async def test_reading_that_hangs_is_not_waited_for_without_an_end(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has its turn and hears nothing asks another control plane in the end, as where this one is gone."""
+    monkeypatch.setattr(publish, "_LONGEST_READ", 0.1)
+    hanging = _Faulty(house.store)
+    heard: list[bytes] = []
+    async with publishing(house, heartbeat=0.02, store=cast("Store", hanging)) as (publisher, _):
+        hanging.reading = lambda *_, **__: _Hanging()
+
+        async def listen() -> None:
+            async for line in publisher.subscribe():
+                heard.append(line)  # noqa: PERF401 - a comprehension would be gone with the timeout
+
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(listen(), 0.5)
+    assert 1 < len(heard) <= 6
+    assert set(heard) == {b" "}
+
+
 async def test_quiet_stream_has_heartbeats(house: House) -> None:
     """Of the revision that stands, so that a follower knows that it missed nothing."""
     await house.accounts.create(NewAccount("a@example.com"))
@@ -294,6 +350,16 @@ async def test_follower_that_left_is_forgotten(house: House) -> None:
         assert publisher.subscribers == 0
 
 
+class _Hanging:
+    """A reading that does not begin."""
+
+    async def __aenter__(self) -> None:
+        await asyncio.Event().wait()
+
+    async def __aexit__(self, *_: object) -> None:
+        """Never come to."""
+
+
 class _Faulty:
     """A store that fails while it is told to."""
 
@@ -302,7 +368,7 @@ class _Faulty:
         self.fails = False
         self.asked = 0
         self.billing = store.billing
-        self.reading = store.reading
+        self.reading: Callable[..., Any] = store.reading
         self.read_changes = store.read_changes
         self.wait = store.wait
 
