@@ -318,6 +318,8 @@ class JournalWriter:
         an old copy, or damaged), and new records would get numbers that the ledger takes for booked.
         """
         last = self.segments[-1].last
+        if not self.written:
+            last += len(self.lost)  # they are on their way, and the first of this life
         if applied > last and self._ledger_problem is None:
             self._ledger_problem = (
                 f"the ledger has {applied:,} records of the journal {self.journal}, which has only {last:,} itself: a "

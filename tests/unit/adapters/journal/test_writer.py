@@ -271,6 +271,24 @@ async def test_spool_sets_the_problem_and_clears_it_at_nine_tenths(open_writer: 
     assert (writer.spooled, writer.problem) == (8 * SIZE, None)
 
 
+async def test_ends_that_the_ledger_has_already_are_not_too_many(
+    open_writer: Callable[..., JournalWriter], tmp_path: Path
+) -> None:
+    """A journal that was booked by hand had them under the numbers that they get now, maybe before they are synced."""
+    name_segment(tmp_path, 1).write_bytes(framed(make_record(1, "open"), make_record(2)))
+    disk = HeldDisk()
+    writer = open_writer(disk)
+    disk.hold()
+    writer.shipped(3)
+    assert (writer.problem, [*writer.unshipped]) == (None, [])
+    disk.release()
+    await until(lambda: writer.unshipped)
+    writer.shipped(3)
+    assert (writer.problem, [*writer.unshipped]) == (None, [])
+    writer.shipped(4)
+    assert "which has only 3 itself" in (writer.problem or "")
+
+
 async def test_broken_disk_is_the_greater_problem(
     open_writer: Callable[..., JournalWriter], fragile: FragileDisk, clock: Clock
 ) -> None:
