@@ -205,6 +205,23 @@ def _check_control(control: ControlSection) -> None:
                 "a host and port such as 10.0.0.5:8100" if url[:2] == "//" else "a URL such as https://control:8100"
             )
             raise ConfigError(f"{path}: expected {wanted}")
+    _check_control_tls(control)
+
+
+def _check_control_tls(control: ControlSection) -> None:
+    """Refuse what would be read and then not used: who gives an authority believes that others are kept out."""
+    if control.listen is not None and control.tls_ca is not None and control.tls_cert is None:
+        raise ConfigError(
+            "control.tls_ca: gateways would not be asked for a certificate without TLS. Give control.tls_cert and "
+            "control.tls_key, too"
+        )
+    given = [name for name in ("tls_ca", "tls_cert") if getattr(control, name) is not None]
+    for place, address in enumerate(control.addresses):
+        if given and urlsplit(address).scheme == "http":
+            raise ConfigError(
+                f"control.addresses[{place}]: {address} leads there without TLS, and control.{given[0]} would not be "
+                "looked at. Say https"
+            )
 
 
 def _check_mail(mail: MailSection) -> None:

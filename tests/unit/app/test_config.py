@@ -140,6 +140,18 @@ MODEL = '[[models]]\nname="m"\n'
         ("[control]\naddresses = ['https://a', 'https://a/b']", "control.addresses[1]: expected a URL"),
         ("[control]\naddresses = ['https://u:p@a']", "control.addresses[0]: expected a URL"),
         ("[control]\ntls_cert = 'a'", "control.tls_cert and control.tls_key: give both or neither"),
+        (
+            "[control]\nlisten = '127.0.0.1:8100'\ntls_ca = 'a'",
+            "control.tls_ca: gateways would not be asked for a certificate without TLS",
+        ),
+        (
+            "[control]\naddresses = ['https://a', 'http://b']\ntls_ca = 'a'",
+            "control.addresses[1]: http://b leads there without TLS, and control.tls_ca would not be looked at",
+        ),
+        (
+            "[control]\naddresses = ['http://127.0.0.1:8100']\ntls_cert = 'a'\ntls_key = 'b'",
+            "control.addresses[0]: http://127.0.0.1:8100 leads there without TLS, and control.tls_cert would not be",
+        ),
         ("[data]\nlimits = 'disk'", 'data.limits: expected "memory", redis://host:port/db'),
         ("[data]\nlimits = 'redis://x/y'", 'data.limits: expected "memory"'),
         ("[data]\nlimits = 'redis://x:99999'", 'data.limits: expected "memory"'),
