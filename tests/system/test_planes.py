@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import signal
 import statistics
 import subprocess
 import sys
@@ -205,6 +206,34 @@ def test_second_control_plane_takes_over(tmp_path: Path) -> None:
             key = made["key"]
             wait_until(partial(_listed, left, 3 * number))
             lost.start()
+
+
+@pytest.mark.skipif(not LONG, reason="waits for heartbeats that do not come, 15 s")
+def test_control_plane_that_stands_still_gives_way(tmp_path: Path) -> None:
+    """The kernel takes its connections, and nobody answers: snapshot, usage and pages are the other one's soon."""
+    with spread(tmp_path, 0) as (planes, first, _):
+        second = planes.add_control("second")
+        data = second.folder / "data"
+        data.mkdir(0o700)
+        for name in ("techstone.db", "secret.key"):
+            (data / name).symlink_to(first.folder / "data" / name)
+        second.start()
+        gateway = planes.add_gateway(1, *(f"http://127.0.0.1:{plane.port}" for plane in (first, second)))
+        gateway.start()
+        assert _answers(gateway, first.key, 200)
+        wait_until(partial(_listed, second, 1))
+        assert first.process is not None
+        first.process.send_signal(signal.SIGSTOP)
+        try:
+            for _ in range(5):
+                assert _answers(gateway, first.key, 200)
+            made = second.ask("key", "create", "--account", "owner@localhost")
+            took = wait_until(partial(_answers, gateway, made["key"], 200), 25.0, 0.25)
+            print(f"the other control plane is followed {took:.0f} s after the first one stood still")
+            wait_until(partial(_listed, second, 7), 35.0, 0.25)
+            assert [gateway.get("/docs")[0] for _ in range(5)] == [200] * 5
+        finally:
+            first.process.send_signal(signal.SIGCONT)
 
 
 def test_journal_of_a_lost_gateway_is_booked_by_hand(tmp_path: Path) -> None:

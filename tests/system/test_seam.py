@@ -19,7 +19,7 @@ from techstone.adapters.internal import InternalClient
 from techstone.adapters.snapshot_copy import SnapshotCopy
 from techstone.adapters.snapshots import SnapshotFollower
 from techstone.adapters.upstreams.http import HttpUpstreams
-from techstone.adapters.way import Way
+from techstone.adapters.way import Choice, Way
 from techstone.app.planes import Doorway
 from techstone.control.catalog.records import Catalog
 from techstone.control.keys.records import NewKey
@@ -125,7 +125,7 @@ async def test_gateway_goes_on_at_the_other_control_plane() -> None:
         await controls.start(1)
         upstreams = HttpUpstreams(asyncio.get_running_loop(), {})
         origins = tuple(Origin("http", "127.0.0.1", port) for port in controls.ports)
-        way = Way(upstreams, origins, passes.make(TOKEN, "seam"))
+        way = Way(upstreams, Choice(*origins), passes.make(TOKEN, "seam"))
         try:
             async with following(way, folder / "copy") as follower:
                 await until(follower.followed.is_set)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from techstone.adapters.upstreams.http import HttpUpstreams
-from techstone.adapters.way import Way, over_socket
+from techstone.adapters.way import Choice, Way, over_socket
 from techstone.app.certificates import Certificate, load_server
 from techstone.app.config import ConfigError, is_loopback
 from techstone.app.listener import claim
@@ -68,10 +68,11 @@ def open_ways(loop: asyncio.AbstractEventLoop, place: Place, *, insecure_http: b
     # Proxies of the environment are for providers.
     context, certificate = _make_trust(section)
     upstreams = HttpUpstreams(loop, {}, context)
+    choice = Choice(*origins)
     return Ways(
         upstreams,
-        Way(upstreams, origins, passes.make(token, "seam")),
-        Way(upstreams, origins, passes.make(token, "pages")),
+        Way(upstreams, choice, passes.make(token, "seam")),
+        Way(upstreams, choice, passes.make(token, "pages")),
         certificate,
     )
 

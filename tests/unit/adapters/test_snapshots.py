@@ -15,7 +15,7 @@ from techstone.adapters import snapshots
 from techstone.adapters.snapshot_copy import SnapshotCopy
 from techstone.adapters.snapshots import SnapshotFollower, StaticSnapshots
 from techstone.adapters.upstreams.http import HttpUpstreams
-from techstone.adapters.way import Way, over_socket
+from techstone.adapters.way import Choice, Way, over_socket
 from techstone.core.snapshot import Account, Head, Key, Plan, Snapshot, View
 from techstone.core.stream import Delta, Frame, Heartbeat, Part, Whole, encode
 from techstone.gateway.ports import Origin
@@ -286,7 +286,7 @@ async def following_two(folder: Path, first: Control, second: Control) -> AsyncI
         for control, path in zip((first, second), paths, strict=True)
     ]
     upstreams = HttpUpstreams(asyncio.get_running_loop(), {})
-    way = Way(upstreams, tuple(Origin("unix", path, 0) for path in paths))
+    way = Way(upstreams, Choice(*(Origin("unix", path, 0) for path in paths)))
     follower = SnapshotFollower(way, SnapshotCopy(folder / "copy"))
     task = asyncio.create_task(follower.run())
     try:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from techstone.adapters.way import Way, over_socket
+from techstone.adapters.way import Choice, Way, over_socket
 from techstone.core import passes
 from techstone.core.snapshot import Timeouts
 from techstone.gateway.ports import Call, Origin, RemoteAnswer, UpstreamProblem
@@ -48,7 +48,7 @@ def _ask(way: Way) -> RemoteAnswer:
 def test_control_plane_that_is_away_gives_way_to_the_next() -> None:
     """Which is then asked first, so that a dead one costs its timeout once."""
     upstreams = _Upstreams("control-3")
-    way = Way(upstreams, ORIGINS)
+    way = Way(upstreams, Choice(*ORIGINS))
     _ask(way)
     _ask(way)
     assert upstreams.asked == ["control-1", "control-2", "control-3", "control-3"]
@@ -58,14 +58,14 @@ def test_each_is_tried_once() -> None:
     """With all of them away the last one's problem is told."""
     upstreams = _Upstreams()
     with pytest.raises(UpstreamProblem, match="refused"):
-        _ask(Way(upstreams, ORIGINS))
+        _ask(Way(upstreams, Choice(*ORIGINS)))
     assert upstreams.asked == ["control-1", "control-2", "control-3"]
 
 
 def test_what_may_have_been_done_is_not_asked_again() -> None:
     """Only what was never connected is repeated; after anything else the next question goes to another."""
     upstreams = _Upstreams(problem=SILENT)
-    way = Way(upstreams, ORIGINS)
+    way = Way(upstreams, Choice(*ORIGINS))
     for _ in range(2):
         with pytest.raises(UpstreamProblem, match="silent"):
             _ask(way)
@@ -75,7 +75,7 @@ def test_what_may_have_been_done_is_not_asked_again() -> None:
 def test_what_was_never_connected_is_asked_at_the_next() -> None:
     """A machine that is gone lets the connection time out; nothing was sent, as where it is refused."""
     upstreams = _Upstreams("control-2", problem=UpstreamProblem("timeout", "no connection in 2 s", sent=False))
-    _ask(Way(upstreams, ORIGINS[:2]))
+    _ask(Way(upstreams, Choice(*ORIGINS[:2])))
     assert upstreams.asked == ["control-1", "control-2"]
 
 
@@ -84,7 +84,7 @@ async def test_many_that_fail_at_once_turn_once(count: int) -> None:
     """Each knows whom it asked: the second failure at one does not lead away from the next, or back to the first."""
     upstreams = _Upstreams("control-2", problem=SILENT)
     upstreams.answering = asyncio.Event()
-    way = Way(upstreams, ORIGINS[:2])
+    way = Way(upstreams, Choice(*ORIGINS[:2]))
     asking = [asyncio.create_task(way.ask(HEAD, b"", Timeouts())) for _ in range(count)]
     await asyncio.sleep(0)
     upstreams.answering.set()
@@ -97,7 +97,7 @@ async def test_many_that_were_not_sent_all_come_to_the_next() -> None:
     """Each tries every one once, whoever turned meanwhile."""
     upstreams = _Upstreams("control-2")
     upstreams.answering = asyncio.Event()
-    way = Way(upstreams, ORIGINS[:2])
+    way = Way(upstreams, Choice(*ORIGINS[:2]))
     asking = [asyncio.create_task(way.ask(HEAD, b"", Timeouts())) for _ in range(5)]
     await asyncio.sleep(0)
     upstreams.answering.set()
@@ -108,19 +108,27 @@ async def test_many_that_were_not_sent_all_come_to_the_next() -> None:
 def test_who_was_of_no_use_is_turned_from_once() -> None:
     """By whoever found it so, and only while it is the one that is asked."""
     upstreams = _Upstreams("control-1", "control-2", "control-3")
-    way = Way(upstreams, ORIGINS)
+    way = Way(upstreams, Choice(*ORIGINS))
     assert way.turn(ORIGINS[0])
     assert way.turn(ORIGINS[0])
     _ask(way)
     assert upstreams.asked == ["control-2"]
-    alone = Way(upstreams, ORIGINS[:1])
+    alone = Way(upstreams, Choice(*ORIGINS[:1]))
     assert not alone.turn(ORIGINS[0])
+
+
+def test_what_one_way_finds_out_the_others_know() -> None:
+    """A page does not wait for a control plane that the snapshot stream has turned from."""
+    upstreams, choice = _Upstreams("control-2"), Choice(*ORIGINS)
+    _ask(Way(upstreams, choice, b"seam"))
+    _ask(Way(upstreams, choice, b"pages"))
+    assert upstreams.asked == ["control-1", "control-2", "control-2"]
 
 
 def test_pass_travels_over_tcp_alone() -> None:
     """A Unix socket is guarded by the file system."""
     upstreams = _Upstreams("control-1", "/run/s")
-    _ask(Way(upstreams, ORIGINS, passes.make(b"x" * 32, "seam")))
+    _ask(Way(upstreams, Choice(*ORIGINS), passes.make(b"x" * 32, "seam")))
     _ask(over_socket(upstreams, "/run/s"))
     told = b"x-techstone-pass: " + passes.make(b"x" * 32, "seam")
     assert [told in call.head for call in upstreams.calls] == [True, False]
