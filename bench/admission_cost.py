@@ -26,7 +26,8 @@ from servers import SEARCH, redis
 
 from techstone.adapters.limits import script
 from techstone.adapters.limits.connection import pack
-from techstone.core.snapshot import Account, Key, Limits, Plan, Principal
+from techstone.core.snapshot import Account, Key, Limits, Plan
+from techstone.core.view import Principal
 
 PRESSES = ((1, 1), (1, 32), (2, 32), (4, 32))
 _TURNS = 5

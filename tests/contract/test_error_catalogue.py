@@ -16,7 +16,8 @@ from techstone.adapters.limits.memory import MemoryLimits
 from techstone.core import chat, errors, failure, keys, refusals
 from techstone.core.errors import ApiError
 from techstone.core.limits import Refusal
-from techstone.core.snapshot import Account, Key, Plan, make_principal
+from techstone.core.snapshot import Account, Key, Plan
+from techstone.core.view import make_principal
 from techstone.gateway.exchange import Exchange, Wire
 from techstone.gateway.guard import Bounds, BrokenRequest, check_head, check_media
 from techstone.gateway.head import NO_HEAD

@@ -17,13 +17,14 @@ from techstone.adapters.limits.script import Admitted, Writer
 from techstone.core import limits
 from techstone.core.credit import Spending, period_of
 from techstone.core.limits import AccountBooks, Claim, Grant, KeyBooks, Refusal
-from techstone.core.snapshot import Account, Key, Plan, make_principal
+from techstone.core.snapshot import Account, Key, Plan
+from techstone.core.view import make_principal
 from techstone.wire.figure import Figure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from techstone.core.snapshot import Principal
+    from techstone.core.view import Principal
 
 _TORTURE = bool(os.environ.get("TORTURE"))
 _EXAMPLES = 10_000 if _TORTURE else 60

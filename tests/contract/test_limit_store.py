@@ -11,13 +11,14 @@ from redis_server import RedisServer, serve_redis
 
 from techstone.adapters.limits.memory import MemoryLimits
 from techstone.core.limits import Claim, Grant, Refusal
-from techstone.core.snapshot import Account, Key, Plan, Snapshot, View, make_principal
+from techstone.core.snapshot import Account, Key, Plan, Snapshot
+from techstone.core.view import View, make_principal
 from techstone.gateway.soon import arrive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from techstone.core.snapshot import Principal
+    from techstone.core.view import Principal
 
 _KEY = Key("k1", "0" * 64, "a1", "n", "h")
 

@@ -16,7 +16,8 @@ from redis_server import RedisServer
 from techstone.adapters.limits import script
 from techstone.adapters.limits.connection import Address, Unreachable, connect
 from techstone.core.limits import Grant, Refusal
-from techstone.core.snapshot import Account, Key, Plan, make_principal
+from techstone.core.snapshot import Account, Key, Plan
+from techstone.core.view import make_principal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

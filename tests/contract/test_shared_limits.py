@@ -16,12 +16,13 @@ from redis_server import RedisServer, serve_redis
 from techstone.adapters.limits.connection import PATIENCE
 from techstone.core.errors import LedgerUnavailable
 from techstone.core.limits import Claim, Grant, Refusal
-from techstone.core.snapshot import Account, Key, Plan, make_principal
+from techstone.core.snapshot import Account, Key, Plan
+from techstone.core.view import make_principal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from techstone.core.snapshot import Principal
+    from techstone.core.view import Principal
 
 _KEY = Key("k1", "0" * 64, "a1", "n", "h")
 

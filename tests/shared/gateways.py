@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from redis_server import RedisServer
 
-    from techstone.core.snapshot import Principal
+    from techstone.core.view import Principal
 
 _Result = TypeVar("_Result")
 # So that no test waits for the seconds that it takes until everybody has been heard.

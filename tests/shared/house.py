@@ -25,7 +25,8 @@ from techstone.adapters.upstreams.http import HttpUpstreams
 from techstone.adapters.way import over_socket
 from techstone.app.wiring import Gateway, Outside
 from techstone.core import keys, stream
-from techstone.core.snapshot import Account, Key, Model, Plan, Provider, Route, Snapshot, Timeouts, View
+from techstone.core.snapshot import Account, Key, Model, Plan, Provider, Route, Snapshot, Timeouts
+from techstone.core.view import View
 from techstone.gateway.connections import Trust
 from techstone.gateway.front import Front
 

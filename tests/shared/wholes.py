@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from techstone.core.snapshot import Snapshot, View
+from techstone.core.snapshot import Snapshot
 from techstone.core.stream import advance
 
 if TYPE_CHECKING:
     from techstone.core.stream import Delta
+    from techstone.core.view import View
 
 
 def tell_whole(view: View) -> Snapshot:

@@ -12,7 +12,8 @@ from tests.system.conftest import COMPLETION, House, Upstream
 from wholes import tell_whole
 
 from techstone.core.pricing import Price
-from techstone.core.snapshot import Plan, View
+from techstone.core.snapshot import Plan
+from techstone.core.view import View
 from techstone.gateway.ports import SettlementFailed
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import pytest
 from wholes import tell_whole
 
 from techstone.core.pricing import Price
-from techstone.core.snapshot import Plan, View
+from techstone.core.snapshot import Plan
+from techstone.core.view import View
 from techstone.wire.limits import ConcurrentLimit, Limits
 
 if TYPE_CHECKING:

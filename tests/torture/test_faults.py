@@ -21,7 +21,8 @@ from house import House, Upstream, keep_house, keep_house_apart
 from techstone.adapters.journal.segments import recover
 from techstone.core import errors, keys, money, tokens
 from techstone.core.pricing import Price
-from techstone.core.snapshot import Account, Key, Model, Plan, Provider, Route, Snapshot, View
+from techstone.core.snapshot import Account, Key, Model, Plan, Provider, Route, Snapshot
+from techstone.core.view import View
 from techstone.gateway.settlement import HUNG_UP
 
 if TYPE_CHECKING:

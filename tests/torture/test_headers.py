@@ -24,7 +24,8 @@ from techstone.control.keys.records import NewKey
 from techstone.core.errors import RateLimited
 from techstone.core.pricing import FREE
 from techstone.core.reservation import Reservation
-from techstone.core.snapshot import Account, Key, Model, Plan, Snapshot, View, make_principal
+from techstone.core.snapshot import Account, Key, Model, Plan, Snapshot
+from techstone.core.view import View, make_principal
 from techstone.gateway.admission import Candidate, Doorkeeper
 from techstone.gateway.exchange import Exchange
 from techstone.gateway.head import NO_HEAD

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from techstone.core import stream
+from techstone.core.assembly import Assembly
 from techstone.core.stream import SnapshotError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from techstone.core.snapshot import Account, Head, Key, View
+    from techstone.core.snapshot import Account, Head, Key
+    from techstone.core.view import View
 
 _PACE_SECONDS = 1.0
 # Writing a million keys anew takes 4 s of a core: so many times as long nothing is written anew after it.
@@ -48,7 +50,7 @@ class SnapshotCopy:
 
     def load(self) -> View | None:
         """Return what it says, None where there is no file; raise OSError, SnapshotError where it is of no use."""
-        assembly, view = stream.Assembly(), None
+        assembly, view = Assembly(), None
         try:
             file = self._path.open("rb")
         except FileNotFoundError:

@@ -15,8 +15,10 @@ import msgspec
 
 from techstone.adapters.confirmation import Bounds, Confirmation
 from techstone.core import stream
-from techstone.core.snapshot import Head, Snapshot, Timeouts, View
-from techstone.core.stream import Assembly, Delta, Heartbeat, Miscounted, Part, SnapshotError, Whole
+from techstone.core.assembly import Assembly, Miscounted
+from techstone.core.snapshot import Head, Snapshot, Timeouts
+from techstone.core.stream import Delta, Heartbeat, Part, SnapshotError, Whole
+from techstone.core.view import View
 from techstone.gateway.ports import UpstreamProblem
 from techstone.gateway.trampoline import Trampoline
 from techstone.wire.error import ErrorBody

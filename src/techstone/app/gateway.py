@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from techstone.adapters.limits.repeats import RedisRepeats
     from techstone.app.place import Place
     from techstone.app.sections import ServerSection
-    from techstone.core.snapshot import View
+    from techstone.core.view import View
     from techstone.gateway.connections import Connections
     from techstone.gateway.ports import ControlPlane, StoredAnswer
 

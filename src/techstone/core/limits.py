@@ -16,7 +16,7 @@ import msgspec
 
 from techstone.core.flood import Flood
 from techstone.core.leases import Leases
-from techstone.core.snapshot import Principal
+from techstone.core.view import Principal
 from techstone.core.window import Window
 from techstone.wire.limits import Axis, Scope
 

@@ -14,7 +14,7 @@ from techstone.wire.limits import RefusedRequest
 
 if TYPE_CHECKING:
     from techstone.core.limits import Refusal
-    from techstone.core.snapshot import Principal
+    from techstone.core.view import Principal
 
 KEPT = 20
 SECONDS = 3600.0

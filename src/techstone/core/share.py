@@ -12,7 +12,7 @@ import msgspec
 from techstone.core.snapshot import Limits
 
 if TYPE_CHECKING:
-    from techstone.core.snapshot import Principal
+    from techstone.core.view import Principal
 
 
 def divide(principal: Principal, gateways: int) -> Principal:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from techstone.core.credit import Period
     from techstone.core.leases import Leases
     from techstone.core.limits import AccountBooks, KeyBooks
-    from techstone.core.snapshot import Principal
+    from techstone.core.view import Principal
 
 
 def describe(

@@ -28,7 +28,8 @@ from techstone.core.errors import (
 from techstone.core.limits import Claim, Refusal
 from techstone.core.pricing import Price
 from techstone.core.reservation import Reservation, reserve
-from techstone.core.snapshot import Model, Principal, View
+from techstone.core.snapshot import Model
+from techstone.core.view import Principal, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from techstone.core.errors import ApiError
-    from techstone.core.snapshot import Principal
+    from techstone.core.view import Principal
     from techstone.gateway.exchange import Exchange
     from techstone.gateway.ports import Snapshots
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from techstone.core.failure import Failure
-    from techstone.core.snapshot import Provider, Route, View
+    from techstone.core.snapshot import Provider, Route
+    from techstone.core.view import View
     from techstone.gateway.admission import Candidate
     from techstone.gateway.target import Keyring
 

@@ -12,7 +12,7 @@ from techstone.gateway.soon import arrive
 from techstone.wire.estimate import Estimate, EstimatedCost, EstimatedLimits, EstimatedRoute
 
 if TYPE_CHECKING:
-    from techstone.core.snapshot import Principal
+    from techstone.core.view import Principal
     from techstone.gateway.admission import Candidate, Doorkeeper
     from techstone.gateway.exchange import Exchange
     from techstone.gateway.ports import LimitStore

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterable
 
-    from techstone.core.snapshot import Principal
     from techstone.core.usage import UsageRecord
+    from techstone.core.view import Principal
     from techstone.gateway.head import Head
 
 Field = tuple[bytes, bytes]

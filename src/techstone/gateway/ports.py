@@ -10,8 +10,8 @@ from techstone.core.snapshot import Timeouts
 
 if TYPE_CHECKING:
     from techstone.core.limits import Claim, Grant, Refusal, Standing
-    from techstone.core.snapshot import Holder, Principal, View
     from techstone.core.usage import UsageRecord
+    from techstone.core.view import Holder, Principal, View
     from techstone.gateway.soon import Soon
     from techstone.wire.limits import AccountView, Limits
 

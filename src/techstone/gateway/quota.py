@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from techstone.core.limits import Grant, Standing
-    from techstone.core.snapshot import Principal
+    from techstone.core.view import Principal
     from techstone.gateway.exchange import Exchange
     from techstone.gateway.ports import LimitStore
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from techstone.core.engines import Load
-    from techstone.core.snapshot import Provider, View
+    from techstone.core.snapshot import Provider
+    from techstone.core.view import View
     from techstone.gateway.target import Keyring
 
 

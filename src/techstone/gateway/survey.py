@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from techstone.core.errors import ApiError
     from techstone.core.keys import Scope
-    from techstone.core.snapshot import Holder
     from techstone.core.tickets import Ticket
+    from techstone.core.view import Holder
     from techstone.gateway.admission import Doorkeeper
     from techstone.gateway.exchange import Exchange
     from techstone.gateway.ports import LimitStore, Snapshots

@@ -11,8 +11,9 @@ from wholes import follow, tell_whole
 
 from techstone.adapters import snapshot_copy
 from techstone.adapters.snapshot_copy import SnapshotCopy
-from techstone.core.snapshot import Account, Key, Plan, Snapshot, View
+from techstone.core.snapshot import Account, Key, Plan, Snapshot
 from techstone.core.stream import Delta, SnapshotError, encode
+from techstone.core.view import View
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

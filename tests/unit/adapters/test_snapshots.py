@@ -16,8 +16,9 @@ from techstone.adapters.snapshot_copy import SnapshotCopy
 from techstone.adapters.snapshots import SnapshotFollower, StaticSnapshots
 from techstone.adapters.upstreams.http import HttpUpstreams
 from techstone.adapters.way import Choice, Way, over_socket
-from techstone.core.snapshot import Account, Head, Key, Plan, Snapshot, View
+from techstone.core.snapshot import Account, Head, Key, Plan, Snapshot
 from techstone.core.stream import Delta, Frame, Heartbeat, Part, Whole, encode
+from techstone.core.view import View
 from techstone.gateway.ports import Origin
 
 if TYPE_CHECKING:

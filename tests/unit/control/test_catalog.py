@@ -30,8 +30,9 @@ from techstone.control.publish import Publisher
 from techstone.control.services import Services
 from techstone.core.errors import ApiError, InvalidRequest
 from techstone.core.pricing import FREE, Price
-from techstone.core.snapshot import Model, Plan, Provider, Replica, Route, Snapshot, View
+from techstone.core.snapshot import Model, Plan, Provider, Replica, Route, Snapshot
 from techstone.core.stream import Delta, decode
+from techstone.core.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -20,8 +20,9 @@ from techstone.control.ports import StoreError
 from techstone.control.publish import Publisher, Wish
 from techstone.control.services import Services
 from techstone.core import keys
+from techstone.core.assembly import Assembly
 from techstone.core.snapshot import Head, Limits, Snapshot
-from techstone.core.stream import Assembly, Delta, Frame, Heartbeat, SnapshotError, decode
+from techstone.core.stream import Delta, Frame, Heartbeat, SnapshotError, decode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from rooms import House
 
     from techstone.control.ports import Store
-    from techstone.core.snapshot import View
+    from techstone.core.view import View
 
 
 @contextlib.asynccontextmanager

@@ -13,7 +13,8 @@ from techstone.core import limits
 from techstone.core.credit import Period, Spending
 from techstone.core.leases import SECONDS
 from techstone.core.limits import AccountBooks, Claim, Grant, KeyBooks, Refusal
-from techstone.core.snapshot import Account, Key, Plan, Principal, make_principal
+from techstone.core.snapshot import Account, Key, Plan
+from techstone.core.view import Principal, make_principal
 
 _KEY = Key("k1", "0" * 64, "a1", "n", "h")
 _ACCOUNT = Account("a1", "a@x", "p", granted=100)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from techstone.core import refusals
 from techstone.core.limits import Refusal
 from techstone.core.refused import ACCOUNTS, KEPT, SECONDS, Refused
-from techstone.core.snapshot import Account, Key, Plan, Principal, make_principal
+from techstone.core.snapshot import Account, Key, Plan
+from techstone.core.view import Principal, make_principal
 from techstone.wire.limits import RefusedRequest
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from techstone.core import limits, survey
 from techstone.core.credit import Period, Spending
 from techstone.core.limits import AccountBooks, Claim, Grant, KeyBooks
-from techstone.core.snapshot import Account, Key, Plan, Principal, make_principal
+from techstone.core.snapshot import Account, Key, Plan
+from techstone.core.view import Principal, make_principal
 from techstone.wire.limits import AccountLimits, ConcurrentLimit, KeyLimits, MinuteLimit, SpendingCap
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from techstone.adapters.limits.memory import MemoryLimits
 from techstone.core import keys
 from techstone.core.errors import AddressForbidden, ApiError, KeyDisabled, KeyInvalid, KeyUnconfirmed, ScopeMissing
 from techstone.core.keys import SCOPES
-from techstone.core.snapshot import Account, Key, Plan, Snapshot, View
+from techstone.core.snapshot import Account, Key, Plan, Snapshot
 from techstone.core.stream import Delta
+from techstone.core.view import View
 from techstone.gateway.admission import Doorkeeper
 from techstone.gateway.exchange import Exchange
 from techstone.gateway.head import NO_HEAD

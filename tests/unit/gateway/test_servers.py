@@ -11,7 +11,8 @@ import pytest
 from techstone.core.breaker import FAILURES, OPEN_SECONDS
 from techstone.core.engines import Load
 from techstone.core.errors import ApiError, UpstreamUnavailable
-from techstone.core.snapshot import Model, Provider, Replica, Route, Routing, Snapshot, View
+from techstone.core.snapshot import Model, Provider, Replica, Route, Routing, Snapshot
+from techstone.core.view import View
 from techstone.gateway.dispatch import Attempt, Dispatch
 from techstone.gateway.ports import Answer, Call, RemoteAnswer, UpstreamProblem
 from techstone.gateway.target import Keyring

@@ -10,7 +10,8 @@ import pytest
 
 from techstone.core.errors import UpstreamUnavailable
 from techstone.core.sealing import Unsealable
-from techstone.core.snapshot import Model, Provider, Route, Snapshot, View
+from techstone.core.snapshot import Model, Provider, Route, Snapshot
+from techstone.core.view import View
 from techstone.gateway.dispatch import Attempt, Dispatch
 from techstone.gateway.ports import Origin
 from techstone.gateway.target import Keyring, Target

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from techstone.core.credit import Period
     from techstone.core.limits import Standing
-    from techstone.core.snapshot import Principal
+    from techstone.core.view import Principal
 
 # What a part is too small for may fit the whole plan: Redis is tried much sooner than this.
 _WAIT = 5.0

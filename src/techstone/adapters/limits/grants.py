@@ -9,7 +9,7 @@ from techstone.core.limits import Grant
 if TYPE_CHECKING:
     from techstone.core.credit import Period
     from techstone.core.limits import AccountBooks, Claim, KeyBooks
-    from techstone.core.snapshot import Principal
+    from techstone.core.view import Principal
 
 
 class Held(Grant):

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from techstone.adapters.limits.admissions import Admissions
-    from techstone.core.snapshot import Account, Holder, Key, Principal, View
+    from techstone.core.snapshot import Account, Key
     from techstone.core.usage import UsageRecord
+    from techstone.core.view import Holder, Principal, View
     from techstone.wire.limits import KeyView, Limits, RefusedRequest
 
 _DAY_SECONDS = 86_400

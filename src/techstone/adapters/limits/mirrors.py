@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from techstone.adapters.limits.script import Standing
-    from techstone.core.snapshot import Principal
+    from techstone.core.view import Principal
     from techstone.core.window import Window
 
 

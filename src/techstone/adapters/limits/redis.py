@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from techstone.adapters.limits.connection import Reply
     from techstone.adapters.limits.link import Link
     from techstone.adapters.limits.script import Caller, Look, Operation
-    from techstone.core.snapshot import Holder, Principal
     from techstone.core.usage import UsageRecord
+    from techstone.core.view import Holder, Principal
     from techstone.gateway.soon import Soon
     from techstone.wire.figure import Figure
     from techstone.wire.limits import AccountView, Limits

@@ -17,7 +17,8 @@ import msgspec
 from techstone.adapters.limits.connection import bulk
 from techstone.core.credit import Period, Spending
 from techstone.core.limits import AccountBooks, KeyBooks, Refusal
-from techstone.core.snapshot import Account, Key, Limits, Plan, Principal
+from techstone.core.snapshot import Account, Key, Limits, Plan
+from techstone.core.view import Principal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

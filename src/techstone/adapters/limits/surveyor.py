@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from techstone.adapters.limits.alone import Alone
     from techstone.adapters.limits.script import Look
-    from techstone.core.snapshot import Holder, Principal
+    from techstone.core.view import Holder, Principal
     from techstone.wire.limits import KeyView, Limits
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from techstone.adapters.limits.admissions import Admissions
 from techstone.adapters.limits.memory import MemoryLimits
 from techstone.core.limits import Claim, Grant
-from techstone.core.snapshot import Account, Key, Plan, make_principal
+from techstone.core.snapshot import Account, Key, Plan
+from techstone.core.view import make_principal
 
 if TYPE_CHECKING:
     from pathlib import Path

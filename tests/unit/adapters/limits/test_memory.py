@@ -16,14 +16,15 @@ from hypothesis import strategies as st
 from techstone.adapters.limits.memory import MemoryLimits
 from techstone.core.errors import LedgerUnavailable
 from techstone.core.limits import Claim, Grant, Refusal
-from techstone.core.snapshot import Account, Key, Plan, Snapshot, View, make_principal
+from techstone.core.snapshot import Account, Key, Plan, Snapshot
 from techstone.core.usage import UsageRecord
+from techstone.core.view import View, make_principal
 from techstone.wire.limits import KeyLimits, MinuteLimit, RefusedRequest, SpendingCap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from techstone.core.snapshot import Principal
+    from techstone.core.view import Principal
 
 _DAY = 20_000
 _JOURNAL = "j" * 16

@@ -21,8 +21,9 @@ from techstone.adapters.way import over_socket
 from techstone.app.wiring import Gateway, Outside
 from techstone.core.breaker import FAILURES, Breaker
 from techstone.core.engines import Load
-from techstone.core.snapshot import Provider, Replica, Snapshot, View
+from techstone.core.snapshot import Provider, Replica, Snapshot
 from techstone.core.usage import UsageRecord
+from techstone.core.view import View
 from techstone.gateway.connections import Trust
 from techstone.gateway.exchange import Exchange
 from techstone.gateway.front import Front

@@ -11,7 +11,8 @@ import pytest
 from techstone.adapters.upstreams import health_checks
 from techstone.adapters.upstreams.health_checks import Check, HealthChecks
 from techstone.adapters.upstreams.http import HttpUpstreams
-from techstone.core.snapshot import Provider, Replica, Snapshot, Timeouts, UpstreamKind, View
+from techstone.core.snapshot import Provider, Replica, Snapshot, Timeouts, UpstreamKind
+from techstone.core.view import View
 from techstone.gateway.dispatch import Dispatch
 from techstone.gateway.ports import Call
 from techstone.gateway.target import Keyring
