@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import random
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from gateways import Clock, GatewayOnRedis, Ledger, drive
+from gateways import Clock, GatewayOnRedis, Ledger, drive, serve_gateways
 from redis_server import RedisServer, serve_redis
 
 from techstone.adapters.limits.connection import PATIENCE
@@ -19,7 +18,7 @@ from techstone.core.limits import Claim, Grant, Refusal
 from techstone.core.snapshot import Account, Key, Plan, make_principal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
     from techstone.core.snapshot import Principal
 
@@ -30,26 +29,6 @@ _KEY = Key("k1", "0" * 64, "a1", "n", "h")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with serve_redis(tmp_path_factory.mktemp("redis")) as server:
         yield server
-
-
-@contextlib.asynccontextmanager
-async def serve_gateways(
-    server: RedisServer,
-    count: int,
-    ledger: Ledger | None = None,
-    clock: Clock | None = None,
-    patience: float = 5.0,
-) -> AsyncIterator[list[GatewayOnRedis]]:
-    ledger = ledger or Ledger()
-    gateways = [GatewayOnRedis(server, f"g{number}", ledger, clock, patience) for number in range(count)]
-    try:
-        for gateway in gateways:
-            await gateway.connected()
-        await gateways[0].until(lambda: all(gateway.link.gateways == count for gateway in gateways))
-        yield gateways
-    finally:
-        for gateway in gateways:
-            await gateway.close()
 
 
 @pytest.fixture(autouse=True)

@@ -7,12 +7,14 @@ While Redis is away every gateway gives its part of the plans by itself (`alone`
 from __future__ import annotations
 
 import asyncio
+import itertools
 from functools import partial
 from typing import TYPE_CHECKING
 
 import hiredis
 
 from techstone.adapters.limits import script
+from techstone.adapters.limits.charges import Charge
 from techstone.adapters.limits.connection import Unreachable
 from techstone.adapters.limits.grants import Held, Share, find_principal
 from techstone.adapters.limits.mirrors import Mirrors
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from techstone.adapters.limits.alone import Alone
-    from techstone.adapters.limits.charges import Charge, Charges
+    from techstone.adapters.limits.charges import Charges
     from techstone.adapters.limits.connection import Reply
     from techstone.adapters.limits.link import Link
     from techstone.adapters.limits.script import Caller, Look, Operation
@@ -40,6 +42,10 @@ if TYPE_CHECKING:
 
     Ledger = Callable[[str], Awaitable[Figure]]
     """Asks for an account's figure, of one moment; raises LedgerUnavailable."""
+
+# Where another gateway begins an account's money it is asked so often whether it has; and all of it takes no longer.
+_BEGIN_PAUSE = 0.02
+_BEGIN_SECONDS = 10.0
 
 
 class _Question(Signal):
@@ -83,6 +89,7 @@ class RedisLimits:
         self._surveyor = Surveyor(self.look, alone, clock)
         self._running: dict[bytes, Held | Share] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
+        self._begun = itertools.count(1)
         link.owners.append(self)
 
     # Requests
@@ -224,9 +231,10 @@ class RedisLimits:
     def settle(self, grant: Grant, tokens: int, cost: int) -> None:
         """Give back what was reserved and held, but what it came to.
 
-        What counts against credit or a cap waits for its record's number (`record`), by which it counts once.
+        What costs waits for its record's number (`record`), by which it counts once. That is so without a bound, too:
+        the account may have money in Redis all the same (a cap of another key), which a later bound goes by.
         """
-        if grant.settled or (cost and grant.claim.principal.bounded):
+        if grant.settled or cost:
             return
         self._finish(grant, tokens, 0, 0)
 
@@ -241,21 +249,19 @@ class RedisLimits:
 
     def record(self, number: int, record: UsageRecord) -> None:
         """Hear that a record of this gateway's journal is durable; in the order of their numbers."""
+        if record.state == "open" or not record.cost:
+            return
         grant = self._running.get(record.id.encode())
-        if grant is not None and not grant.claim.principal.bounded:
-            return
-        charge = self._charges.add(number, record)
-        if charge is None:
-            return
+        bounded = grant is None or grant.claim.principal.bounded
+        pending = isinstance(grant, Held) and grant.pending
+        # What is not told by the end of its request. Without a bound that will do, unless it is lost on its way.
+        charge = self._charges.add(number, record, bounded=bounded) if bounded or pending else None
         tokens = record.prompt_tokens + record.completion_tokens
-        if grant is None:
+        if charge is not None and (grant is None or pending):
+            # An end may wait; the charge does not, as the numbers must rise.
             self._charge(charge)
-        elif isinstance(grant, Held) and grant.pending:
-            # Its end waits; the charge does not, as the numbers must rise.
-            self._charge(charge)
-            self._finish(grant, tokens, 0, 0)
-        else:
-            self._finish(grant, tokens, record.cost, number)
+        if grant is not None:
+            self._finish(grant, tokens, *((0, 0) if pending else (record.cost, number)))
 
     def _finish(self, grant: Grant, tokens: int, cost: int, number: int) -> None:
         grant.settled = True
@@ -295,9 +301,13 @@ class RedisLimits:
             checked = self._check(reply)
             if isinstance(checked, bytes):
                 self._mirrors.take(principal, script.read_standing(checked))
+            elif cost and not principal.bounded:
+                ids = principal.account.id, principal.key.id
+                self._charges.keep(Charge(number, *ids, cost, grant.period, bounded=False))
 
         # A lost end is not sent again: the slot ends by itself, and the charge is sent with all others.
-        self._send("settle", principal, words, take)
+        if not self._send("settle", principal, words, take):
+            take(None)
 
     # What is told
 
@@ -360,17 +370,28 @@ class RedisLimits:
             figure = await self._ledger(principal.account.id)
         except Unreachable as error:
             raise LedgerUnavailable from error
+        latest = self._loop.time() + _BEGIN_SECONDS
+        for words in script.list_parts(figure, b"%b:%d" % (self._journal, next(self._begun))):
+            while (reply := await self._tell(generation, principal, words)) == script.TAKEN:
+                if self._loop.time() > latest:
+                    raise LedgerUnavailable
+                await asyncio.sleep(_BEGIN_PAUSE)
+            if reply == script.BEGUN:
+                return
+            if reply != script.MORE or self._loop.time() > latest:
+                raise LedgerUnavailable
+
+    async def _tell(self, generation: str, principal: Principal, words: tuple[bytes, ...]) -> Reply:
+        """Ask for a part of a beginning; None where Redis is away, or another one by now."""
         told: asyncio.Future[Reply] = self._loop.create_future()
-        words = tuple(script.list_words(figure))
-        if link.generation != generation or not self._send("begin", principal, words, told.set_result):
-            raise LedgerUnavailable
-        if self._check(await told) is None:
-            raise LedgerUnavailable
+        if self._link.generation != generation or not self._send("begin", principal, words, told.set_result):
+            return None
+        return self._check(await told)
 
     def _charge(self, charge: Charge) -> None:
         connection = self._link.connection
         if connection is not None:
-            caller = describe_charge(self._link.generation, charge.account, charge.key)
+            caller = describe_charge(self._link.generation, charge.account, charge.key, bounded=charge.bounded)
             words = (self._journal, script.pack_charge(charge))
             connection.send(self._writer.write("charge", caller, *words), self._ignore)
 
