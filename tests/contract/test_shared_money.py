@@ -11,6 +11,7 @@ from gateways import Clock, GatewayOnRedis, Ledger, let_pass, serve_gateways
 from redis_server import Client, RedisServer, serve_redis
 
 from techstone.adapters.limits import script
+from techstone.adapters.limits.anew import begin_anew
 from techstone.adapters.limits.charges import Charge
 from techstone.core.credit import Period
 from techstone.core.limits import Grant, Refusal
@@ -187,6 +188,36 @@ async def test_account_without_a_bound_has_nothing_waiting_in_redis(redis: Redis
         assert seen is not None
         assert (seen.account_slots, gateway.limits.running, len(gateway.charges)) == (0, 0, 0)
         assert redis.ask("KEYS", "techstone:{a1}:[mhp]") == []
+
+
+async def test_usage_of_a_gateway_that_is_no_more_counts_once_it_is_booked(redis: RedisServer) -> None:
+    """It had lost Redis, and never told it: the money begins anew, with all that others have and nobody booked."""
+    ledger, who = Ledger(), prepaid(100)
+    async with serve_gateways(redis, 2, ledger) as (one, gone):
+        await one.ready()
+        await gone.ready()
+        grants = [await gateway.ask(who, name, 1, 10) for gateway, name in ((one, b"1"), (one, b"2"), (gone, b"3"))]
+        assert all(isinstance(grant, Grant) for grant in grants)
+        first, second, third = grants
+        assert isinstance(first, Grant)
+        assert isinstance(second, Grant)
+        assert isinstance(third, Grant)
+        connection = gone.link.connection
+        assert connection is not None
+        connection.close("for good")
+        number = gone.end(third, 1, 9)
+        await gone.close()
+        one.end(first, 1, 7)
+        ledger.book(gone.journal, number, 9)
+        generation = one.link.generation
+        await begin_anew(redis.address)
+        await one.until(lambda: one.link.generation != generation)
+        await one.ready()
+        assert isinstance(await one.ask(who, b"4", 1, 10), Grant)
+        seen = await one.limits.look(who)
+        assert seen is not None
+        # What the dead one held goes with its lease.
+        assert (seen.spent, seen.held) == (9 + 7, 10 + 10 + 10)
 
 
 class ManyKeys(Ledger):
