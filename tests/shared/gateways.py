@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from techstone.adapters.limits.alone import Alone
 from techstone.adapters.limits.charges import Charges
-from techstone.adapters.limits.link import Link
+from techstone.adapters.limits.link import Link, Times
 from techstone.adapters.limits.redis import RedisLimits
 from techstone.adapters.limits.script import Writer
 from techstone.core.limits import Claim, Grant, Refusal
@@ -18,9 +18,17 @@ from techstone.wire.figure import Figure
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from redis_server import RedisServer
-
+    from techstone.adapters.limits.connection import Address
+    from techstone.adapters.limits.roster import Roster
     from techstone.core.snapshot import Principal
+
+
+class Server(Protocol):
+    """Where a gateway finds its Redis."""
+
+    @property
+    def address(self) -> Address: ...
+
 
 _Result = TypeVar("_Result")
 # So that no test waits for the seconds that it takes until everybody has been heard.
@@ -66,23 +74,25 @@ class GatewayOnRedis:
 
     def __init__(
         self,
-        server: RedisServer,
+        server: Server,
         name: str,
         ledger: Ledger,
         clock: Clock | None = None,
         patience: float = _CALM,
+        roster: Roster | None = None,
     ) -> None:
         own = clock or Clock()
         loop_time = own if clock is not None else asyncio.get_running_loop().time
         self.told: list[str] = []
         self.journal = name.ljust(16, "0")
-        self.link = Link(server.address, self.journal, self.told.append, presence=PRESENCE, patience=patience)
+        times = Times(presence=PRESENCE, patience=patience)
+        self.link = Link(server.address, self.journal, self.told.append, roster, times)
         self.charges = Charges(self.journal)
         self.alone = Alone(loop_time, own.wall)
         writer = None if clock is None else Writer(clock.wall)
         self.limits = RedisLimits(self.link, self.alone, self.charges, ledger.tell, loop_time, writer)
         self._clock = own
-        self._numbers = 0
+        self.numbers = 0
         self._running = asyncio.create_task(self.link.run())
 
     async def until(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -112,7 +122,7 @@ class GatewayOnRedis:
 
     def end(self, grant: Grant, tokens: int, cost: int, *, at: float | None = None) -> int:
         """Record and settle as a settlement does; return the record's number."""
-        self._numbers += 1
+        self.numbers += 1
         claim = grant.claim
         wall = self._clock.wall() if at is None else at
         who = claim.principal
@@ -120,9 +130,9 @@ class GatewayOnRedis:
             claim.request.decode(), "settled", who.account.id, who.key.id, "m", "p", "m", 200, False, int(wall * 1000),
             0, 0, tokens, 0, 0, 0, cost, 0, 1, None, 1,
         )  # fmt: skip
-        self.limits.record(self._numbers, record)
+        self.limits.record(self.numbers, record)
         self.limits.settle(grant, tokens, cost)
-        return self._numbers
+        return self.numbers
 
     async def close(self) -> None:
         """Vanish as if killed: nothing is told to Redis."""

@@ -242,6 +242,7 @@ class Books:
                 self.limits = self._shared.limits
                 self.limits.recover(recovered.records)
                 self.writer.recorded = self.limits.record
+                self.writer.booked = self.limits.shipped
                 self.repeats = self._shared.share(self.writer.answers, place.config.data.limits_answers * _MEGABYTE)
                 self.writer.answered = self._hear_answer
         except (JournalDamaged, JournalInUse) as error:
@@ -307,8 +308,6 @@ class Books:
         self._timer = self._loop.call_later(self.limits.sweep(), self._sweep)
         if self.repeats is not None:
             self.repeats.sweep()
-        if self._shared is not None and self._shipping is not None:
-            self._shared.limits.shipped(self._shipping.applied)
         self.writer.answers.retire(int(time.time() * 1000))
 
     async def close(self) -> None:

@@ -12,7 +12,7 @@ from techstone.adapters.limits.alone import Alone
 from techstone.adapters.limits.charges import Charges
 from techstone.adapters.limits.connection import PATIENCE, Address
 from techstone.adapters.limits.figures import Figures
-from techstone.adapters.limits.link import Link
+from techstone.adapters.limits.link import Link, Times
 from techstone.adapters.limits.redis import RedisLimits
 from techstone.adapters.limits.repeats import RedisRepeats
 from techstone.app.config import ConfigError
@@ -63,7 +63,7 @@ class SharedLimits:
         report: Callable[[str], None],
         patience: float = PATIENCE,
     ) -> None:
-        self.link = Link(address, journal, report, patience=patience)
+        self.link = Link(address, journal, report, times=Times(patience=patience))
         self.charges = Charges(journal)
         self._figures = Figures(control)
         alone = Alone(time.monotonic, time.time)
