@@ -245,7 +245,7 @@ async def test_what_was_given_alone_grows_old_before_a_full_redis(redis: RedisSe
     gateway = GatewayOnRedis(redis, "g", Ledger(), clock)
     who = _principal(plan=Plan("p", 60, 10**9, 1000, "postpaid"))
     try:
-        await gateway.until(lambda: gateway.link.counted)
+        await gateway.ready()
         redis.ask("CONFIG", "SET", "maxmemory", "1mb")
         granted = 0
         for step in range(30):

@@ -79,14 +79,18 @@ class GatewayOnRedis:
         ledger: Ledger,
         clock: Clock | None = None,
         patience: float = _CALM,
+        *,
         roster: Roster | None = None,
+        remembered: float = 300.0,
     ) -> None:
         own = clock or Clock()
         loop_time = own if clock is not None else asyncio.get_running_loop().time
         self.told: list[str] = []
         self.journal = name.ljust(16, "0")
-        times = Times(presence=PRESENCE, patience=patience)
+        times = Times(PRESENCE, remembered, patience)
         self.link = Link(server.address, self.journal, self.told.append, roster, times)
+        # As if Redis had been heard before: no test waits until a new one is judged.
+        self.link.counted = self.link.counted or roster is None
         self.charges = Charges(self.journal)
         self.alone = Alone(loop_time, own.wall)
         writer = None if clock is None else Writer(clock.wall)

@@ -224,7 +224,7 @@ class Link:
         if anew:
             before = self.gateways
             young = self._times.presence * _GATE_SHARE - heard.age
-            if risen and before > 1 and young > 0:
+            if risen and self.counted and before > 1 and young > 0:
                 self._waiting, self._gate = True, (before, self._loop.time() + young)
             self.generation, self.ready, self.told = heard.generation, False, heard.told
             self.young = heard.age < self._times.presence

@@ -20,7 +20,7 @@ from techstone.adapters.limits.mirrors import Mirrors
 from techstone.adapters.limits.script import Admitted, Writer, describe_charge
 from techstone.adapters.limits.surveyor import Surveyor
 from techstone.core import limits
-from techstone.core.errors import LedgerUnavailable
+from techstone.core.errors import LedgerUnavailable, LimitsUnknown
 from techstone.core.leases import RENEWAL_SECONDS
 from techstone.core.limits import Claim, Grant, Refusal, Standing
 from techstone.gateway.trampoline import Signal
@@ -98,7 +98,7 @@ class RedisLimits:
     # Requests
 
     async def admit(self, claim: Claim) -> Grant | Refusal:
-        """Decide; raise LedgerUnavailable where credit or caps count and are not known."""
+        """Decide; raise LedgerUnavailable where credit or caps count and are not known, or LimitsUnknown."""
         for _ in range(2):
             question = self._ask("admit", claim)
             try:
@@ -117,6 +117,9 @@ class RedisLimits:
         raise LedgerUnavailable
 
     async def _admit_alone(self, claim: Claim) -> Grant | Refusal:
+        if not self._link.counted:
+            raise LimitsUnknown
+        self._alone.gateways = self._link.gateways
         found = await self._alone.admit(claim)
         if isinstance(found, Refusal):
             return found
@@ -153,6 +156,8 @@ class RedisLimits:
             question = self._ask("consider", claim)
             await question
             if not isinstance(question.reply, bytes):
+                if not self._link.counted:
+                    raise LimitsUnknown
                 return await self._alone.consider(claim)
             found = script.read(question.reply)
             if found is not None:
@@ -512,3 +517,10 @@ class RedisLimits:
     def degraded(self) -> bool:
         """Whether Redis is away, or does not know enough yet."""
         return self._link.connection is None or self._link.gated
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing is admitted: a part of a plan is the plan divided by a number that was never heard."""
+        if self._link.counted or not self.degraded:
+            return None
+        return "Redis was not heard yet, so that it is not known how many gateways share the limits"
