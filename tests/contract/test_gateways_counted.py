@@ -149,6 +149,22 @@ async def test_gateway_that_takes_its_leave_is_counted_no_more(redis: RedisServe
         await later.close()
 
 
+async def test_gateways_that_are_stopped_and_started_give_one_plan(redis: RedisServer, tmp_path: Path) -> None:
+    """Each took its leave of the others, one after another, and Redis is away as they come again."""
+    ways = Ways(redis, tmp_path)
+    async with serving(ways, 3) as gateways:
+        for number, gateway in enumerate(gateways):
+            await gateway.until(lambda number=number, gateway=gateway: gateway.link.gateways == 3 - number)  # type: ignore[misc]
+            await gateway.link.leave()
+            ways.cut(number, gateway)
+    again = [ways.start(number) for number in range(3)]
+    try:
+        assert sum([await _give(gateway) for gateway in again]) == 60
+    finally:
+        for gateway in again:
+            await gateway.close()
+
+
 async def test_gateway_that_was_killed_is_counted_for_some_minutes(redis: RedisServer, tmp_path: Path) -> None:
     """Nobody can tell it from one that has lost its way; here they are two seconds."""
     ways = Ways(redis, tmp_path)

@@ -255,7 +255,8 @@ class Link:
         # Sooner, others that are there may not have found a new Redis yet.
         self.counted = self.counted or heard.age >= self._times.presence
         if self.counted:
-            self._roster.write(self._listed)
+            # Who has just left may come again together with this one: all that are stopped are started, too.
+            self._roster.write(self._listed | heard.left)
 
     def _rise(self, connection: Connection, *, anew: bool) -> None:
         """Tell what Redis may not know; once all of it is there, this gateway has said its part."""

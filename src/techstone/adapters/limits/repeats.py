@@ -157,6 +157,11 @@ class RedisRepeats:
     def fall(self) -> None:
         """Implement `Owner`: what is claimed goes on, and is claimed anew."""
 
+    @property
+    def waiting(self) -> int:
+        """How many answers Redis was not told yet."""
+        return len(self._untold)
+
     def sweep(self) -> None:
         """Renew what is claimed; three times in a lease."""
         self._link.tell(self._renew())
