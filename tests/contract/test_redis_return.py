@@ -126,8 +126,12 @@ async def test_long_journal_is_told_before_credit_opens(redis: RedisServer) -> N
             await gateway.close()
 
 
-async def test_end_amid_a_long_journal_keeps_its_turn(redis: RedisServer) -> None:
-    """The numbers of an account only rise: what ends meanwhile waits until those before it are told."""
+@pytest.mark.parametrize("forgets", [False, True])
+async def test_end_amid_a_long_journal_keeps_its_turn(redis: RedisServer, forgets: bool) -> None:  # noqa: FBT001
+    """The numbers of an account only rise: what ends meanwhile waits until those before it are told.
+
+    Also where Redis forgets amid them, and all of it is told anew.
+    """
     gateway = GatewayOnRedis(redis, "g", Ledger())
     who = _principal(granted=10**9)
     try:
@@ -141,6 +145,10 @@ async def test_end_amid_a_long_journal_keeps_its_turn(redis: RedisServer) -> Non
         for grant in running:
             assert isinstance(grant, Grant)
             gateway.end(grant, 1, 400)
+        if forgets:
+            generation = gateway.link.generation
+            redis.ask("FLUSHALL")
+            await gateway.until(lambda: gateway.link.generation != generation)
         await gateway.ready()
         assert isinstance(await gateway.ask(who, b"last", 1, 1), Grant)
         assert await gateway.limits.credit(who) == 10**9 - 3000 * 1000 - 2 * 400 - 1

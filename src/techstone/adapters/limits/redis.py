@@ -461,6 +461,7 @@ class RedisLimits:
     def rise(self, *, anew: bool) -> Iterator[Call]:
         """Implement `Owner`: tell what runs, and what Redis does not know of this gateway's journal."""
         self._callers.clear()
+        self._lose_queue()
         if anew:
             self._mirrors.forget()
             if self._link.young:
@@ -482,6 +483,10 @@ class RedisLimits:
         They have what was given by them in the last minute: a way that comes and goes gives nobody a part each time.
         """
         self._alone.gateways = self._link.gateways
+        self._lose_queue()
+
+    def _lose_queue(self) -> None:
+        """Have what waits for its turn hear that it is lost, as if it had been sent."""
         queue, self._queue = self._queue, None
         for write in queue or ():
             _, take = write()
