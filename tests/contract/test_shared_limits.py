@@ -419,7 +419,7 @@ async def test_what_was_given_alone_is_told_again_where_redis_dies_over_it(redis
         for number in range(5):
             assert isinstance(await gateway.ask(who, b"%d" % number), Grant)
         gateway.link.connection = connection
-        gateway.limits.rise(anew=False)
+        gateway.link.tell(gateway.limits.give())
         connection.close("in the middle of it")
         await gateway.until(lambda: gateway.link.connection not in {None, connection})
         found = [await gateway.ask(who, b"more %d" % number) for number in range(20)]

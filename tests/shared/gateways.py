@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from techstone.adapters.limits.alone import Alone
 from techstone.adapters.limits.charges import Charges
-from techstone.adapters.limits.link import Link
+from techstone.adapters.limits.link import Link, Times
 from techstone.adapters.limits.redis import RedisLimits
 from techstone.adapters.limits.script import Writer, describe
 from techstone.core.limits import Claim, Grant, Refusal
@@ -21,9 +21,18 @@ if TYPE_CHECKING:
 
     from redis_server import RedisServer
 
-    from techstone.adapters.limits.connection import Reply
+    from techstone.adapters.limits.connection import Address, Reply
+    from techstone.adapters.limits.roster import Roster
     from techstone.adapters.limits.script import Operation
     from techstone.core.snapshot import Principal
+
+
+class Server(Protocol):
+    """Where a gateway finds its Redis."""
+
+    @property
+    def address(self) -> Address: ...
+
 
 _Result = TypeVar("_Result")
 # So that no test waits for the seconds that it takes until everybody has been heard.
@@ -69,23 +78,29 @@ class GatewayOnRedis:
 
     def __init__(
         self,
-        server: RedisServer,
+        server: Server,
         name: str,
         ledger: Ledger,
         clock: Clock | None = None,
         patience: float = _CALM,
+        *,
+        roster: Roster | None = None,
+        remembered: float = 300.0,
     ) -> None:
         own = clock or Clock()
         loop_time = own if clock is not None else asyncio.get_running_loop().time
         self.told: list[str] = []
         self.journal = name.ljust(16, "0")
-        self.link = Link(server.address, self.journal, self.told.append, presence=PRESENCE, patience=patience)
+        times = Times(PRESENCE, remembered, patience)
+        self.link = Link(server.address, self.journal, self.told.append, roster, times)
+        # As if Redis had been heard before: no test waits until a new one is judged.
+        self.link.counted = self.link.counted or roster is None
         self.charges = Charges(self.journal)
         self.alone = Alone(loop_time, own.wall)
         self._writer = None if clock is None else Writer(clock.wall)
         self.limits = RedisLimits(self.link, self.alone, self.charges, ledger.tell, loop_time, self._writer)
         self._clock = own
-        self._numbers = 0
+        self.numbers = 0
         self._running = asyncio.create_task(self.link.run())
 
     async def until(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -115,7 +130,7 @@ class GatewayOnRedis:
 
     def end(self, grant: Grant, tokens: int, cost: int, *, at: float | None = None, whole: bool = True) -> int:
         """Record and settle, of a broken answer the other way round, as a settlement does; return the number."""
-        self._numbers += 1
+        self.numbers += 1
         claim = grant.claim
         wall = self._clock.wall() if at is None else at
         who = claim.principal
@@ -125,10 +140,10 @@ class GatewayOnRedis:
         )  # fmt: skip
         if not whole:
             self.limits.settle(grant, tokens, cost)
-        self.limits.record(self._numbers, record)
+        self.limits.record(self.numbers, record)
         if whole:
             self.limits.settle(grant, tokens, cost)
-        return self._numbers
+        return self.numbers
 
     async def tell(self, operation: Operation, who: Principal, *words: bytes) -> Reply:
         """Call the script as this gateway does, and return what it says."""
@@ -147,7 +162,7 @@ class GatewayOnRedis:
 
 @contextlib.asynccontextmanager
 async def serve_gateways(
-    server: RedisServer,
+    server: Server,
     count: int,
     ledger: Ledger | None = None,
     clock: Clock | None = None,

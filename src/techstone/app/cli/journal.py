@@ -65,7 +65,8 @@ def _tell_limits(config: str | None, data: str | None) -> None:
     from techstone.app.shared import read_address  # noqa: PLC0415
 
     try:
-        address = read_address(place.find(config, data).config.data, os.environ)
+        # In clear only where gateways do it: they were asked whether they may.
+        address = read_address(place.find(config, data).config.data, os.environ, insecure_http=True)
         if address is not None:
             asyncio.run(begin_anew(address))
     except (ConfigError, Unreachable) as problem:
