@@ -95,7 +95,7 @@ class RedisLimits:
         self._surveyor = Surveyor(self.look, alone, clock)
         self._running: dict[bytes, Held | Share] = {}
         # Charges and ends with one, in the order of their numbers, while older ones are told; None: all are.
-        self._queue: deque[Callable[[], Call]] | None = None
+        self._queue: deque[tuple[int, Callable[[], Call]]] | None = None
         self._applied = 0
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._begun = itertools.count(1)
@@ -333,7 +333,7 @@ class RedisLimits:
 
         # A lost end is not sent again: the slot ends by itself, and the charge is sent with all others.
         if number and self._queue is not None:
-            self._queue.append(lambda: (self._write("settle", principal, words), take))
+            self._queue.append((number, lambda: (self._write("settle", principal, words), take)))
         elif not self._send("settle", principal, words, take):
             take(None)
 
@@ -418,7 +418,7 @@ class RedisLimits:
 
     def _charge(self, charge: Charge) -> None:
         if self._queue is not None:
-            self._queue.append(partial(self._write_charge, charge))
+            self._queue.append((charge.number, partial(self._write_charge, charge)))
         elif self._link.connection is not None:
             self._link.connection.send(*self._write_charge(charge))
 
@@ -480,19 +480,24 @@ class RedisLimits:
     def rise(self, *, anew: bool) -> Iterator[Call]:
         """Implement `Owner`: tell what runs, and what Redis does not know of this gateway's journal."""
         self._callers.clear()
-        self._lose_queue()
         if anew:
             self._mirrors.forget()
             if self._link.young:
                 self._charges.shipped(self._applied)  # all figures will have it
         told = self._link.told
-        self._queue = deque(partial(self._write_charge, charge) for charge in self._charges if charge.number > told)
+        calls: dict[int, Callable[[], Call]] = {
+            charge.number: partial(self._write_charge, charge) for charge in self._charges if charge.number > told
+        }
+        # Of a generation that ended amid its telling: the ends among it still have their turn.
+        calls |= dict(self._queue or ())
+        self._queue = deque(sorted(calls.items()))
         return self._tell_rest(self._queue)
 
-    def _tell_rest(self, queue: deque[Callable[[], Call]]) -> Iterator[Call]:
+    def _tell_rest(self, queue: deque[tuple[int, Callable[[], Call]]]) -> Iterator[Call]:
         yield from self._renew()
         while queue:
-            yield queue.popleft()()
+            _, write = queue.popleft()
+            yield write()
         # What stood in it is sent in this very turn of the event loop, and so before all that is sent from now on.
         self._queue = None
 
@@ -502,12 +507,8 @@ class RedisLimits:
         They have what was given by them in the last minute: a way that comes and goes gives nobody a part each time.
         """
         self._alone.gateways = self._link.gateways
-        self._lose_queue()
-
-    def _lose_queue(self) -> None:
-        """Have what waits for its turn hear that it is lost, as if it had been sent."""
         queue, self._queue = self._queue, None
-        for write in queue or ():
+        for _, write in queue or ():  # what waits for its turn is lost as if it had been sent
             _, take = write()
             take(None)
 
