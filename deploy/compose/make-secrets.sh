@@ -27,16 +27,20 @@ if [ ! -e gateway.env ]; then
     echo "TECHSTONE_SECRET_KEY=$(cat secret.key)"
   } > gateway.env
 fi
-if [ ! -e control.pem ]; then
-  # An authority for this one certificate: its key is not kept. After ten years, or for another name, remove the three.
-  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -subj "/CN=TechStone planes" \
-    -keyout authority.key -out planes-ca.pem 2> /dev/null
-  openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=control" \
-    -keyout control.key -out control.csr 2> /dev/null
-  printf 'subjectAltName = DNS:control, DNS:localhost\nbasicConstraints = CA:FALSE\n' > control.ext
-  openssl x509 -req -in control.csr -CA planes-ca.pem -CAkey authority.key -CAcreateserial -days 3650 \
-    -extfile control.ext -out control.pem 2> /dev/null
-  rm -f authority.key control.csr control.ext planes-ca.srl
-  chmod 0644 control.key
-fi
+# Makes a certificate for a name, and an authority for this one alone, whose key is not kept. After ten years, or for
+# another name, remove the three.
+issue() {
+  [ ! -e "$1.pem" ] || return 0
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -subj "/CN=TechStone $2" \
+    -keyout authority.key -out "$2.pem" 2> /dev/null
+  openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=$1" \
+    -keyout "$1.key" -out "$1.csr" 2> /dev/null
+  printf 'subjectAltName = DNS:%s, DNS:localhost\nbasicConstraints = CA:FALSE\n' "$1" > "$1.ext"
+  openssl x509 -req -in "$1.csr" -CA "$2.pem" -CAkey authority.key -CAcreateserial -days 3650 \
+    -extfile "$1.ext" -out "$1.pem" 2> /dev/null
+  rm -f authority.key "$1.csr" "$1.ext" "$2.srl"
+  chmod 0644 "$1.key"
+}
+issue control planes-ca
+issue valkey valkey-ca
 echo "Secrets are in $(pwd). Providers' keys belong into gateway.env, and that they are there into control.env."

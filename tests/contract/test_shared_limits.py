@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import random
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from gateways import Clock, GatewayOnRedis, Ledger, drive
+from gateways import Clock, GatewayOnRedis, Ledger, drive, serve_gateways
 from redis_server import RedisServer, serve_redis
 
 from techstone.adapters.limits.connection import PATIENCE
@@ -20,7 +19,7 @@ from techstone.core.snapshot import Account, Key, Plan
 from techstone.core.view import make_principal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
     from techstone.core.view import Principal
 
@@ -31,26 +30,6 @@ _KEY = Key("k1", "0" * 64, "a1", "n", "h")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with serve_redis(tmp_path_factory.mktemp("redis")) as server:
         yield server
-
-
-@contextlib.asynccontextmanager
-async def serve_gateways(
-    server: RedisServer,
-    count: int,
-    ledger: Ledger | None = None,
-    clock: Clock | None = None,
-    patience: float = 5.0,
-) -> AsyncIterator[list[GatewayOnRedis]]:
-    ledger = ledger or Ledger()
-    gateways = [GatewayOnRedis(server, f"g{number}", ledger, clock, patience) for number in range(count)]
-    try:
-        for gateway in gateways:
-            await gateway.connected()
-        await gateways[0].until(lambda: all(gateway.link.gateways == count for gateway in gateways))
-        yield gateways
-    finally:
-        for gateway in gateways:
-            await gateway.close()
 
 
 @pytest.fixture(autouse=True)
@@ -441,7 +420,7 @@ async def test_what_was_given_alone_is_told_again_where_redis_dies_over_it(redis
         for number in range(5):
             assert isinstance(await gateway.ask(who, b"%d" % number), Grant)
         gateway.link.connection = connection
-        gateway.limits.rise(anew=False)
+        gateway.link.tell(gateway.limits.give())
         connection.close("in the middle of it")
         await gateway.until(lambda: gateway.link.connection not in {None, connection})
         found = [await gateway.ask(who, b"more %d" % number) for number in range(20)]

@@ -264,6 +264,24 @@ async def test_new_keys_wait_while_redis_is_away(redis: RedisServer, tmp_path: P
         assert await first.ask("after") is None, "nothing of the refused try is left"
 
 
+async def test_all_that_was_answered_while_redis_was_away_is_told(redis: RedisServer, tmp_path: Path) -> None:
+    """However many they are: what was claimed before goes on, and each other gateway has its answer afterwards."""
+    async with keeping(redis, tmp_path) as (first, second):
+        running = [await first.claim(f"k{number}") for number in range(500)]
+        redis.kill()
+        await first.gateway.until(lambda: first.gateway.link.connection is None)
+        for claimed in running:
+            assert isinstance(claimed, Claimed)
+            await first.settle(claimed, hashlib.shake_128(b"%d" % first.made).digest(20_000))
+        redis.start()
+        await first.gateway.until(lambda: not first.repeats.waiting)
+        await second.gateway.until(lambda: second.gateway.link.connection is not None and not second.gateway.link.gated)
+        for number in (0, 1, 250, 499):
+            found = await second.ask(f"k{number}")
+            assert found is not None, number
+        assert second.made == 0
+
+
 async def test_answers_of_a_gateway_take_so_much_of_redis(redis: RedisServer, tmp_path: Path) -> None:
     """The oldest go, also those of its last life; its own disk has them yet."""
     async with keeping(redis, tmp_path, most=3000) as (first, second):

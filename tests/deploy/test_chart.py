@@ -23,6 +23,7 @@ _EVERYTHING: dict[str, Any] = {
     "image": {"repository": "registry.example.com/techstone", "tag": "1.2.3"},
     "imagePullSecrets": [{"name": "pull"}],
     "config": _MODELS,
+    "limits": {"address": "rediss://valkey:6379/0", "caSecretName": "valkey-ca"},
     "control": {
         "replicas": 1,
         "nodeSelector": {"disk": "ssd"},
@@ -82,6 +83,16 @@ def test_configuration_is_ours(values: dict[str, Any]) -> None:
     assert {control.control.tls_cert, control.control.tls_key, gateway.control.tls_ca} == {
         f"/etc/techstone/planes/{name}" for name in ("tls.crt", "tls.key", "ca.crt")
     }
+    pod = found["StatefulSet", "prod-techstone-gateway"]["spec"]["template"]["spec"]
+    mounted = {mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+    assert gateway.data.limits_ca == ("/etc/techstone/limits/ca.crt" if values else None)
+    assert ("/etc/techstone/limits" in mounted) == bool(values)
+
+
+def test_limits_in_clear_are_refused_by_the_schema() -> None:
+    """A gateway would not start by them."""
+    with pytest.raises(Exception, match="address"):
+        render({"limits": {"address": "redis://valkey:6379/0"}})
 
 
 @pytest.mark.parametrize("values", [{}, _EVERYTHING])
@@ -111,7 +122,9 @@ def test_renewed_certificate_reaches_the_pods(values: dict[str, Any]) -> None:
         pod = found[kind, f"prod-techstone-{plane}"]["spec"]["template"]["spec"]
         secret = [volume["name"] for volume in pod["volumes"] if "secret" in volume]
         mounts = [mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] in secret]
-        assert mounts == [{"name": "planes", "mountPath": "/etc/techstone/planes", "readOnly": True}]
+        names = ["planes", "limits"] if values and plane == "gateway" else ["planes"]
+        folders = [{"name": name, "mountPath": f"/etc/techstone/{name}", "readOnly": True} for name in names]
+        assert mounts == folders
 
 
 @pytest.mark.parametrize("release", ["p" * 53, "techstone-" + "p" * 43, "p" * 33 + "-" + "p" * 19])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 import yaml
+from redis_server import PROGRAM
+from service import free_port, wait_until
 
 from techstone.app import config
 
@@ -70,9 +73,35 @@ def test_what_is_named_is_there(tmp_path: Path) -> None:
     for entry in COMPOSE["configs"].values():
         assert (FOLDER / entry["file"]).exists()
     control, gateway = (config.read(FOLDER / f"{name}.toml") for name in ("control", "gateway"))
-    for service, read in (("control", control.control), ("gateway-1", gateway.control)):
-        files = {Path(path).name for path in (read.token_file, read.tls_cert, read.tls_key, read.tls_ca) if path}
-        assert files == set(COMPOSE["services"][service]["secrets"])
+    for service, whole in (("control", control), ("gateway-1", gateway)):
+        read = whole.control
+        paths = (read.token_file, read.tls_cert, read.tls_key, read.tls_ca, whole.data.limits_ca)
+        assert {Path(path).name for path in paths if path} == set(COMPOSE["services"][service]["secrets"])
+    valkey = COMPOSE["services"]["valkey"]
+    read_there = set(re.findall(r"/run/secrets/([a-z.-]+)", f"{valkey['command']} {valkey['healthcheck']['test']}"))
+    assert read_there == set(valkey["secrets"])
+
+
+def test_valkey_is_started_with_tls_alone(tmp_path: Path) -> None:
+    """Its own command and health check, by Redis in Valkey's place: what it is given it reads, and nothing in clear."""
+    shutil.copy(FOLDER / "make-secrets.sh", tmp_path)
+    subprocess.run(["sh", tmp_path / "make-secrets.sh"], check=True, capture_output=True)
+    valkey, port = COMPOSE["services"]["valkey"], str(free_port())
+
+    def settle(words: str) -> str:
+        words = words.replace("$$", "$").replace("/run/secrets", str(tmp_path / "secrets")).replace("6379", port)
+        words = words.replace('"port 0"', '"port 0"; echo "bind 127.0.0.1"')
+        return words.replace("valkey-server", PROGRAM).replace("valkey-cli", f"redis-cli -p {port}")
+
+    server = subprocess.Popen(["sh", "-c", settle(valkey["command"][0])], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    try:
+        check = settle(valkey["healthcheck"]["test"][1])
+        wait_until(lambda: subprocess.run(["sh", "-c", check], check=False, cwd=tmp_path).returncode == 0, 20)
+        clear = subprocess.run(["redis-cli", "-p", port, "ping"], check=False, capture_output=True, text=True)
+        assert "PONG" not in clear.stdout
+    finally:
+        server.terminate()
+        server.wait(20)
 
 
 def test_each_plane_is_given_its_own_secrets(tmp_path: Path) -> None:

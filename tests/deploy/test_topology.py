@@ -142,7 +142,7 @@ def house(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             "/run/secrets": str(tmp_path / "secrets"),
             "skip_install_trust": "skip_install_trust\n\tadmin off\n\tdefault_bind 127.0.0.1\n"
             f"\thttp_port {ports['plain']}",
-            "valkey:6379": f"127.0.0.1:{ports['redis']}",
+            "valkey:6379": f"localhost:{ports['redis']}",
         }
         here = Composed(tmp_path, installed, changes)
         with (tmp_path / "control.toml").open("a") as file:
@@ -160,10 +160,10 @@ def house(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         here.given["gateway"]["UP_KEY"] = "sk-up"
         (tmp_path / "r").mkdir()
         password = here.given["gateway"]["REDIS_PASSWORD"]
-        words = ("--requirepass", password, "--maxmemory-policy", "noeviction")
-        server = stack.enter_context(serve_redis(tmp_path / "r", *words, password=password))
-        settings = (tmp_path / "gateway.toml").read_text().replace(f":{ports['redis']}", f":{server.port}")
-        (tmp_path / "gateway.toml").write_text(settings)
+        secret = {end: str(tmp_path / "secrets" / f"valkey.{end}") for end in ("pem", "key")}
+        tls = ("--tls-port", str(ports["redis"]), "--tls-cert-file", secret["pem"], "--tls-key-file", secret["key"])
+        words = ("--requirepass", password, "--maxmemory-policy", "noeviction", *tls, "--tls-auth-clients", "no")
+        stack.enter_context(serve_redis(tmp_path / "r", *words, password=password))
         told = stack.enter_context(here.plane("control"))
         key = re.findall(r"ts_live_[A-Za-z0-9]{46}", told.read_text())[0]
         for gateway in ("one", "two"):

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+import contextlib
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from techstone.adapters.limits.alone import Alone
 from techstone.adapters.limits.charges import Charges
-from techstone.adapters.limits.link import Link
+from techstone.adapters.limits.link import Link, Times
 from techstone.adapters.limits.redis import RedisLimits
-from techstone.adapters.limits.script import Writer
+from techstone.adapters.limits.script import Writer, describe
 from techstone.core.limits import Claim, Grant, Refusal
 from techstone.core.usage import UsageRecord
 from techstone.gateway.trampoline import Trampoline
 from techstone.wire.figure import Figure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from redis_server import RedisServer
 
+    from techstone.adapters.limits.connection import Address, Reply
+    from techstone.adapters.limits.roster import Roster
+    from techstone.adapters.limits.script import Operation
     from techstone.core.view import Principal
+
+
+class Server(Protocol):
+    """Where a gateway finds its Redis."""
+
+    @property
+    def address(self) -> Address: ...
+
 
 _Result = TypeVar("_Result")
 # So that no test waits for the seconds that it takes until everybody has been heard.
@@ -66,23 +78,29 @@ class GatewayOnRedis:
 
     def __init__(
         self,
-        server: RedisServer,
+        server: Server,
         name: str,
         ledger: Ledger,
         clock: Clock | None = None,
         patience: float = _CALM,
+        *,
+        roster: Roster | None = None,
+        remembered: float = 300.0,
     ) -> None:
         own = clock or Clock()
         loop_time = own if clock is not None else asyncio.get_running_loop().time
         self.told: list[str] = []
         self.journal = name.ljust(16, "0")
-        self.link = Link(server.address, self.journal, self.told.append, presence=PRESENCE, patience=patience)
+        times = Times(PRESENCE, remembered, patience)
+        self.link = Link(server.address, self.journal, self.told.append, roster, times)
+        # As if Redis had been heard before: no test waits until a new one is judged.
+        self.link.counted = self.link.counted or roster is None
         self.charges = Charges(self.journal)
         self.alone = Alone(loop_time, own.wall)
-        writer = None if clock is None else Writer(clock.wall)
-        self.limits = RedisLimits(self.link, self.alone, self.charges, ledger.tell, loop_time, writer)
+        self._writer = None if clock is None else Writer(clock.wall)
+        self.limits = RedisLimits(self.link, self.alone, self.charges, ledger.tell, loop_time, self._writer)
         self._clock = own
-        self._numbers = 0
+        self.numbers = 0
         self._running = asyncio.create_task(self.link.run())
 
     async def until(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -110,9 +128,9 @@ class GatewayOnRedis:
         trampoline.advance()
         return found, trampoline
 
-    def end(self, grant: Grant, tokens: int, cost: int, *, at: float | None = None) -> int:
-        """Record and settle as a settlement does; return the record's number."""
-        self._numbers += 1
+    def end(self, grant: Grant, tokens: int, cost: int, *, at: float | None = None, whole: bool = True) -> int:
+        """Record and settle, of a broken answer the other way round, as a settlement does; return the number."""
+        self.numbers += 1
         claim = grant.claim
         wall = self._clock.wall() if at is None else at
         who = claim.principal
@@ -120,14 +138,59 @@ class GatewayOnRedis:
             claim.request.decode(), "settled", who.account.id, who.key.id, "m", "p", "m", 200, False, int(wall * 1000),
             0, 0, tokens, 0, 0, 0, cost, 0, 1, None, 1,
         )  # fmt: skip
-        self.limits.record(self._numbers, record)
-        self.limits.settle(grant, tokens, cost)
-        return self._numbers
+        if not whole:
+            self.limits.settle(grant, tokens, cost)
+        self.limits.record(self.numbers, record)
+        if whole:
+            self.limits.settle(grant, tokens, cost)
+        return self.numbers
+
+    async def tell(self, operation: Operation, who: Principal, *words: bytes) -> Reply:
+        """Call the script as this gateway does, and return what it says."""
+        connection = self.link.connection
+        assert connection is not None
+        told: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        caller = describe(self.link.generation, who)
+        connection.send((self._writer or Writer()).write(operation, caller, *words), told.set_result)
+        return await told
 
     async def close(self) -> None:
         """Vanish as if killed: nothing is told to Redis."""
         self._running.cancel()
         await asyncio.gather(self._running, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def serve_gateways(
+    server: Server,
+    count: int,
+    ledger: Ledger | None = None,
+    clock: Clock | None = None,
+    patience: float = _CALM,
+) -> AsyncIterator[list[GatewayOnRedis]]:
+    """Yield so many that know of each other."""
+    ledger = ledger or Ledger()
+    gateways = [GatewayOnRedis(server, f"g{number}", ledger, clock, patience) for number in range(count)]
+    try:
+        for gateway in gateways:
+            await gateway.connected()
+        await gateways[0].until(lambda: all(gateway.link.gateways == count for gateway in gateways))
+        yield gateways
+    finally:
+        for gateway in gateways:
+            await gateway.close()
+
+
+def let_pass(server: RedisServer, clock: Clock, seconds: float) -> None:
+    """Move the script's clock, and with it what Redis itself forgets meanwhile."""
+    clock.now += seconds
+    keys = server.ask("KEYS", "techstone:{a1}*")
+    assert isinstance(keys, list)
+    for key in keys:
+        left = server.ask("PTTL", key)
+        assert isinstance(left, int)
+        assert left > 0, "nothing of an account is kept for ever"
+        server.ask("PEXPIRE", key, int(left - seconds * 1000))  # what is over by then it deletes
 
 
 def drive(coroutine: Coroutine[object, object, _Result]) -> asyncio.Future[_Result]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from client import ask, gather, insist, post
 from customers import list_bills, open_account, show_account
 from puppet import compose, configure, describe_model, describe_plan, performing
-from redis_server import serve_redis
+from redis_server import RedisServer, serve_redis
 from service import serving, wait_until
 
 if TYPE_CHECKING:
@@ -83,3 +83,29 @@ def test_credit_on_redis_falls_to_nothing_and_is_rebuilt_from_the_ledger(tmp_pat
             assert [status for status, _ in rush()].count(200) == 3
             assert (len(list_bills(service, customer)), show_account(service, customer).credit) == (10, "0.00")
             wait_until(lambda: read_left() == "0.00", 60)
+
+
+def test_service_that_never_heard_redis_says_so_and_gives_nothing(tmp_path: Path) -> None:
+    """503 with the reason until Redis is there; then it serves, and as it stops it takes its leave of the others."""
+    (tmp_path / "redis").mkdir()
+    server = RedisServer(tmp_path / "redis")
+    folder = tmp_path / "house"
+    folder.mkdir()
+    with serving(folder, f"[data]\nlimits = 'redis://127.0.0.1:{server.port}'\n") as service:
+        status, body, _ = service.get("/readyz")
+        told = json.loads(body)
+        assert (status, told["status"], told["limits"]) == (503, "starting", "degraded")
+        assert "how many gateways" in told["problem"]
+        assert service.chat()[0] == 503
+        assert not (folder / "data" / "gateways").exists()
+        server.start()
+        try:
+            wait_until(lambda: service.get("/readyz")[0] == 200, 10)
+            assert service.chat()[0] == 200
+            wait_until((folder / "data" / "gateways").exists, 10)
+            service.stop()
+            gateways = server.ask("ZRANGE", "techstone:{gateways}:present", "0", "-1", "WITHSCORES")
+            assert isinstance(gateways, list)
+            assert [float(score) < 0 for score in gateways[1::2]] == [True]
+        finally:
+            server.kill()

@@ -10,8 +10,10 @@ import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
-from redis_server import serve_redis
+from redis_server import RedisServer, serve_redis
 from service import Service, serving, wait_until
+
+from techstone.adapters.limits.anew import GENERATION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,8 +41,9 @@ def _free_ports(count: int) -> int:
 class Workers:
     """A service with several gateways, and where each is asked by itself."""
 
-    def __init__(self, service: Service, first: int) -> None:
+    def __init__(self, service: Service, first: int, redis: RedisServer | None = None) -> None:
         self.service = service
+        self.redis = redis
         self.ports = [first + number for number in range(WORKERS)]
 
     def read(self, number: int, path: str) -> str:
@@ -63,7 +66,7 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
         )
         with serving(folder, configuration) as service:
             wait_until(lambda: all(f"limits_gateways {WORKERS}" in text for text in _metrics(service, first)), 20)
-            yield Workers(service, first)
+            yield Workers(service, first, redis)
 
 
 def _metrics(service: Service, first: int) -> list[str]:
@@ -114,8 +117,10 @@ def test_worker_that_is_killed_fails_only_what_it_had(workers: Workers) -> None:
 
 
 def test_fewer_workers_lose_no_usage(workers: Workers) -> None:
-    """What one that is no more had served and not shipped is booked at the next start, once."""
-    service = workers.service
+    """What one that is no more had served and not shipped is booked at the next start, once; the limits hear of it."""
+    service, redis = workers.service, workers.redis
+    assert redis is not None
+    generation = redis.ask("HGET", GENERATION, "id")
     before = len(service.ask("usage", "--requests"))
     assert service.process is not None
     os.kill(service.children()["control"], signal.SIGSTOP)  # it books nothing more
@@ -125,6 +130,7 @@ def test_fewer_workers_lose_no_usage(workers: Workers) -> None:
     line = "worker-2, which is no more, had usage that was not booked"
     wait_until(lambda: line in service.complained(), 20)
     wait_until(lambda: len(service.ask("usage", "--requests")) == before + 20)
+    wait_until(lambda: redis.ask("HGET", GENERATION, "id") not in {None, generation})
     assert service.stop() == 0
     service.start("--workers", "1")
     assert (service.stop(), service.complained().count(line)) == (0, 1)

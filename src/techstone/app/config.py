@@ -136,6 +136,12 @@ def _check_limits(data: DataSection) -> None:
         raise ConfigError('data.limits: expected "memory", redis://host:port/db or rediss://user@host:port/db')
     if parts.password is not None:
         raise ConfigError("data.limits: a password stands in it; name its environment variable in limits_password_env")
+    if parts.username and data.limits_password_env is None:
+        # It would be left out, and the gateway be Redis's default user, who may do everything.
+        raise ConfigError(
+            f"data.limits: it names the user {parts.username}, who needs a password; name its environment variable in "
+            "limits_password_env"
+        )
     if data.limits_ca is not None and parts.scheme != "rediss":
         raise ConfigError("data.limits_ca: it is for an address that begins with rediss://")
 

@@ -23,7 +23,9 @@ from techstone.adapters.journal.segments import JournalDamaged, JournalInUse, Lo
 from techstone.adapters.journal.shipping import Shipping
 from techstone.adapters.journal.writer import JournalWriter
 from techstone.adapters.limits.admissions import Admissions
+from techstone.adapters.limits.link import Link, Times
 from techstone.adapters.limits.memory import MemoryLimits
+from techstone.adapters.limits.roster import Roster
 from techstone.adapters.reports import Watch, describe_servers, measure_memory, report
 from techstone.adapters.snapshot_copy import SnapshotCopy
 from techstone.adapters.snapshots import SnapshotFollower
@@ -142,7 +144,7 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
     telemetry = Telemetry(loop, follower, log)
     sock = open_socket(server)
     probed = open_metrics(server, place.worker)
-    books = Books(loop, place, follower, ways.seam)
+    books = Books(loop, place, follower, ways.seam, insecure_http=insecure_http)
     outside = Outside(
         snapshots=follower,
         limits=books.limits,
@@ -213,7 +215,13 @@ class Books:
     """The gateway's limits and its journal: what it must remember; raise ConfigError for a journal that is no use."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, place: Place, follower: SnapshotFollower, control: ControlPlane
+        self,
+        loop: asyncio.AbstractEventLoop,
+        place: Place,
+        follower: SnapshotFollower,
+        control: ControlPlane,
+        *,
+        insecure_http: bool,
     ) -> None:
         place.prepare()
         self._loop = loop
@@ -227,7 +235,7 @@ class Books:
             self._admissions = Admissions(place.admissions)
             self._shared: SharedLimits | None = None
             self.repeats: RedisRepeats | None = None
-            address = read_address(place.config.data, os.environ)
+            address = read_address(place.config.data, os.environ, insecure_http=insecure_http)
             last = recovered.last
             self.writer = JournalWriter(loop, place.journal, recovered)
             # What the writer appends first gets the next numbers.
@@ -237,11 +245,14 @@ class Books:
                 self.limits = MemoryLimits(time.monotonic, time.time, self._admissions)
                 self.limits.recover(found)
             else:
-                patience = place.config.data.limits_patience
-                self._shared = SharedLimits(address, self.writer.journal, control, _complain, patience)
+                roster = Roster(place.roster, _complain, place.config.server.workers)
+                times = Times(patience=place.config.data.limits_patience)
+                link = Link(address, self.writer.journal, _complain, roster, times)
+                self._shared = SharedLimits(link, self.writer.journal, control)
                 self.limits = self._shared.limits
                 self.limits.recover(recovered.records)
                 self.writer.recorded = self.limits.record
+                self.writer.booked = self.limits.shipped
                 self.repeats = self._shared.share(self.writer.answers, place.config.data.limits_answers * _MEGABYTE)
                 self.writer.answered = self._hear_answer
         except (JournalDamaged, JournalInUse) as error:
@@ -307,8 +318,6 @@ class Books:
         self._timer = self._loop.call_later(self.limits.sweep(), self._sweep)
         if self.repeats is not None:
             self.repeats.sweep()
-        if self._shared is not None and self._shipping is not None:
-            self._shared.limits.shipped(self._shipping.applied)
         self.writer.answers.retire(int(time.time() * 1000))
 
     async def close(self) -> None:
@@ -349,7 +358,7 @@ class Looking:
             measure_memory(),
             self._watch.describe(gateway.dispatch.breakers, self._telemetry.sum_first_bytes(), now),
             self._books.writer.report(time.time()),
-            LimitState(self._books.kind, self._books.limits.degraded),
+            LimitState(self._books.kind, self._books.limits.degraded, self._books.limits.problem),
             SnapshotState(
                 -1 if view is None else view.snapshot.revision,
                 now - follower.heard_at if follower.heard_at else now,

@@ -46,5 +46,8 @@ async def book(place: Place, where: tuple[str, ...], say: Callable[[str], None])
             reason = complained.decode(errors="replace").strip().removeprefix("Error: ")
             say(f"{folder.name}: its usage is not booked: {reason}")
             say(f"Once that is mended: techstone journal ship {folder}")
-        elif booked := msgspec.json.decode(told, type=_Told).booked:
+            continue
+        if complained:
+            say(f"{folder.name}: {complained.decode(errors='replace').strip()}")
+        if booked := msgspec.json.decode(told, type=_Told).booked:
             say(f"{folder.name}, which is no more, had usage that was not booked: {booked:,} records, booked now")

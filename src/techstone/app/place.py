@@ -70,6 +70,11 @@ class Place(msgspec.Struct, frozen=True):
         return self.journal / "admissions"
 
     @property
+    def roster(self) -> Path:
+        """Which gateways share the limits, for a start while Redis is away."""
+        return self.own / "gateways"
+
+    @property
     def run(self) -> Path:
         """The folder of the sockets; outside of the data folder only where its path is too long for a socket."""
         folder = self.data / "run"

@@ -20,6 +20,7 @@ from techstone.adapters.vault import VARIABLE as VAULT_KEY
 from techstone.app import gateway, offer, orphans, presets
 from techstone.app.config import ConfigError
 from techstone.app.planes import read_doorway
+from techstone.app.shared import read_address
 from techstone.app.supervisor import Child, Program, StartError
 from techstone.engine.options import BUILT_IN, HEALTH_PATH, EngineOptions, command, name_model
 
@@ -58,6 +59,7 @@ def run(place: Place, *, insecure_http: bool) -> int:
             "control.addresses: for `techstone gateway`; `techstone serve` has a control plane of its own"
         )
     read_doorway(place.config.control, insecure_http=insecure_http)
+    read_address(place.config.data, os.environ, insecure_http=insecure_http)
     for line in offer.missing_secrets(place.config, os.environ):
         raise ConfigError(line)
     if VAULT_KEY in os.environ:

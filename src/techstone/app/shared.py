@@ -10,26 +10,40 @@ from urllib.parse import unquote, urlsplit
 
 from techstone.adapters.limits.alone import Alone
 from techstone.adapters.limits.charges import Charges
-from techstone.adapters.limits.connection import PATIENCE, Address
+from techstone.adapters.limits.connection import Address
 from techstone.adapters.limits.figures import Figures
-from techstone.adapters.limits.link import Link
 from techstone.adapters.limits.redis import RedisLimits
 from techstone.adapters.limits.repeats import RedisRepeats
-from techstone.app.config import ConfigError
+from techstone.app.config import ConfigError, is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
+    from techstone.adapters.limits.link import Link
     from techstone.app.sections import DataSection
     from techstone.gateway.ports import Answers, ControlPlane
 
 _PORT = 6379
 
 
-def read_address(data: DataSection, environment: Mapping[str, str]) -> Address | None:
-    """Return where the limits are, None: in memory; raise ConfigError where password or authority are not there."""
+def read_address(data: DataSection, environment: Mapping[str, str], *, insecure_http: bool) -> Address | None:
+    """Return where the limits are, None: in memory.
+
+    Raise ConfigError where password or authority are not there, or for nothing, or all would travel in clear over a
+    network.
+    """
     if data.limits == "memory":
+        for key in ("limits_password_env", "limits_ca"):
+            if getattr(data, key) is not None:
+                raise ConfigError(f'data.{key}: it is for limits in Redis, and data.limits is "memory"')
         return None
+    parts = urlsplit(data.limits)
+    if not (parts.scheme == "rediss" or insecure_http or is_loopback(parts.hostname or "")):
+        raise ConfigError(
+            f"data.limits: {data.limits} leads over a network, and its password and customers' answers would travel in "
+            "clear. Say rediss://, and name its authority in data.limits_ca if that is your own, or start with "
+            "--insecure-http"
+        )
     password = None
     if data.limits_password_env is not None:
         password = environment.get(data.limits_password_env)
@@ -40,7 +54,6 @@ def read_address(data: DataSection, environment: Mapping[str, str]) -> Address |
             ssl.create_default_context(cafile=data.limits_ca)
         except OSError as error:
             raise ConfigError(f"data.limits_ca {data.limits_ca}: {error.strerror or error}") from error
-    parts = urlsplit(data.limits)
     return Address(
         host=parts.hostname or "",
         port=parts.port or _PORT,
@@ -53,17 +66,10 @@ def read_address(data: DataSection, environment: Mapping[str, str]) -> Address |
 
 
 class SharedLimits:
-    """The store and its way to Redis. `journal` names this gateway among all; `report` takes a line for people."""
+    """The store, on its way to Redis. `journal` names this gateway among all."""
 
-    def __init__(
-        self,
-        address: Address,
-        journal: str,
-        control: ControlPlane,
-        report: Callable[[str], None],
-        patience: float = PATIENCE,
-    ) -> None:
-        self.link = Link(address, journal, report, patience=patience)
+    def __init__(self, link: Link, journal: str, control: ControlPlane) -> None:
+        self.link = link
         self.charges = Charges(journal)
         self._figures = Figures(control)
         alone = Alone(time.monotonic, time.time)
@@ -79,7 +85,8 @@ class SharedLimits:
         self._running = asyncio.get_running_loop().create_task(self.link.run())
 
     async def close(self) -> None:
-        """Let go."""
+        """Tell the others that this gateway ends, and let go."""
+        await self.link.leave()
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)

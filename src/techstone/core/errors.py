@@ -15,8 +15,8 @@
     ├── HeadTooLarge 431
     ├── RateLimited 429            QuotaExceeded
     ├── ServerError 500            UpstreamFailed
-    └── ServiceUnavailable 503     UpstreamUnavailable · Draining · NotReady · KeyUnconfirmed · LedgerUnavailable ·
-                                    IdempotencyUnavailable · JournalUnwritable
+    └── ServiceUnavailable 503     UpstreamUnavailable · Draining · NotReady · KeyUnconfirmed · LimitsUnknown ·
+                                    LedgerUnavailable · IdempotencyUnavailable · JournalUnwritable
 
 Raised anywhere with the fact, printed once (`gateway/exchange`): before the first byte as status and JSON, after it as
 an SSE error event. Statuses: product spec, "Error Codes"; types and codes: conformance of OpenAI's SDKs, which map the
@@ -481,6 +481,17 @@ class KeyUnconfirmed(ServiceUnavailable):
 
     def __init__(self) -> None:
         super().__init__("Keys cannot be checked at the moment. Try again in a moment.")
+
+
+class LimitsUnknown(ServiceUnavailable):
+    """503: what this gateway may give of a plan is not known: it never heard how many gateways share it."""
+
+    code = "not_ready"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The service is starting, and does not know its part of your limits yet. Try again in a moment."
+        )
 
 
 class LedgerUnavailable(ServiceUnavailable):

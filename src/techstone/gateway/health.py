@@ -50,6 +50,8 @@ class Health:
             state["status"] = "unconfirmed"
         if self._journal.problem is not None:
             state = {"status": "unwritable", "problem": self._journal.problem}
+        if self._limits.problem is not None:
+            state = {"status": "starting", "problem": self._limits.problem}
         if self._limits.degraded:
             state["limits"] = "degraded"
         if view is not None:

@@ -162,8 +162,12 @@ class LimitStore(Protocol):
     def degraded(self) -> bool:
         """Whether this gateway decides by its part of every plan, as it cannot reach what it should share."""
 
+    @property
+    def problem(self) -> str | None:
+        """Why nothing at all is admitted, None while that is not so."""
+
     async def admit(self, claim: Claim) -> Grant | Refusal:
-        """Decide, all or nothing; raise LedgerUnavailable where credit counts and is not known."""
+        """Decide, all or nothing; raise LedgerUnavailable where credit counts and is not known, or LimitsUnknown."""
 
     async def consider(self, claim: Claim) -> Refusal | None:
         """Say how `admit` would decide, and take nothing."""

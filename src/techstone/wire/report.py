@@ -81,10 +81,11 @@ class JournalState(msgspec.Struct, frozen=True, gc=False):
 
 
 class LimitState(msgspec.Struct, frozen=True, gc=False):
-    """The limit store. `degraded`: it counts by itself what it should share."""
+    """The limit store. `degraded`: it counts by itself what it should share; `problem`: why it admits nothing."""
 
     kind: str
     degraded: bool = False
+    problem: str | None = None
 
 
 class SnapshotState(msgspec.Struct, frozen=True, gc=False):

@@ -156,6 +156,7 @@ MODEL = '[[models]]\nname="m"\n'
         ("[data]\nlimits = 'redis://x/y'", 'data.limits: expected "memory"'),
         ("[data]\nlimits = 'redis://x:99999'", 'data.limits: expected "memory"'),
         ("[data]\nlimits = 'redis://:secret@x'", "data.limits: a password stands in it; name its environment variable"),
+        ("[data]\nlimits = 'rediss://me@x'", "data.limits: it names the user me, who needs a password; name its env"),
         ("[data]\nlimits = 'redis://x'\nlimits_ca = 'ca.pem'", "data.limits_ca: it is for an address that begins with"),
         ("[engine]\ncontext = 1", "engine.context: expected 256"),
         ("[mail]\nsender = 'nobody'", "mail.sender: expected an address such as cloud@example.com"),

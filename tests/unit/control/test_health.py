@@ -35,6 +35,12 @@ def judge(heard: Heard, newest: int) -> dict[str, str]:
         (Heard(replace(GATEWAY, journal=replace(JOURNAL, bytes=40_000_000)), NOW), 4, "Journal", "danger"),
         (Heard(replace(GATEWAY, journal=replace(JOURNAL, problem="full")), NOW), 4, "Journal", "danger"),
         (Heard(replace(GATEWAY, limits=LimitState("redis", degraded=True)), NOW), 4, "Limit store", "attention"),
+        (
+            Heard(replace(GATEWAY, limits=LimitState("redis", degraded=True, problem="x")), NOW),
+            4,
+            "Limit store",
+            "danger",
+        ),
         (Heard(GATEWAY, NOW), 5, "Snapshot", "good"),
         (Heard(GATEWAY, NOW), 6, "Snapshot", "attention"),
         (Heard(replace(GATEWAY, snapshot=replace(SNAPSHOT, age=20.0)), NOW), 4, "Snapshot", "danger"),

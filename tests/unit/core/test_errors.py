@@ -47,6 +47,7 @@ TREE = [
     (errors.Draining(), 503, "service_unavailable_error", "service_unavailable"),
     (errors.NotReady(), 503, "service_unavailable_error", "not_ready"),
     (errors.KeyUnconfirmed(), 503, "service_unavailable_error", "not_ready"),
+    (errors.LimitsUnknown(), 503, "service_unavailable_error", "not_ready"),
     (errors.LedgerUnavailable(), 503, "service_unavailable_error", "ledger_unavailable"),
     (errors.IdempotencyUnavailable(), 503, "service_unavailable_error", "idempotency_unavailable"),
     (errors.JournalUnwritable(), 503, "service_unavailable_error", "journal_unwritable"),

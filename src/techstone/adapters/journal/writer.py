@@ -96,6 +96,8 @@ class JournalWriter:
         """Told of each end that is durable, with its number in the journal, in their order."""
         self.answered: Callable[[StoredAnswer, bool], None] | None = None
         """Told of each answer once it is durable with its settlement (True), or will not be stored (False)."""
+        self.booked: Callable[[int], None] | None = None
+        """Told how far the ledger has followed."""
         self.answers = Answers(folder, recovered.disk, options.answers)
         self.lost = find_lost(recovered, self.answers)
         """What the last run could not record: settlements of stored answers, and streams that it left open."""
@@ -328,6 +330,8 @@ class JournalWriter:
             self._judge()
         if self._ledger_problem is not None:
             return  # what it has by number is not what is written here: nothing is let go of
+        if self.booked is not None:
+            self.booked(applied)
         while self.unshipped and self.unshipped[0].last <= applied:
             batch = self.unshipped.popleft()
             self.spooled -= batch.end - batch.start

@@ -19,15 +19,20 @@ local CONCURRENCY_WAIT = 1
 -- A clock that is corrected by less is as good as one that goes on; a test's calls of one moment may change places.
 local SET_BACK = 1
 -- A window is over in a minute, a lease in half of one. Money is kept for two days after the last touch: by then the
--- ledger has booked all of it, and tells it anew. What lives for long enough is told so again only after a while.
+-- ledger has booked all of it, and tells it anew. An account's leases are kept as long as its money, since they are how
+-- holds of who vanished are found; whose requests all end has none. What lives for long enough is told so again only
+-- after a while.
 local WINDOW_TTL, WINDOW_TOUCH, MONEY_TTL, MONEY_TOUCH = 120, 30, 172800, 3600
 local ENTRY = '<dddd' -- at, first, requests, tokens
-local BOOKS = '<ddddddddddd' -- the fields of a window, in the order in which `open` has them
+local BOOKS = '<dddddddddddd' -- the fields of a window, in the order in which `open` has them
 local STANDING = 'dddddd'
 -- The limits of the plan; those of the key; what was granted, in dollars and nano-dollars; the caps of the account's
 -- month, the key's day and the key's month; whether any of these bound the money. What is not limited is NaN, which
 -- nothing is above: only where less is asked of it must it be looked for.
 local WHO = '<dddddddddddd'
+-- What waits for the money is worked off in parts of so many: a script holds up everybody (0.01 ms for each). Who begins
+-- an account's money and does not go on for so long is gone.
+local PART, BEGIN_SECONDS = 200, 5
 
 local call, pack, unpack, spread = redis.call, struct.pack, struct.unpack, unpack
 local op, now, gen, key, request = ARGV[1], ARGV[2], ARGV[4], ARGV[5], ARGV[6]
@@ -47,20 +52,21 @@ local function open(first)
   local w = { books = KEYS[first], log = KEYS[first + 1], leases = KEYS[first + 2] }
   local kept = call('GET', w.books)
   if kept then
-    -- requests and tokens of all; numbers; the newest entry; when the oldest was; when log and leases were touched
-    w.r, w.t, w.f, w.n, w.at, w.first, w.requests, w.tokens, w.oldest, w.logged, w.leased = unpack(BOOKS, kept)
+    -- requests and tokens of all; numbers; the newest entry; when the oldest was; when log and leases were touched;
+    -- whether the account's money may be here: what nobody bounds need not look for it each time
+    w.r, w.t, w.f, w.n, w.at, w.first, w.requests, w.tokens, w.oldest, w.logged, w.leased, w.money = unpack(BOOKS, kept)
   else
     -- One that begins anew begins above all numbers that were ever given.
     w.n = math.floor(now * 1000000)
     w.r, w.t, w.f, w.at, w.first, w.requests, w.tokens, w.oldest, w.logged, w.leased = 0, 0, w.n, 0, 0, 0, 0, 0, 0, 0
-    w.anew = true
+    w.anew, w.money = true, first == 1 and call('HEXISTS', KEYS[4], 'g') or 0
   end
   return w
 end
 
 local function save(w)
   call('SET', w.books, pack(BOOKS, w.r, w.t, w.f, w.n, w.at, w.first, w.requests, w.tokens, w.oldest, w.logged,
-    w.leased), 'EX', WINDOW_TTL)
+    w.leased, w.money), 'EX', WINDOW_TTL)
 end
 
 local function is_stale(touched)
@@ -168,10 +174,14 @@ end
 
 local month = month_of(day)
 
+-- Of which generation the money is that counts; while it is being begun it is marked so, and nobody else's.
+local wanted = gen
+
+-- Return the money; or nil, and whether it is being begun.
 local function load(of, journal)
   local v = call('HMGET', KEYS[4], 'g', 'bd', 'bn', 's', 'h', 'M', 'm',
     'D:' .. of, 'd:' .. of, 'M:' .. of, 'm:' .. of, 'h:' .. of, 'x', 'n:' .. (journal or ''))
-  if v[1] ~= gen then return nil end
+  if v[1] ~= wanted then return nil, v[1] == '~' .. gen end
   local m = { bd = tonumber(v[2]), bn = tonumber(v[3]), s = tonumber(v[4] or 0), h = tonumber(v[5] or 0) }
   m.month, m.in_month = tonumber(v[6] or month), tonumber(v[7] or 0)
   m.key_day, m.in_key_day = tonumber(v[8] or day), tonumber(v[9] or 0)
@@ -184,7 +194,7 @@ local function load(of, journal)
 end
 
 local function touch()
-  for place = 4, 6 do call('EXPIRE', KEYS[place], MONEY_TTL) end
+  for place = 3, 6 do call('EXPIRE', KEYS[place], MONEY_TTL) end
   if call('HEXISTS', KEYS[4], 'g') == 1 then call('HSET', KEYS[4], 'x', now) end
 end
 
@@ -215,7 +225,7 @@ local function release(of)
   if not held then return end
   call('HDEL', KEYS[5], of)
   local nano, whose = string.match(held, '^(%d+) (.*)$')
-  if call('HEXISTS', KEYS[4], 'h') == 1 then
+  if call('HGET', KEYS[4], 'g') == gen then
     call('HINCRBY', KEYS[4], 'h', '-' .. nano)
     call('HINCRBY', KEYS[4], 'h:' .. whose, '-' .. nano)
   end
@@ -223,7 +233,7 @@ end
 
 -- Leases
 
--- Forget the leases that are over, and what was held by them; say whether there were any.
+-- Forget the leases that are over, and what was held by them or by nobody; say whether there was any.
 local function purge(w)
   -- Of before the clock was set back: nobody has a slot for longer than a lease from now on.
   local latest = string.format('%.17g', now + LEASE)
@@ -233,7 +243,18 @@ local function purge(w)
   if w == account then
     for _, of in ipairs(call('ZRANGEBYSCORE', w.leases, '-inf', now)) do release(of) end
   end
-  return call('ZREMRANGEBYSCORE', w.leases, '-inf', now) > 0
+  local freed = call('ZREMRANGEBYSCORE', w.leases, '-inf', now) > 0
+  -- Held for more than have leases: by who was paused, lost his lease, asked for more and was gone.
+  if w == account and call('HLEN', KEYS[5]) > call('ZCARD', w.leases) then
+    local all = call('HGETALL', KEYS[5])
+    for at = 1, #all, 2 do
+      if not call('ZSCORE', w.leases, all[at]) then
+        release(all[at])
+        freed = true
+      end
+    end
+  end
+  return freed
 end
 
 local function has_slot(w, limit)
@@ -246,7 +267,7 @@ end
 local function lease(w)
   call('ZADD', w.leases, now + LEASE, request)
   if w.running == 0 or not w.running or is_stale(w.leased) then
-    call('EXPIRE', w.leases, WINDOW_TTL)
+    call('EXPIRE', w.leases, w == account and MONEY_TTL or WINDOW_TTL)
     w.leased = now
   end
 end
@@ -393,14 +414,16 @@ local function charge(m, journal, at, cost, of, began_day, began_month, back)
   touch_if_stale(m)
 end
 
+-- Have a cost wait for the money to begin, in the order of numbers.
 local function defer(journal, at, cost, of, began_day, began_month)
-  local charged = string.format('%.0f %d %d %s', cost, began_day, began_month, of)
-  call('HSET', KEYS[6], journal .. ':' .. string.format('%.0f', at), charged)
+  local charged = string.format('%s %.0f %.0f %d %d %s', journal, at, cost, began_day, began_month, of)
+  call('ZADD', KEYS[6], string.format('%.0f', at), charged)
   touch()
 end
 
 -- 7 change of tokens, cost, day and month it began in, number in the journal, 8 the journal, 9 the account's entries, 10
--- the key's. A second time it finds no lease, and a number that is counted.
+-- the key's. A second time it finds no lease, and a number that is counted. What nobody bounds counts where the money has
+-- begun, so that a bound that comes later finds it; where it has not, the ledger tells it as it begins.
 local function settle()
   local by, cost, began_day, began_month, at = unpack('<ddddd', ARGV[7])
   if call('ZREM', account.leases, request) == 1 then
@@ -412,14 +435,14 @@ local function settle()
       correct(own, by, ARGV[10])
     end
   end
-  if bounded then
+  if bounded or account.money == 1 then
     local held = call('HGET', KEYS[5], request)
     if held then call('HDEL', KEYS[5], request) end
-    local m = load(key, ARGV[8])
+    local m, begun = load(key, ARGV[8])
     if m then
       local back = held and tonumber(string.match(held, '^%d+')) or 0
       charge(m, ARGV[8], at, cost, key, began_day, began_month, back)
-    elseif cost > 0 then
+    elseif cost > 0 and (bounded or begun) then
       defer(ARGV[8], at, cost, key, began_day, began_month)
     end
   end
@@ -495,64 +518,91 @@ local function renew()
       end
     end
   end
-  call('EXPIRE', account.leases, WINDOW_TTL)
+  call('EXPIRE', account.leases, MONEY_TTL)
   if own then call('EXPIRE', own.leases, WINDOW_TTL) end
   if bounded then touch() end
   return 1
 end
 
--- 6 7 the ledger's figure in dollars and nano-dollars, 8 its day, 9 spent in its month, 10 how many keys follow with
--- what each spent in the day and the month; behind them how far the ledger has followed each journal.
-local function begin()
-  if call('HGET', KEYS[4], 'g') == gen then return 1 end
-  call('DEL', KEYS[4])
-  local as_of = tonumber(ARGV[8])
-  local that_month = month_of(as_of)
-  call('HSET', KEYS[4], 'g', gen, 'bd', ARGV[6], 'bn', ARGV[7], 's', 0, 'M', that_month, 'm', ARGV[9])
-  local place = 11
-  for _ = 1, tonumber(ARGV[10]) do
-    local whose = ARGV[place]
-    call('HSET', KEYS[4], 'D:' .. whose, as_of, 'd:' .. whose, ARGV[place + 1],
-      'M:' .. whose, that_month, 'm:' .. whose, ARGV[place + 2])
-    place = place + 3
-  end
-  for at = place, #ARGV, 2 do call('HSET', KEYS[4], 'n:' .. ARGV[at], ARGV[at + 1]) end
-  local held = 0
+-- What is held by those who run, which the ledger does not know, and from then on the money counts.
+local function open_money()
+  local held, of_keys = 0, {}
   local all = call('HGETALL', KEYS[5])
   for at = 2, #all, 2 do
-    if call('ZSCORE', KEYS[3], all[at - 1]) then
+    if call('ZSCORE', account.leases, all[at - 1]) then
       local nano, whose = string.match(all[at], '^(%d+) (.*)$')
-      held = held + tonumber(nano)
-      call('HINCRBY', KEYS[4], 'h:' .. whose, nano)
+      held = held + nano
+      of_keys[whose] = (of_keys[whose] or 0) + nano
     else
       call('HDEL', KEYS[5], all[at - 1]) -- of a Redis that came back older than it was
     end
   end
-  call('HSET', KEYS[4], 'h', held)
-  local waiting = {}
-  all = call('HGETALL', KEYS[6])
-  for at = 1, #all, 2 do
-    local journal, numbered = string.match(all[at], '^(.*):(.-)$')
-    waiting[#waiting + 1] = { journal, tonumber(numbered), all[at + 1] }
-  end
-  table.sort(waiting, function(one, other) return one[2] < other[2] end)
-  for _, found in ipairs(waiting) do
-    local cost, began_day, began_month, whose = string.match(found[3], '^(%d+) (%d+) (%d+) (.*)$')
-    charge(load(whose, found[1]), found[1], found[2], tonumber(cost), whose, tonumber(began_day), tonumber(began_month), 0)
-  end
-  call('DEL', KEYS[6])
+  for whose, nano in pairs(of_keys) do call('HSET', KEYS[4], 'h:' .. whose, nano) end
+  call('HDEL', KEYS[4], 'b', 'bt')
+  call('HSET', KEYS[4], 'h', held, 'g', gen)
   touch()
   return 1
+end
+
+-- 6 who begins, 7 the UTC day of the ledger's figure, 8 whether more keys will come, 9 how many follow with what each spent
+-- in the day and the month; behind them in the first part what the account spent in dollars and nano-dollars, and in the
+-- month, and how far the ledger has followed each journal. Answers 1: the money is here, 0: the next part, 2: another
+-- begins it. What is settled meanwhile waits with the rest.
+local function begin()
+  local state, whose, began = spread(call('HMGET', KEYS[4], 'g', 'b', 'bt'))
+  if state == gen then return 1 end
+  local token, as_of, place = ARGV[6], tonumber(ARGV[7]), 10 + 3 * ARGV[9]
+  local that_month = month_of(as_of)
+  wanted = '~' .. gen
+  local others = state == wanted and whose ~= token
+  if ARGV[place] then
+    if others and math.abs(now - began) < BEGIN_SECONDS then return 2 end
+    call('DEL', KEYS[4])
+    local words = { 'g', wanted, 'b', token, 'bt', now, 'bd', ARGV[place], 'bn', ARGV[place + 1], 's', 0, 'M', that_month,
+      'm', ARGV[place + 2] }
+    for at = place + 3, #ARGV, 2 do
+      words[#words + 1] = 'n:' .. ARGV[at]
+      words[#words + 1] = ARGV[at + 1]
+    end
+    call('HSET', KEYS[4], spread(words))
+    account.money = 1
+    save(account)
+  elseif others or state ~= wanted then
+    return 2
+  end
+  local words = { 'bt', now }
+  for at = 10, place - 1, 3 do
+    for _, word in ipairs({ 'D:' .. ARGV[at], as_of, 'd:' .. ARGV[at], ARGV[at + 1], 'M:' .. ARGV[at], that_month,
+      'm:' .. ARGV[at], ARGV[at + 2] }) do
+      words[#words + 1] = word
+    end
+  end
+  call('HSET', KEYS[4], spread(words))
+  touch()
+  if ARGV[8] == '1' then return 0 end
+  local waiting, counted = call('ZRANGEBYSCORE', KEYS[6], '-inf', '+inf', 'LIMIT', 0, PART), {}
+  for _, charged in ipairs(waiting) do
+    local journal, at, cost, began_day, began_month, owes = string.match(charged, '^(%S+) (%d+) (%d+) (%d+) (%d+) (.*)$')
+    at = tonumber(at)
+    counted[journal] = counted[journal] or tonumber(call('HGET', KEYS[4], 'n:' .. journal) or 0)
+    if at > counted[journal] then
+      counted[journal] = at
+      charge(load(owes, journal), journal, at, tonumber(cost), owes, tonumber(began_day), tonumber(began_month), 0)
+    end
+  end
+  if #waiting > 0 then call('ZREM', KEYS[6], spread(waiting)) end
+  if #waiting == PART then return 0 end
+  return open_money()
 end
 
 -- 6 the journal, 7 cost, day and month it began in, number: of a request that is over
 local function charge_later()
   local cost, began_day, began_month, at = unpack('<dddd', ARGV[7])
   local journal = ARGV[6]
-  local m = load(key, journal)
+  local m, begun = load(key, journal)
   if m then
     charge(m, journal, at, cost, key, began_day, began_month, 0)
-  else
+  elseif bounded or begun then
     defer(journal, at, cost, key, began_day, began_month)
   end
   return 1
@@ -571,6 +621,7 @@ end
 local function look()
   expire(account)
   if own then expire(own) end
+  if bounded then purge(account) end
   local since = '(' .. string.format('%.17g', now)
   local seen = standing(1) .. pack('<dd', call('ZCOUNT', account.leases, since, '+inf'),
     own and call('ZCOUNT', own.leases, since, '+inf') or 0)

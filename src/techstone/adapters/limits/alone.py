@@ -15,6 +15,7 @@ from techstone.adapters.limits.memory import MemoryLimits
 from techstone.core import share
 from techstone.core.credit import period_of
 from techstone.core.limits import Claim, Grant, Refusal
+from techstone.core.view import Principal
 from techstone.core.window import SECONDS
 
 if TYPE_CHECKING:
@@ -22,10 +23,16 @@ if TYPE_CHECKING:
 
     from techstone.core.credit import Period
     from techstone.core.limits import Standing
-    from techstone.core.view import Principal
 
 # What a part is too small for may fit the whole plan: Redis is tried much sooner than this.
 _WAIT = 5.0
+
+
+class Given(msgspec.Struct):
+    """What one key was given: when, and how many tokens of each request."""
+
+    principal: Principal
+    times: deque[tuple[float, int]]
 
 
 class Alone:
@@ -37,7 +44,7 @@ class Alone:
         self.books = MemoryLimits(clock, wall_clock)
         self.gateways = 1
         self._parts: dict[str, tuple[Principal, int, Principal]] = {}
-        self._given: deque[tuple[float, Principal, int, int]] = deque()
+        self._given: dict[str, Given] = {}
 
     def part(self, principal: Principal) -> Principal:
         """Return who asks, with this gateway's part of the limits."""
@@ -53,7 +60,11 @@ class Alone:
         principal = claim.principal
         found = await self.books.admit(Claim(claim.request, self.part(principal), claim.tokens, claim.nano))
         if isinstance(found, Grant):
-            self._given.append((self._clock(), principal, 1, claim.tokens))
+            given = self._given.get(principal.key.id)
+            if given is None:
+                given = self._given[principal.key.id] = Given(principal, deque())
+            given.principal = principal
+            given.times.append((self._clock(), claim.tokens))
             return found
         return self._soften(found, principal)
 
@@ -82,24 +93,37 @@ class Alone:
         """Return the UTC period that it is, by the gateway's clock."""
         return period_of(self._wall_clock())
 
-    def hand_over(self) -> Iterator[tuple[Principal, int, int]]:
-        """Yield who was given how many requests and tokens in the last minute, and forget it."""
-        since = self._clock() - SECONDS
-        sums: dict[str, tuple[Principal, int, int]] = {}
-        for at, principal, requests, tokens in self._given:
-            if at > since:
-                _, all_requests, all_tokens = sums.get(principal.key.id, (principal, 0, 0))
-                sums[principal.key.id] = (principal, all_requests + requests, all_tokens + tokens)
-        self._given.clear()
-        yield from sums.values()
+    def hand_over(self) -> Iterator[Given]:
+        """Yield who was given what in the last minute, and forget it, each as it is asked for."""
+        while self._given:
+            given = self.hand_over_key(next(iter(self._given)))
+            if given is not None:
+                yield given
 
-    def take_back(self, principal: Principal, requests: int, tokens: int) -> None:
-        """Remember what was handed over to a Redis that did not say that it has it."""
-        self._given.append((self._clock(), principal, requests, tokens))
+    def hand_over_key(self, key: str) -> Given | None:
+        """Return what a key was given in the last minute, and forget it; None: nothing."""
+        given = self._given.pop(key, None)
+        if given is not None:
+            _drop(given, self._clock() - SECONDS)
+        return given if given is not None and given.times else None
+
+    def take_back(self, given: Given) -> None:
+        """Remember what was handed over to a Redis that did not say that it has it: for no longer than without that."""
+        later = self._given.get(given.principal.key.id)
+        if later is not None:
+            given.times.extend(later.times)
+        self._given[given.principal.key.id] = given
 
     def sweep(self) -> None:
         """Forget what is over."""
         since = self._clock() - SECONDS
-        while self._given and self._given[0][0] <= since:
-            self._given.popleft()
+        for key, given in list(self._given.items()):
+            _drop(given, since)
+            if not given.times:
+                del self._given[key]
         self.books.sweep()
+
+
+def _drop(given: Given, since: float) -> None:
+    while given.times and given.times[0][0] <= since:
+        given.times.popleft()

@@ -20,13 +20,17 @@ if TYPE_CHECKING:
 
 
 class Charge(msgspec.Struct, frozen=True, gc=False):
-    """A record's cost, in nano-dollars, in the UTC day and month in which its request was admitted."""
+    """A record's cost, in nano-dollars, in the UTC day and month in which its request was admitted.
+
+    `bounded`: its money had a bound, or may have had: then it waits in Redis where the account's money is not there.
+    """
 
     number: int
     account: str
     key: str
     cost: int
     period: Period
+    bounded: bool = True
 
 
 class Charges:
@@ -44,13 +48,21 @@ class Charges:
         """Yield them, oldest first."""
         return iter(self._tail)
 
-    def add(self, number: int, record: UsageRecord) -> Charge | None:
+    def add(self, number: int, record: UsageRecord, *, bounded: bool = True) -> Charge | None:
         """Take a record that is durable; None: it costs nothing, or is no end."""
         if record.state == "open" or not record.cost:
             return None
-        charge = Charge(number, record.account, record.key, record.cost, period_of(record.at / 1000))
+        charge = Charge(number, record.account, record.key, record.cost, period_of(record.at / 1000), bounded)
         self._tail.append(charge)
         return charge
+
+    def keep(self, charge: Charge) -> None:
+        """Take one that had no bound and was lost on its way, to its place: numbers only rise."""
+        tail = self._tail
+        place = len(tail)
+        while place and tail[place - 1].number > charge.number:
+            place -= 1
+        tail.insert(place, charge)
 
     def shipped(self, applied: int) -> None:
         """Hear how far the ledger has followed the journal."""

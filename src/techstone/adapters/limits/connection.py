@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import ssl
 from collections import deque
 from typing import TYPE_CHECKING, cast
@@ -71,7 +72,7 @@ class Connection(asyncio.Protocol):
         self._lost = lost
         self._transport: asyncio.Transport | None = None
         self._reader = hiredis.Reader()
-        self._waiting: deque[tuple[Take, float]] = deque()
+        self._waiting: deque[tuple[Take, float, float]] = deque()  # when it was sent, and how long it may take
         self._out: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
         self._patience = _CONNECT_SECONDS
@@ -83,15 +84,18 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by inheritance
         self.alive = True
 
-    def send(self, command: bytes, take: Take) -> None:
-        """Send a command at the end of this turn of the loop; `take` gets the reply, or None where none will come."""
+    def send(self, command: bytes, take: Take, *, patient: bool = False) -> None:
+        """Send a command at the end of this turn of the loop; `take` gets the reply, or None where none will come.
+
+        Nobody waits for one that is `patient`: only silence ends the connection while it has no reply.
+        """
         if not self.alive:
             self._loop.call_soon(take, None)
             return
         if not self._out:
             self._loop.call_soon(self._flush)
         self._out.append(command)
-        self._waiting.append((take, self._loop.time()))
+        self._waiting.append((take, self._loop.time(), math.inf if patient else self._patience * _BUSY))
         if self._timer is None:
             self._timer = self._loop.call_later(self._patience, self._watch)
 
@@ -107,7 +111,7 @@ class Connection(asyncio.Protocol):
         try:
             reader.feed(data)
             while self.alive and (reply := reader.gets()) is not False:
-                take, _ = waiting.popleft()
+                take, _, _ = waiting.popleft()
                 take(reply)
         except Exception as error:  # noqa: BLE001 - whatever it was, who waits behind it must not wait for ever
             self.close(f"it answered what cannot be read: {error!r}")
@@ -120,8 +124,8 @@ class Connection(asyncio.Protocol):
         self._timer = None
         if not self._waiting:
             return
-        sent, patience = self._waiting[0][1], self._patience
-        late = self._loop.time() - min(max(sent, self._heard) + patience, sent + patience * _BUSY)
+        _, sent, most = self._waiting[0]
+        late = self._loop.time() - min(max(sent, self._heard) + self._patience, sent + most)
         if late >= 0:
             self.close("it does not answer")
         else:
@@ -143,7 +147,7 @@ class Connection(asyncio.Protocol):
         waiting, self._waiting = self._waiting, deque()
         # First, so that who goes on without Redis does so by books that are ready for it.
         self._lost(reason)
-        for take, _ in waiting:
+        for take, _, _ in waiting:
             take(None)
 
     async def ask(self, *words: bytes) -> Reply:

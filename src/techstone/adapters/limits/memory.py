@@ -57,6 +57,11 @@ class MemoryLimits:
         """Never: it shares nothing."""
         return False
 
+    @property
+    def problem(self) -> str | None:
+        """None: it needs nobody."""
+        return None
+
     # At the start
 
     def recover(self, records: Iterable[tuple[int, UsageRecord]]) -> None:

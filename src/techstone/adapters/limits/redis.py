@@ -7,31 +7,35 @@ While Redis is away every gateway gives its part of the plans by itself (`alone`
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
 import hiredis
 
 from techstone.adapters.limits import script
+from techstone.adapters.limits.charges import Charge
 from techstone.adapters.limits.connection import Unreachable
 from techstone.adapters.limits.grants import Held, Share, find_principal
 from techstone.adapters.limits.mirrors import Mirrors
 from techstone.adapters.limits.script import Admitted, Writer, describe_charge
 from techstone.adapters.limits.surveyor import Surveyor
 from techstone.core import limits
-from techstone.core.errors import LedgerUnavailable
+from techstone.core.errors import LedgerUnavailable, LimitsUnknown
 from techstone.core.leases import RENEWAL_SECONDS
 from techstone.core.limits import Claim, Grant, Refusal, Standing
 from techstone.gateway.trampoline import Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
-    from techstone.adapters.limits.alone import Alone
-    from techstone.adapters.limits.charges import Charge, Charges
+    from techstone.adapters.limits.alone import Alone, Given
+    from techstone.adapters.limits.charges import Charges
     from techstone.adapters.limits.connection import Reply
     from techstone.adapters.limits.link import Link
     from techstone.adapters.limits.script import Caller, Look, Operation
+    from techstone.adapters.limits.telling import Call
     from techstone.core.usage import UsageRecord
     from techstone.core.view import Holder, Principal
     from techstone.gateway.soon import Soon
@@ -40,6 +44,14 @@ if TYPE_CHECKING:
 
     Ledger = Callable[[str], Awaitable[Figure]]
     """Asks for an account's figure, of one moment; raises LedgerUnavailable."""
+
+# Where another gateway begins an account's money it is asked so often whether it has; and all of it takes no longer.
+_BEGIN_PAUSE = 0.02
+_BEGIN_SECONDS = 10.0
+# So many charges that are booked wait for a Redis that is away, 60 MB; with more the money of all accounts begins anew.
+_MOST_UNTOLD = 200_000
+# Requests of one key that one call renews: 3 µs each.
+_RENEWED = 100
 
 
 class _Question(Signal):
@@ -82,13 +94,17 @@ class RedisLimits:
         self._mirrors = Mirrors(clock)
         self._surveyor = Surveyor(self.look, alone, clock)
         self._running: dict[bytes, Held | Share] = {}
+        # Charges and ends with one, in the order of their numbers, while older ones are told; None: all are.
+        self._queue: deque[tuple[int, Callable[[], Call]]] | None = None
+        self._applied = 0
         self._opening: dict[str, asyncio.Task[None]] = {}
+        self._begun = itertools.count(1)
         link.owners.append(self)
 
     # Requests
 
     async def admit(self, claim: Claim) -> Grant | Refusal:
-        """Decide; raise LedgerUnavailable where credit or caps count and are not known."""
+        """Decide; raise LedgerUnavailable where credit or caps count and are not known, or LimitsUnknown."""
         for _ in range(2):
             question = self._ask("admit", claim)
             try:
@@ -107,12 +123,17 @@ class RedisLimits:
         raise LedgerUnavailable
 
     async def _admit_alone(self, claim: Claim) -> Grant | Refusal:
+        if not self._link.counted:
+            raise LimitsUnknown
+        self._alone.gateways = self._link.gateways
         found = await self._alone.admit(claim)
         if isinstance(found, Refusal):
             return found
         grant = self._running[claim.request] = Share(claim.principal, found)
-        if self._link.gated:
-            self._hand_over()
+        if self._link.gated and self._link.connection is not None:
+            given = self._alone.hand_over_key(claim.principal.key.id)
+            if given is not None:
+                self._link.connection.send(*self._adopt(given))
             self._send("renew", claim.principal, (claim.request, b"%d" % claim.nano), self._ignore)
         return grant
 
@@ -141,6 +162,8 @@ class RedisLimits:
             question = self._ask("consider", claim)
             await question
             if not isinstance(question.reply, bytes):
+                if not self._link.counted:
+                    raise LimitsUnknown
                 return await self._alone.consider(claim)
             found = script.read(question.reply)
             if found is not None:
@@ -224,9 +247,10 @@ class RedisLimits:
     def settle(self, grant: Grant, tokens: int, cost: int) -> None:
         """Give back what was reserved and held, but what it came to.
 
-        What counts against credit or a cap waits for its record's number (`record`), by which it counts once.
+        What costs waits for its record's number (`record`), by which it counts once. That is so without a bound, too:
+        the account may have money in Redis all the same (a cap of another key), which a later bound goes by.
         """
-        if grant.settled or (cost and grant.claim.principal.bounded):
+        if grant.settled or cost:
             return
         self._finish(grant, tokens, 0, 0)
 
@@ -236,26 +260,33 @@ class RedisLimits:
             self._charges.add(number, record)
 
     def shipped(self, applied: int) -> None:
-        """Hear how far the ledger has followed this gateway's journal."""
-        self._charges.shipped(applied)
+        """Hear how far the ledger has followed this gateway's journal.
+
+        What is booked may be forgotten once Redis knows it, too: accounts whose money had begun before it was booked
+        do not have it by their figure.
+        """
+        self._applied = applied
+        if self._link.connection is None and len(self._charges) > _MOST_UNTOLD:
+            self._charges.shipped(applied)
+            self._link.outdated = True
+        else:
+            self._charges.shipped(min(applied, self._link.told))
 
     def record(self, number: int, record: UsageRecord) -> None:
         """Hear that a record of this gateway's journal is durable; in the order of their numbers."""
+        if record.state == "open" or not record.cost:
+            return
         grant = self._running.get(record.id.encode())
-        if grant is not None and not grant.claim.principal.bounded:
-            return
-        charge = self._charges.add(number, record)
-        if charge is None:
-            return
+        bounded = grant is None or grant.claim.principal.bounded
+        pending = isinstance(grant, Held) and grant.pending
+        # What is not told by the end of its request. Without a bound that will do, unless it is lost on its way.
+        charge = self._charges.add(number, record, bounded=bounded) if bounded or pending else None
         tokens = record.prompt_tokens + record.completion_tokens
-        if grant is None:
+        if charge is not None and (grant is None or pending):
+            # An end may wait; the charge does not, as the numbers must rise.
             self._charge(charge)
-        elif isinstance(grant, Held) and grant.pending:
-            # Its end waits; the charge does not, as the numbers must rise.
-            self._charge(charge)
-            self._finish(grant, tokens, 0, 0)
-        else:
-            self._finish(grant, tokens, record.cost, number)
+        if grant is not None:
+            self._finish(grant, tokens, *((0, 0) if pending else (record.cost, number)))
 
     def _finish(self, grant: Grant, tokens: int, cost: int, number: int) -> None:
         grant.settled = True
@@ -295,9 +326,16 @@ class RedisLimits:
             checked = self._check(reply)
             if isinstance(checked, bytes):
                 self._mirrors.take(principal, script.read_standing(checked))
+                self._link.told = max(self._link.told, number)
+            elif cost and not principal.bounded:
+                ids = principal.account.id, principal.key.id
+                self._charges.keep(Charge(number, *ids, cost, grant.period, bounded=False))
 
         # A lost end is not sent again: the slot ends by itself, and the charge is sent with all others.
-        self._send("settle", principal, words, take)
+        if number and self._queue is not None:
+            self._queue.append((number, lambda: (self._write("settle", principal, words), take)))
+        elif not self._send("settle", principal, words, take):
+            take(None)
 
     # What is told
 
@@ -360,19 +398,39 @@ class RedisLimits:
             figure = await self._ledger(principal.account.id)
         except Unreachable as error:
             raise LedgerUnavailable from error
+        latest = self._loop.time() + _BEGIN_SECONDS
+        for words in script.list_parts(figure, b"%b:%d" % (self._journal, next(self._begun))):
+            while (reply := await self._tell(generation, principal, words)) == script.TAKEN:
+                if self._loop.time() > latest:
+                    raise LedgerUnavailable
+                await asyncio.sleep(_BEGIN_PAUSE)
+            if reply == script.BEGUN:
+                return
+            if reply != script.MORE or self._loop.time() > latest:
+                raise LedgerUnavailable
+
+    async def _tell(self, generation: str, principal: Principal, words: tuple[bytes, ...]) -> Reply:
+        """Ask for a part of a beginning; None where Redis is away, or another one by now."""
         told: asyncio.Future[Reply] = self._loop.create_future()
-        words = tuple(script.list_words(figure))
-        if link.generation != generation or not self._send("begin", principal, words, told.set_result):
-            raise LedgerUnavailable
-        if self._check(await told) is None:
-            raise LedgerUnavailable
+        if self._link.generation != generation or not self._send("begin", principal, words, told.set_result):
+            return None
+        return self._check(await told)
 
     def _charge(self, charge: Charge) -> None:
-        connection = self._link.connection
-        if connection is not None:
-            caller = describe_charge(self._link.generation, charge.account, charge.key)
-            words = (self._journal, script.pack_charge(charge))
-            connection.send(self._writer.write("charge", caller, *words), self._ignore)
+        if self._queue is not None:
+            self._queue.append((charge.number, partial(self._write_charge, charge)))
+        elif self._link.connection is not None:
+            self._link.connection.send(*self._write_charge(charge))
+
+    def _write_charge(self, charge: Charge) -> Call:
+        caller = describe_charge(self._link.generation, charge.account, charge.key, bounded=charge.bounded)
+        words = (self._journal, script.pack_charge(charge))
+
+        def take(reply: Reply) -> None:
+            if self._check(reply) is not None:
+                self._link.told = max(self._link.told, charge.number)
+
+        return self._writer.write("charge", caller, *words), take
 
     # The way to Redis
 
@@ -382,12 +440,15 @@ class RedisLimits:
         connection = self._link.connection
         if connection is None:
             return False
+        connection.send(self._write(operation, principal, words), take)
+        return True
+
+    def _write(self, operation: Operation, principal: Principal, words: tuple[bytes, ...]) -> bytes:
         caller = self._callers.get(principal.key.id)
         if caller is None or caller.principal is not principal:
             caller = script.describe(self._link.generation, principal)
             self._callers[principal.key.id] = caller
-        connection.send(self._writer.write(operation, caller, *words), take)
-        return True
+        return self._writer.write(operation, caller, *words)
 
     def _check(self, reply: Reply) -> Reply:
         """Return a reply; an error (Redis that lost the script, is full or read-only) ends the connection."""
@@ -401,15 +462,44 @@ class RedisLimits:
     def _ignore(self, reply: Reply) -> None:
         self._check(reply)
 
-    def rise(self, *, anew: bool) -> None:
-        """Implement `Owner`: tell Redis what it may not know."""
+    def give(self) -> Iterator[Call]:
+        """Implement `Owner`: have Redis count what was given without it, as of now."""
+        for given in self._alone.hand_over():
+            yield self._adopt(given)
+
+    def _adopt(self, given: Given) -> Call:
+        words = (b"", script.pack_pair(len(given.times), sum(tokens for _, tokens in given.times)))
+
+        def take(reply: Reply) -> None:
+            # Where it is not known whether Redis counts it, it is told again: twice rather than never.
+            if self._check(reply) is None:
+                self._alone.take_back(given)
+
+        return self._write("adopt", given.principal, words), take
+
+    def rise(self, *, anew: bool) -> Iterator[Call]:
+        """Implement `Owner`: tell what runs, and what Redis does not know of this gateway's journal."""
         self._callers.clear()
         if anew:
             self._mirrors.forget()
-        self._hand_over()
-        self._renew()
-        for charge in self._charges:
-            self._charge(charge)
+            if self._link.young:
+                self._charges.shipped(self._applied)  # all figures will have it
+        told = self._link.told
+        calls: dict[int, Callable[[], Call]] = {
+            charge.number: partial(self._write_charge, charge) for charge in self._charges if charge.number > told
+        }
+        # Of a generation that ended amid its telling: the ends among it still have their turn.
+        calls |= dict(self._queue or ())
+        self._queue = deque(sorted(calls.items()))
+        return self._tell_rest(self._queue)
+
+    def _tell_rest(self, queue: deque[tuple[int, Callable[[], Call]]]) -> Iterator[Call]:
+        yield from self._renew()
+        while queue:
+            _, write = queue.popleft()
+            yield write()
+        # What stood in it is sent in this very turn of the event loop, and so before all that is sent from now on.
+        self._queue = None
 
     def fall(self) -> None:
         """Implement `Owner`: go on with books of one's own.
@@ -417,34 +507,29 @@ class RedisLimits:
         They have what was given by them in the last minute: a way that comes and goes gives nobody a part each time.
         """
         self._alone.gateways = self._link.gateways
+        queue, self._queue = self._queue, None
+        for _, write in queue or ():  # what waits for its turn is lost as if it had been sent
+            _, take = write()
+            take(None)
 
-    def _hand_over(self) -> None:
-        """Have Redis count what was given without it."""
-        for principal, requests, tokens in self._alone.hand_over():
-            back = partial(self._alone.take_back, principal, requests, tokens)
-            if not self._send("adopt", principal, (b"", script.pack_pair(requests, tokens)), partial(self._keep, back)):
-                back()
-
-    def _keep(self, back: Callable[[], None], reply: Reply) -> None:
-        """Hear whether Redis counts it; where that is not known it is told again: twice rather than never."""
-        if self._check(reply) is None:
-            back()
-
-    def _renew(self) -> None:
+    def _renew(self) -> Iterator[Call]:
+        """Yield calls for what runs, as long as it does when they are asked for."""
         held: dict[str, tuple[Principal, list[bytes]]] = {}
         for request, grant in self._running.items():
             principal = find_principal(grant)
-            _, words = held.setdefault(principal.key.id, (principal, []))
-            words += (request, b"%d" % grant.claim.nano)
-        for principal, words in held.values():
-            self._send("renew", principal, tuple(words), self._ignore)
+            held.setdefault(principal.key.id, (principal, []))[1].append(request)
+        for principal, requests in held.values():
+            for at in range(0, len(requests), _RENEWED):
+                running = [(of, self._running[of]) for of in requests[at : at + _RENEWED] if of in self._running]
+                words = [word for of, grant in running for word in (of, b"%d" % grant.claim.nano)]
+                if words:
+                    yield self._write("renew", principal, tuple(words)), self._ignore
 
     def sweep(self) -> float:
         """Renew what runs and forget what is over; return the seconds until the next time."""
         self._alone.gateways = self._link.gateways
         self._alone.sweep()
-        if self._link.connection is not None:
-            self._renew()
+        self._link.tell(self._renew())
         self._mirrors.sweep()
         return RENEWAL_SECONDS
 
@@ -457,3 +542,10 @@ class RedisLimits:
     def degraded(self) -> bool:
         """Whether Redis is away, or does not know enough yet."""
         return self._link.connection is None or self._link.gated
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing is admitted: a part of a plan is the plan divided by a number that was never heard."""
+        if self._link.counted or not self.degraded:
+            return None
+        return "Redis was not heard yet, so that it is not known how many gateways share the limits"

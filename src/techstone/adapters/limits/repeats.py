@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
 import hiredis
@@ -19,19 +20,19 @@ from techstone.core.errors import IdempotencyUnavailable
 from techstone.gateway.ports import RunningElsewhere, StoredAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from techstone.adapters.limits.connection import Reply
     from techstone.adapters.limits.link import Link
+    from techstone.adapters.limits.telling import Call
     from techstone.gateway.ports import Answers
 
     Operation = Literal["claim", "renew", "keep", "release"]
 
 ANSWERS_BYTES = 64 * 1024 * 1024
 _SHA = hashlib.sha1(REPEATS).hexdigest().encode()  # noqa: S324 - Redis names scripts so
-# Read from the disk and deflated at once: 0.1 ms each, while the event loop waits.
+# Read from the disk and deflated, 0.1 ms each, while the event loop waits for its portion of them.
 _RETOLD = 200
-_RETOLD_BYTES = 4 * 1024 * 1024
 _LEASE = b"%d" % repeats.LEASE_SECONDS
 # A gateway knows of no more on its own disk.
 _MOST = 200_000
@@ -49,7 +50,9 @@ class RedisRepeats:
         self._answers = answers
         self._wall_clock = wall_clock
         self._claimed: dict[tuple[str, str], bytes] = {}
-        self._untold: dict[tuple[str, str], None] = {}
+        self._untold: dict[tuple[str, str], int] = {}  # and how large they are
+        self._untold_bytes = 0
+        self._most = most
         self._budget = repeats.Budget(most)
         self._recall(most)
         link.owners.append(self)
@@ -101,58 +104,73 @@ class RedisRepeats:
         """Tell an answer whose settlement is durable."""
         name = answer.account, answer.key
         self._claimed.pop(name, None)
-        self._untold[name] = None
-        if len(self._untold) > _RETOLD:
-            self._untold.pop(next(iter(self._untold)))
-        self._tell(answer)
+        self._forget(name)
+        self._untold[name] = size = len(answer.payload)
+        self._untold_bytes += size
+        while self._untold_bytes > self._most:  # Redis would forget them as soon as it is told
+            self._forget(next(iter(self._untold)))
+        connection = self._link.connection
+        if connection is not None:
+            for command, take in self._write_answer(answer):
+                connection.send(command, take)
 
-    def _tell(self, answer: StoredAnswer) -> None:
-        now = self._now()
+    def _forget(self, name: tuple[str, str]) -> None:
+        self._untold_bytes -= self._untold.pop(name, 0)
+
+    def _write_answer(self, answer: StoredAnswer) -> Iterator[Call]:
+        """Yield the call that tells an answer, and those that make room for it."""
+        now, name = self._now(), (answer.account, answer.key)
         left = repeats.seconds_left(answer.at, now)
-        if self._link.connection is None or left <= 0:
+        if left <= 0:
+            self._forget(name)
             return
-        name = answer.account, answer.key
         copy = repeats.Copy(answer.request_id, answer.stream, answer.at, answer.cost, answer.payload)
         value = repeats.keep(answer.digest, copy)
 
         def take(reply: Reply) -> None:
-            if reply == 1:
-                self._untold.pop(name, None)
+            if self._check(reply) == 1:
+                self._forget(name)
 
-        self._send("keep", name, value, b"%d" % left, take)
+        yield self._write("keep", name, value, b"%d" % left), take
         for gone in self._budget.add(repeats.name(PREFIX, *name), len(value), answer.at, now):
-            self._link.connection.send(pack(b"DEL", gone), lambda reply: self._check(reply, lambda _: None))
+            yield pack(b"DEL", gone), self._ignore
 
-    def rise(self, *, anew: bool) -> None:
+    def give(self) -> Iterator[Call]:
+        """Implement `Owner`: nothing, keys wait while Redis is away."""
+        yield from ()
+
+    def rise(self, *, anew: bool) -> Iterator[Call]:
         """Implement `Owner`: tell Redis what it may not know."""
-        for name, digest in self._claimed.items():
-            self._renew(name, digest)
-        names = dict(self._untold)
-        if anew:
-            names |= dict.fromkeys(self._answers.newest(_RETOLD))
-        now, room = self._now(), _RETOLD_BYTES
-        for account, key in names:
-            known = self._answers.find(account, key, now)
-            if known is None:
-                self._untold.pop((account, key), None)
-                continue
-            room -= known.size
-            if room < 0:
-                break
-            answer = self._answers.load(known)
-            if answer is not None:
-                self._tell(answer)
+        newest = reversed(self._answers.newest(_RETOLD)) if anew else ()
+        # The newest last: what is told first is the first to go where there is no room.
+        return chain(self._renew(), self._retell([*dict.fromkeys((*newest, *self._untold))]))
+
+    def _retell(self, names: Iterable[tuple[str, str]]) -> Iterator[Call]:
+        for name in names:
+            known = self._answers.find(*name, self._now())
+            answer = None if known is None else self._answers.load(known)
+            if answer is None:
+                self._forget(name)
+            else:
+                yield from self._write_answer(answer)
 
     def fall(self) -> None:
         """Implement `Owner`: what is claimed goes on, and is claimed anew."""
 
+    @property
+    def waiting(self) -> int:
+        """How many answers Redis was not told yet."""
+        return len(self._untold)
+
     def sweep(self) -> None:
         """Renew what is claimed; three times in a lease."""
-        for name, digest in self._claimed.items():
-            self._renew(name, digest)
+        self._link.tell(self._renew())
 
-    def _renew(self, name: tuple[str, str], digest: bytes) -> None:
-        self._send("renew", name, repeats.claim(digest, self._name), _LEASE, lambda _: None)
+    def _renew(self) -> Iterator[Call]:
+        for name in list(self._claimed):
+            digest = self._claimed.get(name)
+            if digest is not None:
+                yield self._write("renew", name, repeats.claim(digest, self._name), _LEASE), self._ignore
 
     def _send(
         self,
@@ -165,19 +183,24 @@ class RedisRepeats:
         connection = self._link.connection
         if connection is None:
             return False
-        key = repeats.name(PREFIX, *name)
-        words = (b"EVALSHA", _SHA, b"1", key, operation.encode(), self._name, value, seconds)
-        connection.send(pack(*words), lambda reply: self._check(reply, take))
+        connection.send(self._write(operation, name, value, seconds), lambda reply: take(self._check(reply)))
         return True
 
-    def _check(self, reply: Reply, take: Callable[[Reply], None]) -> None:
-        """Hand a reply on; an error ends the connection, as it does for the limits."""
+    def _write(self, operation: Operation, name: tuple[str, str], value: bytes, seconds: bytes) -> bytes:
+        key = repeats.name(PREFIX, *name)
+        return pack(b"EVALSHA", _SHA, b"1", key, operation.encode(), self._name, value, seconds)
+
+    def _check(self, reply: Reply) -> Reply:
+        """Return a reply; an error ends the connection, as it does for the limits."""
         if isinstance(reply, hiredis.ReplyError):
             connection = self._link.connection
             if connection is not None:
                 connection.close(str(reply))
-            reply = None
-        take(reply)
+            return None
+        return reply
+
+    def _ignore(self, reply: Reply) -> None:
+        self._check(reply)
 
     def _now(self) -> int:
         return int(self._wall_clock() * 1000)

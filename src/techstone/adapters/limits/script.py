@@ -21,7 +21,7 @@ from techstone.core.snapshot import Account, Key, Limits, Plan
 from techstone.core.view import Principal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from techstone.adapters.limits.charges import Charge
     from techstone.wire.figure import Figure
@@ -50,7 +50,11 @@ _REFUSED = struct.Struct("<10d")
 _COUNTED = struct.Struct("<9d")
 _LOOK = struct.Struct("<20d")
 _AMOUNT = struct.Struct("<d")
+# So many keys of an account are told in one call: a script holds up everybody.
+_PART = 200
 _ADMITTED, _UNKNOWN = _AMOUNT.pack(1), _AMOUNT.pack(2)
+# What `begin` answers.
+BEGUN, MORE, TAKEN = 1, 0, 2
 _NO_PLAN = Plan("", 0, 0, 0, "postpaid")
 
 
@@ -126,15 +130,15 @@ def describe(generation: str, principal: Principal, prefix: str = PREFIX) -> Cal
     return Caller(principal, before, bulk(who, generation.encode(), own.id.encode()), 3 + len(names) + _WORDS)
 
 
-def describe_charge(generation: str, account: str, key: str) -> Caller:
-    """Return who owes for a request that is over, whatever limits it has by now."""
+def describe_charge(generation: str, account: str, key: str, *, bounded: bool) -> Caller:
+    """Return who owes for a request that is over, whatever limits it has by now; `bounded`: had, or may have had."""
     nobody = Principal(
         Key(key, "", account, "", ""),
         Account(account, "", ""),
         _NO_PLAN,
         Limits(0, 0, 0),
         key_limited=False,
-        bounded=True,
+        bounded=bounded,
     )
     return describe(generation, nobody)
 
@@ -239,11 +243,16 @@ def copy_books(look: Look, now: float, period: Period) -> tuple[AccountBooks, Ke
     return account, key
 
 
-def list_words(figure: Figure) -> Iterable[bytes]:
-    """Yield a figure as `begin` takes it."""
+def list_parts(figure: Figure, token: bytes) -> Iterator[tuple[bytes, ...]]:
+    """Yield what `begin` is asked, call after call until it says that the money is there; `token` says by whom."""
+    day = b"%d" % figure.day
+    keys = [(key.encode(), *spent) for key, spent in figure.keys.items() if any(spent)]
     dollars, nano = divmod(figure.spent, DOLLAR)
-    yield from (b"%d" % dollars, b"%d" % nano, b"%d" % figure.day, b"%d" % figure.spent_month, b"%d" % len(figure.keys))
-    for key, (day, month) in figure.keys.items():
-        yield from (key.encode(), b"%d" % day, b"%d" % month)
+    head = [b"%d" % dollars, b"%d" % nano, b"%d" % figure.spent_month]
     for journal, number in figure.applied.items():
-        yield from (journal.encode(), b"%d" % number)
+        head += (journal.encode(), b"%d" % number)
+    while True:
+        part, keys = keys[:_PART], keys[_PART:]
+        spent = [word for key, *sums in part for word in (key, *(b"%d" % nano for nano in sums))]
+        yield (token, day, b"1" if keys else b"0", b"%d" % len(part), *spent, *head)
+        head = []

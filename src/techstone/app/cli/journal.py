@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from techstone.app import place
 from techstone.app.cli.context import located, perform, printed, show_one
+from techstone.app.config import ConfigError
 
 if TYPE_CHECKING:
     from techstone.adapters.journal.orphan import Shipped
@@ -30,7 +34,8 @@ def ship(folder: str, config: str | None, data: str | None, *, force: bool, as_j
 
     Exactly once: what the ledger has is passed over. The gateway must be known to be dead: streams that it still ran
     would be billed for what the copy has of them, and not for the rest. One that runs on DIR itself, or was heard
-    within a minute, is left alone.
+    within a minute, is left alone. Limits in Redis, if the configuration names one, count it from then on; for 4 s what
+    counts against credit or a cap gets 503.
     """
     from techstone.adapters.journal.orphan import ship as book  # noqa: PLC0415 - each command loads its own
     from techstone.adapters.journal.segments import JournalDamaged, JournalInUse  # noqa: PLC0415
@@ -50,3 +55,24 @@ def ship(folder: str, config: str | None, data: str | None, *, force: bool, as_j
     except OSError as error:
         raise click.ClickException(f"{found}: {error.strerror or error}") from error
     show_one(shipped, as_json=as_json)
+    if shipped.booked:
+        _tell_limits(config, data)
+
+
+def _tell_limits(config: str | None, data: str | None) -> None:
+    """Have the limits in Redis count what was booked: the gateway may never have told them."""
+    from techstone.adapters.limits.anew import GENERATION, begin_anew  # noqa: PLC0415 - as above
+    from techstone.adapters.limits.connection import Unreachable  # noqa: PLC0415
+    from techstone.app.shared import read_address  # noqa: PLC0415
+
+    try:
+        # In clear only where gateways do it: they were asked whether they may.
+        address = read_address(place.find(config, data).config.data, os.environ, insecure_http=True)
+        if address is not None:
+            asyncio.run(begin_anew(address))
+    except (ConfigError, Unreachable) as problem:
+        click.echo(
+            f"It is booked, but the limits in Redis do not know it: {problem}. Once that is mended: "
+            f"redis-cli DEL '{GENERATION}'",
+            err=True,
+        )

@@ -74,6 +74,8 @@ def _judge_journal(journal: JournalState) -> tuple[State, str]:
 
 
 def _judge_limits(limits: LimitState) -> tuple[State, str]:
+    if limits.problem is not None:
+        return "danger", f"Nothing is admitted: {limits.problem}."
     if limits.degraded:
         return "attention", f"Degraded: {limits.kind} cannot be reached, and each gateway counts its share by itself."
     return "good", f"In {limits.kind}."
