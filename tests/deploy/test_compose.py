@@ -6,6 +6,7 @@ import ipaddress
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -93,14 +94,15 @@ def test_valkey_is_started_with_tls_alone(tmp_path: Path) -> None:
         words = words.replace('"port 0"', '"port 0"; echo "bind 127.0.0.1"')
         return words.replace("valkey-server", PROGRAM).replace("valkey-cli", f"redis-cli -p {port}")
 
-    server = subprocess.Popen(["sh", "-c", settle(valkey["command"][0])], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    command = ["sh", "-c", settle(valkey["command"][0])]
+    server = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
         check = settle(valkey["healthcheck"]["test"][1])
         wait_until(lambda: subprocess.run(["sh", "-c", check], check=False, cwd=tmp_path).returncode == 0, 20)
         clear = subprocess.run(["redis-cli", "-p", port, "ping"], check=False, capture_output=True, text=True)
         assert "PONG" not in clear.stdout
     finally:
-        server.terminate()
+        os.killpg(server.pid, signal.SIGTERM)  # the shell's pipe ends with it, not by it
         server.wait(20)
 
 
