@@ -62,6 +62,7 @@ async def test_credit_that_a_killed_gateway_held_comes_back(redis: RedisServer, 
     """Its lease is over in 30 s; it comes back also where nobody asks for longer than Redis keeps windows."""
     clock, who = Clock(), prepaid(100)
     async with serve_gateways(redis, 2, clock=clock) as (one, other):
+        await one.ready()
         await other.ready()
         assert isinstance(await one.ask(who, b"1", 1, 40), Grant)
         await one.close()
@@ -77,6 +78,7 @@ async def test_credit_comes_back_where_others_of_the_account_have_no_bound(redis
     capped = make_principal(msgspec.structs.replace(_KEY, daily_cap=100), _ACCOUNT, _POSTPAID)
     free = make_principal(_OTHER, _ACCOUNT, _POSTPAID)
     async with serve_gateways(redis, 2, ledger, clock) as (one, other):
+        await one.ready()
         await other.ready()
         assert isinstance(await one.ask(capped, b"1", 1, 40), Grant)
         for number in range(3):
