@@ -410,6 +410,12 @@ class Store(
     async def read_revision(self) -> int:
         """Return the newest revision."""
 
+    async def begin_era(self, lost: int | None = None) -> bool:
+        """Begin an era, after a revision that is lost; say whether it did: not where the newest one is no older.
+
+        None: begin it in any case.
+        """
+
     async def wait(self, longest: float) -> None:
         """Return when the revision may have been raised, after `longest` seconds in any case."""
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from techstone.control.acts import acting_alone
 from techstone.control.billing.prices import PriceBook
 from techstone.control.ports import Records, StoreError
 from techstone.core import snapshot as seam
 from techstone.core import stream
-from techstone.core.revision import follows
+from techstone.core.revision import follows, was_told
 from techstone.wire.figure import Figure
 
 if TYPE_CHECKING:
@@ -167,13 +169,30 @@ class Publisher:
         self._reached = asyncio.get_running_loop().time()
         if found == base:
             return
-        delta = await self._tell_catalog(_tell_changes(base, await self._store.read_changes(base)))
+        records = await self._store.read_changes(base)
+        if not follows(base, records.revision):
+            await self._start_over(base)
+            return
+        delta = await self._tell_catalog(_tell_changes(base, records))
         self._current = stream.advance(self._current, delta)
         frames = {stream.FORMAT: stream.encode(delta)}
         for queue, spoken in list(self._followers.items()):
             if spoken not in frames:
                 frames[spoken] = stream.encode(msgspec.structs.replace(delta, format=spoken))
             self._put(queue, frames[spoken])
+
+    async def _start_over(self, told: int) -> None:
+        """Have every gateway begin anew: what they were told did not become what there is now."""
+        await self._note_lost(told)
+        await self.load()
+        for queue in list(self._followers):
+            self._let_go(queue)
+
+    async def _note_lost(self, told: int) -> None:
+        """Begin an era where the database has lost what was told: its next changes would have the same numbers."""
+        with acting_alone("database.set_back", "every account", told=told):
+            if await self._store.begin_era(told):
+                self._report(f"the database has lost changes that gateways were told, up to {told}: they begin anew")
 
     async def _tell_catalog(self, delta: stream.Delta) -> stream.Delta:
         """Return the change with what it says of the catalog; of another catalog all that differs from what was told.
@@ -263,7 +282,9 @@ class Publisher:
         """Tell what there is at one revision; False where another change came in between: then nothing was told."""
         since = wish.since if spoken > 1 else None
         if since is not None and not follows(since, await self._store.read_revision()):
-            since = None  # of a database that was restored from a backup since
+            if was_told(since, int(time.time())):
+                await self._note_lost(since)
+            since = None  # of a database that was restored from a backup since, or that lost its newest changes
         async with self._store.reading(since, spending=wish.spending) as reading:
             extent = await reading.measure()
             # After the records, so that no account is told before its plan.

@@ -23,11 +23,12 @@ from techstone.adapters.storage.payments import SqlPayments
 from techstone.adapters.storage.projects import SqlProjects
 from techstone.adapters.storage.reading import Rows, SqlReading
 from techstone.adapters.storage.reports import SqlReports
-from techstone.adapters.storage.schema import ACCOUNTS, KEYS, PROJECTS, SECRETS
+from techstone.adapters.storage.schema import ACCOUNTS, KEYS, PROJECTS, REVISION, SECRETS
 from techstone.adapters.storage.transcripts import SqlTranscripts
 from techstone.control.accounts.records import Account, Terms
 from techstone.control.keys.records import Key, KeySettings
 from techstone.control.ports import Records, StoreError, Taken
+from techstone.core.revision import begin_era
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
@@ -205,6 +206,16 @@ class SqlStore:
     async def read_revision(self) -> int:
         """Return the newest revision."""
         return await self._database.read_revision()
+
+    async def begin_era(self, lost: int | None = None) -> bool:
+        """Begin an era, after a revision that is lost; say whether it did."""
+        async with self._change() as connection:
+            newest = await number_of(connection)
+            if lost is not None and lost <= newest:
+                return False
+            fresh = begin_era(max(newest, lost or 0), int(time.time()))
+            await connection.execute(update(REVISION).values(number=fresh))
+        return True
 
     async def read_all(self) -> Records:
         """Return every account and every key for inference that is not revoked."""
