@@ -57,6 +57,10 @@ class Wish(msgspec.Struct, frozen=True):
 _PLAIN = Wish()
 
 
+class _Stalled(Exception):
+    """A gateway takes nothing. No TimeoutError: the store would tell that one as its own."""
+
+
 class Publisher:
     """The newest snapshot and who follows it. `poll` and `heartbeat` are in seconds; `report` takes a line."""
 
@@ -269,8 +273,8 @@ class Publisher:
                 while not await self._tell(wish, spoken, queue, lines):
                     pass
             await lines.put(None)
-        except (StoreError, TimeoutError) as error:
-            self._report(f"a gateway was let go: {error or 'it takes nothing'}")
+        except (StoreError, _Stalled) as error:
+            self._report(f"a gateway was let go: {error}")
             self._let_go(queue)
             # Who begins now would else believe that there is no control plane.
             away = stream.Heartbeat(self._current.revision, spoken, self._measure())
@@ -298,8 +302,11 @@ class Publisher:
                 spending=since is None or wish.spending,
             )  # fmt: skip
             async for line in _tell_whole(head, reading) if spoken == 1 else _tell_parts(head, extent, reading):
-                async with asyncio.timeout(_STALLED_SECONDS):
-                    await lines.put(line)
+                try:
+                    async with asyncio.timeout(_STALLED_SECONDS):
+                        await lines.put(line)
+                except TimeoutError as error:
+                    raise _Stalled("it takes nothing") from error
         return True
 
     def close(self) -> None:

@@ -54,6 +54,8 @@ _PAUSE = 1.0
 
 _NO_HASTE = text("SET LOCAL lock_timeout = 0")
 _NO_HURRY = text("SET LOCAL idle_in_transaction_session_timeout = 0")
+# Twice as long as a gateway may take nothing (`control/publish`), which is then its own end and not the database's.
+_LASTING = text("SET LOCAL idle_in_transaction_session_timeout = '60s'")
 _QUEUE = text(f"SELECT pg_advisory_xact_lock({CHANGES})")
 # A transaction gets a number with the first row that it writes, and not before.
 _WROTE = text("SELECT pg_current_xact_id_if_assigned() IS NOT NULL")
@@ -130,10 +132,12 @@ class PostgresDatabase:
                 await connection.commit()
 
     @contextlib.asynccontextmanager
-    async def look(self, *, patient: bool = False) -> AsyncIterator[AsyncConnection]:
+    async def look(self, *, patient: bool = False, lasting: bool = False) -> AsyncIterator[AsyncConnection]:
         """Begin a reading transaction: everything in it is of one moment."""
         with self._telling():
             async with (self._patient if patient else self._reading).connect() as connection:
+                if lasting:
+                    await connection.execute(_LASTING)
                 yield connection
 
     async def note(self) -> None:

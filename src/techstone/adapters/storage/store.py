@@ -260,7 +260,7 @@ class SqlStore:
     @contextlib.asynccontextmanager
     async def reading(self, since: int | None = None, *, spending: bool = True) -> AsyncIterator[SqlReading]:
         """Begin to read every account and key, or what changed after a revision."""
-        async with self._look() as connection:
+        async with self._look(lasting=True) as connection:
             yield SqlReading(connection, self.ledger, Rows(_read_account, _read_key), since, spending=spending)
 
     async def wait(self, longest: float) -> None:

@@ -13,6 +13,7 @@ import trustme
 from haste import within
 from postgres import Server
 
+from techstone.adapters.storage import postgres
 from techstone.adapters.storage.postgres import PostgresDatabase, open_store
 from techstone.adapters.storage.target import parse
 from techstone.control.accounts.records import Account
@@ -177,6 +178,18 @@ async def test_certificate_is_looked_at(
         with pytest.raises(StoreError, match=why) as caught:
             await open_store(parse(url % (host, mode)))
         assert not isinstance(caught.value, StoreAway), "waited for, it would be for ever"
+
+
+async def test_gateway_that_takes_its_time_keeps_its_reading(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transaction that nobody goes on with is ended soon; one that waits for a gateway's line may take longer."""
+    monkeypatch.setitem(postgres._SETTINGS, "idle_in_transaction_session_timeout", "50ms")
+    store = await open_store(target)
+    await store.add_account(account(1))
+    async with store.reading() as reading:
+        await reading.measure()
+        await asyncio.sleep(0.3)
+        assert [part.accounts async for part in reading.parts()] == [(account(1),)]
+    await store.close()
 
 
 async def test_text_that_it_cannot_hold_is_kept_readable(store: SqlStore) -> None:
