@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from techstone.adapters.storage import audit, migrate, postgres_booking
 from techstone.adapters.storage.database import number_of
@@ -41,6 +43,9 @@ CHANNEL = "techstone"
 _CONNECT_SECONDS = 5.0
 # A statement that takes longer is of a server that hangs; what may take minutes has a connection of its own.
 _STATEMENT_SECONDS = 10.0
+# A flow may end without a word: a firewall forgets it, a machine is gone. Who waits for an answer of minutes, or for
+# news, asks the other side's system by itself, and gives up after so long; Linux alone would after some 15 minutes.
+_SILENT_SECONDS = 30
 # What a connection asks of the server. Waiting for another's lock ends as SQLite's does; and a control plane that is
 # stopped within a transaction does not hold up the others for ever.
 _SETTINGS = {
@@ -92,7 +97,8 @@ class PostgresDatabase:
         self._engine = _open_engine(lambda: self._connect(_STATEMENT_SECONDS), pool_pre_ping=True, **pool)
         self._writing = self._engine.execution_options(isolation_level="READ COMMITTED")
         self._reading = _read_only(self._engine)
-        self._lasting = _open_engine(lambda: self._connect(None), pool_pre_ping=True, pool_size=1, max_overflow=1)
+        # Rarely used, and without a time by which an answer must come: never one that was lost since the last time.
+        self._lasting = _open_engine(lambda: self._connect(None), poolclass=NullPool)
         self._patient = _read_only(self._lasting)
         self._news = asyncio.Event()
         self._listener: asyncio.Task[None] | None = None
@@ -113,6 +119,7 @@ class PostgresDatabase:
             command_timeout=seconds,
             server_settings=_SETTINGS,
         )
+        _watch(connection)
         # Of a server or role that answers before its disk does: what is acknowledged here must outlive it.
         await connection.execute(
             "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
@@ -255,6 +262,21 @@ def _open_engine(connect: Callable[[], Awaitable[asyncpg.Connection]], **pool: A
         return statement, _clean(parameters)
 
     return engine
+
+
+def _watch(connection: asyncpg.Connection) -> None:
+    """Have the system find out whether the other side is there still."""
+    # The driver has no option for it, and no other way to its socket.
+    flow = connection._transport.get_extra_info("socket")  # noqa: SLF001
+    if flow.family == socket.AF_UNIX:
+        return
+    flow.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, seconds in (("TCP_KEEPIDLE", _SILENT_SECONDS // 2), ("TCP_KEEPINTVL", _SILENT_SECONDS // 2)):
+        if hasattr(socket, name):  # other systems have other names
+            flow.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), seconds)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # Of what was sent, and with the above (tcp(7)) also of a connection on which nothing is.
+        flow.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENT_SECONDS * 1000)
 
 
 def _read_only(engine: AsyncEngine) -> AsyncEngine:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 import trustme
+from flows import flowing
 from haste import within
 from postgres import Server
+from sqlalchemy import text
 
 from techstone.adapters.storage import postgres
 from techstone.adapters.storage.postgres import PostgresDatabase, open_store
@@ -190,6 +192,26 @@ async def test_gateway_that_takes_its_time_keeps_its_reading(target: Target, mon
         await asyncio.sleep(0.3)
         assert [part.accounts async for part in reading.parts()] == [(account(1),)]
     await store.close()
+
+
+async def test_flow_that_is_lost_without_a_word(
+    server: Server, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes minutes takes no connection of before; and who waits for an answer hears that none comes."""
+    monkeypatch.setattr(postgres, "_SILENT_SECONDS", 2)
+    async with flowing(f"{server.folder}/.s.PGSQL.{server.port}") as flows:
+        store = await open_store(msgspec.structs.replace(target, host="127.0.0.1", port=flows.port))
+        assert await store.ledger.check((), quick=True) == ()
+        flows.lose()
+        async with asyncio.timeout(within(5)):
+            assert await store.ledger.check((), quick=True) == ()
+        database = PostgresDatabase(msgspec.structs.replace(target, host="127.0.0.1", port=flows.port))
+        with pytest.raises(StoreAway):
+            async with asyncio.timeout(within(10)), database.look(patient=True) as connection:
+                flows.lose()
+                await connection.execute(text("SELECT pg_sleep(60)"))
+        await database.close()
+        await store.close()
 
 
 async def test_text_that_it_cannot_hold_is_kept_readable(store: SqlStore) -> None:
