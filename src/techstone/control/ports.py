@@ -122,6 +122,9 @@ class Extent(msgspec.Struct, frozen=True):
 class Reading(Protocol):
     """A look at the records that lasts: all of it is of one moment."""
 
+    async def read_revision(self) -> int:
+        """Return the revision that it is of, at once."""
+
     async def measure(self) -> Extent:
         """Return what there is; comes before `parts`."""
 

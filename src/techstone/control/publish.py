@@ -290,15 +290,18 @@ class Publisher:
                 await self._note_lost(since)
             since = None  # of a database that was restored from a backup since, or that lost its newest changes
         async with self._store.reading(since, spending=wish.spending) as reading:
-            extent = await reading.measure()
+            revision = await reading.read_revision()
             # After the records, so that no account is told before its plan.
             await self._advance()
             models = await self._book.read()
-            if extent.revision != self._current.revision:
+            current = self._current
+            if revision != current.revision:
                 return False
+            # From here on it misses no change; what takes its time comes after that, or it would have to begin again.
             self._followers[queue] = spoken
+            extent = await reading.measure()
             head = msgspec.structs.replace(
-                self._current, models=models, applied=extent.applied, as_of_day=extent.day, since=since,
+                current, models=models, applied=extent.applied, as_of_day=extent.day, since=since,
                 spending=since is None or wish.spending,
             )  # fmt: skip
             async for line in _tell_whole(head, reading) if spoken == 1 else _tell_parts(head, extent, reading):

@@ -270,6 +270,10 @@ class MemoryReading:
         self._everything = everything
         self._told = told
 
+    async def read_revision(self) -> int:
+        """Return the revision that it is of."""
+        return self._everything.revision
+
     async def measure(self) -> Extent:
         """Return what there is."""
         found = self._everything
