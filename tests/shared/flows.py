@@ -23,7 +23,9 @@ class Flows:
         self._away = away
         self._open: list[socket.socket] = []
         self._running: set[asyncio.Task[None]] = set()
-        self.port = 0
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._listening.setblocking(False)
+        self.port = int(self._listening.getsockname()[1])
 
     def lose(self) -> None:
         """Have every connection that is open be heard no more; later ones are as they should be."""
@@ -35,11 +37,9 @@ class Flows:
 
     async def serve(self) -> None:
         loop = asyncio.get_running_loop()
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            listening.setblocking(False)
-            self.port = listening.getsockname()[1]
+        with self._listening:
             while True:
-                near, _ = await loop.sock_accept(listening)
+                near, _ = await loop.sock_accept(self._listening)
                 self._open.append(near)
                 reader, writer = await asyncio.open_connection(sock=near)
                 away = await asyncio.open_unix_connection(self._away)
@@ -65,8 +65,6 @@ async def flowing(away: str) -> AsyncIterator[Flows]:
     """Give a way by TCP to a Unix socket."""
     flows = Flows(away)
     serving = asyncio.create_task(flows.serve())
-    while not flows.port:
-        await asyncio.sleep(0)
     try:
         yield flows
     finally:

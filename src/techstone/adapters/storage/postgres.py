@@ -71,7 +71,8 @@ _DURABLE = text(
 _SIZE = text("SELECT pg_database_size(current_database())")
 
 # What a server or the way to it does, rather than a statement: https://www.postgresql.org/docs/current/errcodes-appendix.html
-_AWAY = ("08", "53", "57")  # connection exceptions, no resources, operator intervention (a shutdown, a start)
+# Connection exceptions, no resources, operator intervention (a shutdown, a start), and another's lock.
+_AWAY = ("08", "53", "57", "55P03")
 _FAILURES = (
     DBAPIError,
     PoolTimeout,
@@ -82,9 +83,19 @@ _FAILURES = (
 )
 
 
-async def open_store(target: Target) -> SqlStore:
-    """Return the store of a server's database, brought to the newest schema; raise StoreError, StoreAway."""
-    return await bring_up(PostgresDatabase(target))
+async def open_store(target: Target, *, migrating: bool = True) -> SqlStore:
+    """Return the store of a server's database, brought to the newest schema; raise StoreError, StoreAway.
+
+    Without `migrating` only an empty one is: on another, control planes of an older version may run.
+    """
+    database = PostgresDatabase(target)
+    if not migrating:
+        try:
+            await database.require_newest()
+        except StoreError:
+            await database.close()
+            raise
+    return await bring_up(database)
 
 
 class PostgresDatabase:
@@ -92,7 +103,7 @@ class PostgresDatabase:
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self._ssl: ssl.SSLContext | None = None
+        self._ssl = None if target.ssl == "disable" else _secure(target)
         pool = {"pool_size": _POOL, "max_overflow": _POOL_MORE, "pool_timeout": _STATEMENT_SECONDS}
         self._engine = _open_engine(lambda: self._connect(_STATEMENT_SECONDS), pool_pre_ping=True, **pool)
         self._writing = self._engine.execution_options(isolation_level="READ COMMITTED")
@@ -106,8 +117,6 @@ class PostgresDatabase:
     async def _connect(self, seconds: float | None) -> asyncpg.Connection:
         """Return a connection whose statements take so long at most."""
         target = self.target
-        if self._ssl is None and target.ssl != "disable":
-            self._ssl = _secure(target)
         connection = await asyncpg.connect(
             host=target.host,
             port=target.port,
@@ -216,6 +225,16 @@ class PostgresDatabase:
             size = int(await connection.scalar(_SIZE) or 0)
         return StoreFacts("postgresql", self.target.address, schema or "none", durable, size)
 
+    async def require_newest(self) -> None:
+        """Raise StoreError where there is another schema than the newest one."""
+        async with self.look() as connection:
+            found = await connection.run_sync(migrate.read_version)
+        if found is not None and found < migrate.NEWEST:
+            raise StoreError(
+                f"database {self.target.address}: it has schema {found}, and this version works with "
+                f"{migrate.NEWEST}; `techstone db upgrade` brings it there, for every control plane"
+            )
+
     async def upgrade(self) -> None:
         """Bring it to the newest schema; of any number of processes that begin at once one does."""
         async with self.work() as connection:
@@ -293,7 +312,11 @@ def _clean(values: Any) -> Any:  # noqa: ANN401 - one row's parameters, or many 
 
 
 def _secure(target: Target) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=target.ssl_root)
+    """Return how the server is known; raise StoreError: who waited for a file would wait for ever."""
+    try:
+        context = ssl.create_default_context(cafile=target.ssl_root)
+    except OSError as error:
+        raise StoreError(f"sslrootcert={target.ssl_root}: {error.strerror or error}") from error
     if target.ssl == "require":
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -310,8 +333,11 @@ def _find_cause(error: BaseException) -> BaseException:
 def _is_away(cause: BaseException) -> bool:
     if isinstance(cause, asyncpg.PostgresError):
         return str(cause.sqlstate or "").startswith(_AWAY)
-    # A certificate that is not good stays so: whoever waited would wait for ever.
-    return not isinstance(cause, ssl.SSLError)
+    # A certificate that is not good stays so, and a server without TLS, and what the driver cannot do at all (an
+    # authentication that it does not know): whoever waited would wait for ever.
+    if isinstance(cause, asyncpg.InterfaceError):
+        return "closed" in str(cause)
+    return not isinstance(cause, ssl.SSLError) and "rejected SSL upgrade" not in str(cause)
 
 
 def _tell(cause: BaseException) -> str:

@@ -16,7 +16,9 @@ from postgres import Server
 from sqlalchemy import text
 
 from techstone.adapters.storage import postgres
+from techstone.adapters.storage.migrate import NEWEST
 from techstone.adapters.storage.postgres import PostgresDatabase, open_store
+from techstone.adapters.storage.postgres_booking import CHANGES
 from techstone.adapters.storage.target import parse
 from techstone.control.accounts.records import Account
 from techstone.control.ports import StoreAway, StoreError
@@ -129,10 +131,43 @@ async def test_wrong_password_is_told_and_is_not_waited_for(server: Server, targ
 
 
 async def test_server_without_tls_is_told(target: Target) -> None:
-    """Where it is asked for, nothing is sent in the open."""
-    there = msgspec.structs.replace(target, host="127.0.0.1", ssl="verify-full")
-    with pytest.raises(StoreError, match="SSL"):
+    """Where it is asked for, nothing is sent in the open; and nobody waits for it."""
+    for mode in ("verify-full", "require"):
+        there = msgspec.structs.replace(target, host="127.0.0.1", ssl=mode)
+        with pytest.raises(StoreError, match="SSL") as caught:
+            await open_store(there)
+        assert not isinstance(caught.value, StoreAway)
+
+
+async def test_certificates_that_are_not_there_are_told_by_name(target: Target) -> None:
+    """Of a mistake in the address the operator is told which; it is no server that is away."""
+    there = msgspec.structs.replace(target, host="127.0.0.1", ssl="verify-full", ssl_root="/no/such.pem")
+    with pytest.raises(StoreError, match=r"sslrootcert=/no/such\.pem: No such file") as caught:
         await open_store(there)
+    assert not isinstance(caught.value, StoreAway)
+
+
+async def test_lock_of_another_passes_by_itself(server: Server, store: SqlStore) -> None:
+    """Who can wait tries again."""
+    other = await server.connect((await store.read_facts()).location.split("/")[3].split("?")[0])
+    async with other.transaction():
+        await other.execute(f"SELECT pg_advisory_xact_lock({CHANGES})")
+        with pytest.raises(StoreAway, match="lock timeout"):
+            await store.add_account(account(1))
+    await other.close()
+
+
+async def test_schema_of_another_version_is_told(server: Server, target: Target) -> None:
+    """A newer one is refused in a line; an older one is left to `db upgrade` by whoever may have company."""
+    await (await open_store(target, migrating=False)).close()
+    for schema, migrating, why in (("9999", True, "newer version"), ("0015", False, "techstone db upgrade")):
+        await server.run(target.name, f"UPDATE alembic_version SET version_num = '{schema}'")  # noqa: S608 - above
+        with pytest.raises(StoreError, match=why):
+            await open_store(target, migrating=migrating)
+    empty = server.target(await server.create())
+    store = await open_store(empty, migrating=False)
+    assert (await store.read_facts()).schema == NEWEST
+    await store.close()
 
 
 @pytest.fixture(scope="module")
@@ -206,10 +241,14 @@ async def test_flow_that_is_lost_without_a_word(
         async with asyncio.timeout(within(5)):
             assert await store.ledger.check((), quick=True) == ()
         database = PostgresDatabase(msgspec.structs.replace(target, host="127.0.0.1", port=flows.port))
-        with pytest.raises(StoreAway):
-            async with asyncio.timeout(within(10)), database.look(patient=True) as connection:
+
+        async def wait_for_ever() -> None:
+            async with database.look(patient=True) as connection:
                 flows.lose()
                 await connection.execute(text("SELECT pg_sleep(60)"))
+
+        with pytest.raises(StoreAway):
+            await asyncio.wait_for(wait_for_ever(), within(10))
         await database.close()
         await store.close()
 
