@@ -7,15 +7,27 @@ from __future__ import annotations
 
 import math
 from random import Random
+from typing import NamedTuple
 
 import msgspec
 from queueing import Job, Traffic, Waits, find_hottest, list_shares, wait
 
 # adapters/journal/shipping.py: what is new is sent so often.
 SHIP_SECONDS = 0.2
-_ARRIVALS = 100_000
+# Bursts come every 2 s: in so many arrivals at a busy gateway (12,000 jobs a second) there are eight of them.
+_ARRIVALS = 200_000
 # A hash slot holds at least one whole account: more shards do not divide it.
 _MOST_SHARDS = 4096
+
+
+class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A measured run of small requests with limits in Redis, beside which the model is held."""
+
+    press: str
+    gateways: int
+    rate: float
+    gateway_micros: float
+    redis_micros: float
 
 
 class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,6 +53,7 @@ class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     snapshot_bytes_a_key: int
     small_bytes: int
     chunk_bytes: int
+    runs: tuple[Run, ...] = ()
 
 
 class Demand(msgspec.Struct, frozen=True):
@@ -60,8 +73,20 @@ class Demand(msgspec.Struct, frozen=True):
     seed: int = 1
 
 
+class Booking(msgspec.Struct, frozen=True):
+    """What a ledger does: `busy` is its lock's; `cycle`: seconds between two batches of one gateway, at least.
+
+    `lag`: seconds from a request's end until it is booked, of the oldest in a batch. Where records need more than all
+    the time there is, cycle and lag have no end.
+    """
+
+    busy: float
+    cycle: float
+    lag: float
+
+
 class Plan(msgspec.Struct, frozen=True):
-    """What the demand needs. Utilisations are of 1; a ledger above 1 falls behind for ever."""
+    """What the demand needs. Utilisations are of 1; a limit store above 1 falls behind for ever."""
 
     gateways: int
     gateway_machines: int
@@ -72,6 +97,7 @@ class Plan(msgspec.Struct, frozen=True):
     ledgers: int
     ledger_busy: float
     lag_seconds: float
+    lone_ledger: Booking
     control_cores: int
     database_cores: int
     gateway: Waits
@@ -89,8 +115,22 @@ class Plan(msgspec.Struct, frozen=True):
 
 def price_gateway(measured: Measured, streams: float) -> float:
     """Return seconds of a gateway's CPU for a mean request. What Redis adds to a small request it adds to a stream."""
-    added = measured.gateway_micros - measured.gateway_memory_micros
-    return ((1 - streams) * measured.gateway_micros + streams * (measured.stream_micros + added)) / 1e6
+    return sum(job.share * job.seconds for job in list_jobs(measured, streams))
+
+
+def list_jobs(measured: Measured, streams: float) -> list[Job]:
+    """Return a gateway's work for a mean request; shares are of a request, so that chunks have more than 1.
+
+    A stream begins with what a small request takes (it is admitted and settled just so) and its first chunk, for which
+    its client waits. Between chunks others are served.
+    """
+    small = measured.gateway_micros / 1e6
+    chunk = max(0.0, measured.stream_micros - measured.gateway_memory_micros) / 1e6 / measured.stream_chunks
+    return [
+        Job(1 - streams, small),
+        Job(streams, small + chunk),
+        Job(streams * (measured.stream_chunks - 1), chunk, counts=False),
+    ]
 
 
 def price_batch(measured: Measured) -> tuple[float, float]:
@@ -100,14 +140,49 @@ def price_batch(measured: Measured) -> tuple[float, float]:
     return max(0.0, first / 1000 - small * each), each
 
 
-def find_cycle(gateways: int, rate: float, fixed: float, each: float) -> float:
-    """Return seconds between two batches of one gateway. Bookings wait for one lock, one after another.
+def find_booking(measured: Measured, gateways: int, rate: float) -> Booking:
+    """Return what one ledger does with so many gateways and records a second. Batches wait for one lock.
 
-    While the ledger keeps up it is the shipping interval. Beyond that batches grow, as a gateway sends the next one
-    once the last one is booked; where records alone take more than all the time, it is infinite.
+    A gateway books what it has, waits the shipping interval and books again: cycle = interval + waiting + booking, and
+    the longer a cycle, the larger its batch. Where batches always take equally long they come one after another and
+    none waits while there is time for all: then cycles are shortest, batches most and the lock busiest. Where their
+    times scatter, they meet, and usage is later. Neither is known, so each is told by the case that is worse for it.
     """
-    spare = 1 - rate * each
-    return math.inf if spare <= 0 else max(SHIP_SECONDS, gateways * fixed / spare)
+    fixed, each = price_batch(measured)
+    own = rate / gateways
+    if rate * each >= 1:
+        return Booking(rate * each, math.inf, math.inf)
+    cycle = max((SHIP_SECONDS + fixed) / (1 - own * each), gateways * fixed / (1 - rate * each))
+    # Nobody sends a batch of nothing: where records are few, each is a batch.
+    busy = min(gateways / cycle, rate) * fixed + rate * each
+    return Booking(busy, cycle, 2 * _find_scattered_cycle(gateways, own, fixed, each) - SHIP_SECONDS)
+
+
+def _find_scattered_cycle(gateways: int, own: float, fixed: float, each: float) -> float:
+    """Return a cycle's seconds where a batch meets those that are there: a closed queue's mean value analysis.
+
+    By Schweitzer's approximation (1979), as a batch is as large as the cycle is long: one solution while records alone
+    leave time. `own`: records a second of a gateway.
+    """
+    # At most all the others are ahead.
+    low, high = SHIP_SECONDS, (SHIP_SECONDS + gateways * (fixed + each)) / (1 - gateways * own * each)
+    while high - low > 1e-9 * high:
+        cycle = (low + high) / 2
+        ahead = (gateways - 1) * (1 - SHIP_SECONDS / cycle)
+        longer = SHIP_SECONDS + (fixed + max(1.0, own * cycle) * each) * (1 + ahead) > cycle
+        low, high = (cycle, high) if longer else (low, cycle)
+    return high
+
+
+def count_ledgers(measured: Measured, demand: Demand, gateways: int) -> int:
+    """Return the fewest ledgers of which none is too busy. Each has gateways of its own: a part of all of them.
+
+    Were every gateway to send to every ledger, each would have a batch of each gateway in every interval.
+    """
+    ledgers = max(1, math.ceil(demand.rate * price_batch(measured)[1] / demand.fill))
+    while find_booking(measured, math.ceil(gateways / ledgers), demand.rate / ledgers).busy > demand.fill:
+        ledgers += 1
+    return ledgers
 
 
 def price_store(measured: Measured, busy: float) -> float:
@@ -116,30 +191,61 @@ def price_store(measured: Measured, busy: float) -> float:
     return (full + (idle - full) * (1 - min(1.0, busy))) / 1e6
 
 
+def find_store_busy(measured: Measured, rate: float) -> float:
+    """Return how busy a limit store is with so many requests a second: busy = rate by price(busy), solved.
+
+    Above 1 it falls behind, each call at the price of a full one.
+    """
+    idle, full = measured.redis_idle_micros / 1e6, measured.redis_full_micros / 1e6
+    return rate * full if rate * full >= 1 else rate * idle / (1 + rate * (idle - full))
+
+
 def count_shards(measured: Measured, demand: Demand, shares: list[float], random: Random) -> tuple[int, float]:
     """Return the fewest shards (a power of 2) of which none is too busy, and the busiest one's share of requests."""
-    each = price_store(measured, demand.fill)
-    shards = 1 << max(0, math.ceil(math.log2(demand.rate * each / demand.fill)))
+    shards = 1 << max(0, math.ceil(math.log2(demand.rate * price_store(measured, demand.fill) / demand.fill)))
+    # Then only the largest account is in the way, and more shards would not help it.
+    alone = find_store_busy(measured, shares[0] * demand.rate) > demand.fill
     while True:
         hottest = find_hottest(shares, shards, random)
-        # Then only the largest account is in the way, and more shards would not help it.
-        stuck = shares[0] * demand.rate * each > demand.fill and shares[0] > 0.9 * hottest
-        if hottest * demand.rate * each <= demand.fill or stuck or shards >= _MOST_SHARDS:
+        stuck = alone and shares[0] > 0.9 * hottest
+        if find_store_busy(measured, hottest * demand.rate) <= demand.fill or stuck or shards >= _MOST_SHARDS:
             return shards, hottest
         shards *= 2
 
 
+class Ceiling(NamedTuple):
+    """Requests a second at which one of a part has all that it can do, and those that it is planned for."""
+
+    full: float
+    planned: float
+
+
 class Ceilings(msgspec.Struct, frozen=True):
-    """Requests a second at which one of a part has all that it can do; of gateways it is one process."""
+    """Of each part; of gateways it is one process."""
 
-    gateway: float
-    ledger: float
-    store: float
+    gateway: Ceiling
+    ledger: Ceiling
+    store: Ceiling
 
 
-def find_ceilings(measured: Measured, streams: float) -> Ceilings:
-    """Return where each part saturates; one account is bounded as a limit store is that holds nothing else."""
-    return Ceilings(1 / price_gateway(measured, streams), 1 / price_batch(measured)[1], 1 / price_store(measured, 1.0))
+def find_ceilings(measured: Measured, demand: Demand) -> Ceilings:
+    """Return where each part saturates; one account is bounded as a limit store is that holds nothing else.
+
+    A ledger is full where records leave no time for what batches cost beside, however large these are; it is planned
+    with the gateways that such a rate needs.
+    """
+    service = price_gateway(measured, demand.streams)
+    ledger = 1 / price_batch(measured)[1]
+    low, high = 0.0, ledger
+    while high - low > 0.1:
+        rate = (low + high) / 2
+        gateways = max(1, math.ceil(rate * service / demand.fill))
+        low, high = (rate, high) if find_booking(measured, gateways, rate).busy <= demand.fill else (low, rate)
+    return Ceilings(
+        Ceiling(1 / service, demand.fill / service),
+        Ceiling(ledger, low),
+        Ceiling(1 / price_store(measured, 1.0), demand.fill / price_store(measured, demand.fill)),
+    )
 
 
 def plan(measured: Measured, demand: Demand) -> Plan:
@@ -149,18 +255,21 @@ def plan(measured: Measured, demand: Demand) -> Plan:
     gateways = max(1, math.ceil(demand.rate * service / demand.fill))
     shares = list_shares(demand.accounts, demand.zipf, demand.hot)
     shards, hottest = count_shards(measured, demand, shares, random)
-    each = price_store(measured, demand.fill)
-    fixed, record = price_batch(measured)
-    ledgers = max(1, math.ceil(demand.rate * record / demand.fill))
-    ledger_busy = demand.rate * record / ledgers
-    lag = find_cycle(math.ceil(gateways / ledgers), demand.rate / ledgers, fixed, record)
-    gateway = _simulate_gateway(measured, demand, demand.rate / gateways, random)
-    shard_busy = hottest * demand.rate * each
+    ledgers = count_ledgers(measured, demand, gateways)
+    booking = find_booking(measured, math.ceil(gateways / ledgers), demand.rate / ledgers)
+    lone = find_booking(measured, gateways, demand.rate)
+    jobs = list_jobs(measured, demand.streams)
+    arrivals = demand.rate / gateways * sum(job.share for job in jobs)
+    gateway = wait(Traffic(arrivals, demand.burst), jobs, _ARRIVALS, random)
+    shard_busy = find_store_busy(measured, hottest * demand.rate)
+    hot_busy = find_store_busy(measured, shares[0] * demand.rate)
+    # A request is two calls: admit and settle.
     traffic = Traffic(2 * demand.rate * hottest, demand.burst)
-    job = Job(1.0, each / 2, measured.redis_p99_by_p50)
+    job = Job(1.0, shard_busy / traffic.rate, measured.redis_p99_by_p50)
     store = wait(traffic, [job], _ARRIVALS, random) if shard_busy < 1 else Waits(math.inf, math.inf, 1.0)
-    controls = math.ceil(demand.rate * measured.control_micros / 1e6 / demand.fill)
-    databases = math.ceil(demand.rate * measured.database_micros / 1e6 / demand.fill)
+    # Each ledger is a PostgreSQL with a control plane of its own.
+    controls = max(ledgers, math.ceil(demand.rate * measured.control_micros / 1e6 / demand.fill))
+    databases = max(ledgers, math.ceil(demand.rate * measured.database_micros / 1e6 / demand.fill))
     cores = gateways + shards + controls + databases
     mean = demand.rate / demand.peak_by_mean
     traffic_bytes = (1 - demand.streams) * measured.small_bytes
@@ -173,10 +282,11 @@ def plan(measured: Measured, demand: Demand) -> Plan:
         shard_busy=shard_busy,
         hottest=hottest,
         ledgers=ledgers,
-        ledger_busy=ledger_busy,
-        lag_seconds=lag,
-        control_cores=max(1, controls),
-        database_cores=max(1, databases),
+        ledger_busy=booking.busy,
+        lag_seconds=booking.lag,
+        lone_ledger=lone,
+        control_cores=controls,
+        database_cores=databases,
         gateway=gateway,
         store=store,
         added_p50=gateway.p50 + store.p50 + demand.hop_millis / 1000,
@@ -187,34 +297,25 @@ def plan(measured: Measured, demand: Demand) -> Plan:
         network_bytes=demand.rate * traffic_bytes,
         rows_a_day=mean * 86_400,
         dollars_a_million=cores * demand.core_dollars / (mean * 3600) * 1e6,
-        breaks=tuple(_find_breaks(demand, shards, ledgers, shard_busy, shares[0] * demand.rate * each)),
+        breaks=tuple(_find_breaks(demand, shards, ledgers, lone, shard_busy, hot_busy)),
     )
 
 
-def _simulate_gateway(measured: Measured, demand: Demand, rate: float, random: Random) -> Waits:
-    """Return the waits at one process. A stream is its request and its chunks: between chunks others are served."""
-    added = measured.gateway_micros - measured.gateway_memory_micros
-    chunks = rate * demand.streams * measured.stream_chunks
-    chunk = measured.stream_micros / (measured.stream_chunks + 1) / 1e6
-    begin = chunk + added / 1e6
-    total = rate + chunks
-    jobs = [
-        Job(rate * (1 - demand.streams) / total, measured.gateway_micros / 1e6),
-        Job(rate * demand.streams / total, begin),
-        Job(chunks / total, chunk),
-    ]
-    return wait(Traffic(total, demand.burst), jobs, _ARRIVALS, random)
-
-
-def _find_breaks(demand: Demand, shards: int, ledgers: int, shard_busy: float, hot_busy: float) -> list[str]:
+def _find_breaks(
+    demand: Demand, shards: int, ledgers: int, lone: Booking, shard_busy: float, hot_busy: float
+) -> list[str]:
     """Say what this rate asks for that does not exist, the first to break first."""
     found = []
-    if ledgers > 1:
-        found.append(f"one ledger is too slow: {ledgers} needed, one exists")
+    if math.isinf(lone.lag):
+        found.append(f"one ledger falls behind for ever: {ledgers:,} needed, one exists")
+    elif ledgers > 1:
+        found.append(
+            f"one ledger would be {lone.busy:.0%} busy and {lone.lag:.1f} s late: {ledgers:,} planned, one exists"
+        )
     if hot_busy > demand.fill:
         found.append(f"the largest account alone keeps a limit store {hot_busy:.0%} busy: no shard divides it")
     elif shards > 1:
-        found.append(f"one limit store is too busy: {shards} needed, one exists")
+        found.append(f"one limit store is too busy: {shards:,} needed, one exists")
     if shard_busy > 1:
         found.append("the limit store falls behind: gateways give up on it and decide alone, plan ÷ gateways")
     return found

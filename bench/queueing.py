@@ -24,7 +24,7 @@ class Traffic(NamedTuple):
 
 
 class Waits(NamedTuple):
-    """Seconds from arrival to the end of service, and the share of time that the server was busy."""
+    """Seconds from arrival to the end of service of what counts, and the share of time that the server was busy."""
 
     p50: float
     p99: float
@@ -32,11 +32,15 @@ class Waits(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A kind of work: its share of arrivals, its seconds of service, and p99 ÷ p50 of that (1: always the same)."""
+    """A kind of work: its share of arrivals, its seconds of service, and p99 ÷ p50 of that (1: always the same).
+
+    What somebody waits for counts; the rest (a stream's later chunks) only keeps the server busy.
+    """
 
     share: float
     seconds: float
     spread: float = 1.0
+    counts: bool = True
 
 
 def list_shares(accounts: int, exponent: float, hot: float = 0.0, most: int = 10_000) -> list[float]:
@@ -83,19 +87,24 @@ def list_gaps(traffic: Traffic, random: Random) -> Iterator[float]:
 
 
 def wait(traffic: Traffic, jobs: Sequence[Job], arrivals: int, random: Random) -> Waits:
-    """Let so many arrive at one server; return how long they took. Service is lognormal where it is spread."""
-    shares = [job.share for job in jobs]
-    laws = [(math.log(job.spread) / 2.3263, job.seconds) for job in jobs]  # 2.3263: the normal law's 99 % point
-    kinds = random.choices(laws, shares, k=arrivals)
-    waited, worked, elapsed = 0.0, 0.0, 0.0
+    """Let so many arrive at one server; return how long those that count took. Service is lognormal where spread."""
+    worked, elapsed, waited, before = 0.0, 0.0, 0.0, 0.0
+    # How long one waits depends on who came before, not on one's own kind. So each arrival's wait stands for one that
+    # counts, too: those alone would be few samples where 70 chunks come with each request.
+    counted = _draw([job for job in jobs if job.counts], arrivals, random)
     times = []
-    before = 0.0
-    for gap, (sigma, seconds) in zip(list_gaps(traffic, random), kinds, strict=False):
+    for gap, seconds, own in zip(list_gaps(traffic, random), _draw(jobs, arrivals, random), counted, strict=False):
         waited = max(0.0, waited + before - gap)
-        # The mean stays `seconds`, whatever the spread.
-        before = seconds * math.exp(random.gauss(-sigma * sigma / 2, sigma)) if sigma else seconds
+        before = seconds
         elapsed += gap
-        worked += before
-        times.append(waited + before)
+        worked += seconds
+        times.append(waited + own)
     times.sort()
     return Waits(times[len(times) // 2], times[len(times) * 99 // 100], worked / elapsed)
+
+
+def _draw(jobs: Sequence[Job], number: int, random: Random) -> Iterator[float]:
+    """Yield seconds of service, of kinds by their shares. The mean stays a kind's `seconds`, whatever the spread."""
+    laws = [(math.log(job.spread) / 2.3263, job.seconds) for job in jobs]  # 2.3263: the normal law's 99 % point
+    for sigma, seconds in random.choices(laws, [job.share for job in jobs], k=number):
+        yield seconds * math.exp(random.gauss(-sigma * sigma / 2, sigma)) if sigma else seconds

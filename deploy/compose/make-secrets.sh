@@ -10,14 +10,22 @@ umask 022
 [ -e control.token ] || openssl rand -hex 32 > control.token
 [ -e database.password ] || openssl rand -hex 24 > database.password
 [ -e limits.password ] || openssl rand -hex 24 > limits.password
-if [ ! -e techstone.env ]; then
+# What is sealed in the database opens with this key alone: keep it in a safe place of its own.
+[ -e secret.key ] || openssl rand -base64 32 > secret.key
+if [ ! -e control.env ]; then
   {
-    echo "# What the service takes from its environment. Providers' keys belong here, too: OPENAI_API_KEY=sk-..."
+    echo "# The control plane's environment. Passwords of mail and payments belong here, too. Of a provider's key it"
+    echo "# only has to know that it is there: OPENAI_API_KEY=set"
     echo "DATABASE_PASSWORD=$(cat database.password)"
+    echo "TECHSTONE_SECRET_KEY=$(cat secret.key)"
+  } > control.env
+fi
+if [ ! -e gateway.env ]; then
+  {
+    echo "# Both gateways' environment. Providers' keys belong here: OPENAI_API_KEY=sk-..."
     echo "REDIS_PASSWORD=$(cat limits.password)"
-    echo "# What is sealed in the database opens with this key alone: keep it in a safe place of its own."
-    echo "TECHSTONE_SECRET_KEY=$(openssl rand -base64 32)"
-  } > techstone.env
+    echo "TECHSTONE_SECRET_KEY=$(cat secret.key)"
+  } > gateway.env
 fi
 if [ ! -e control.pem ]; then
   # An authority for this one certificate: its key is not kept. After ten years, or for another name, remove the three.
@@ -31,4 +39,4 @@ if [ ! -e control.pem ]; then
   rm -f authority.key control.csr control.ext planes-ca.srl
   chmod 0644 control.key
 fi
-echo "Secrets are in $(pwd). Put the providers' keys into techstone.env."
+echo "Secrets are in $(pwd). Providers' keys belong into gateway.env, and that they are there into control.env."

@@ -36,6 +36,21 @@ def test_bursts_make_the_slowest_slower() -> None:
     assert bursts.p99 > 2 * calm.p99
 
 
+def test_quantiles_are_of_what_counts() -> None:
+    """A hundred chunks for each request keep the server busy, and are none of the times that are told."""
+    jobs = [Job(0.01, 0.001), Job(0.99, 0.00001, counts=False)]
+    found = wait(Traffic(1000), jobs, 100_000, Random(1))
+    assert found.p50 == pytest.approx(0.001, rel=0.01)
+    assert found.busy == pytest.approx(0.0199, rel=0.1)
+
+
+def test_what_does_not_count_is_waited_for() -> None:
+    """A request stands behind chunks: at 60 % of them its slowest is later than it would be alone."""
+    alone = wait(Traffic(10), [Job(1.0, 0.001)], 100_000, Random(1))
+    amid = wait(Traffic(610), [Job(10 / 610, 0.001), Job(600 / 610, 0.001, counts=False)], 100_000, Random(1))
+    assert amid.p99 > 2 * alone.p99
+
+
 @given(
     st.integers(1, 10**7), st.floats(0.5, 2.0), st.sampled_from((0.0, 0.5)), st.integers(1, 64), st.integers(0, 10**6)
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,10 @@ _EVERYTHING: dict[str, Any] = {
 }
 
 
-def render(values: dict[str, Any]) -> dict[tuple[str, str], Any]:
+def render(values: dict[str, Any], name: str = "prod") -> dict[tuple[str, str], Any]:
     """Return the manifests by kind and name."""
     with helm_python.Chart.load(str(CHART)) as chart:
-        texts = chart.render(values, name="prod", namespace="ai")
+        texts = chart.render(values, name=name, namespace="ai")
     documents = [d for path, text in texts.items() if path.endswith(".yaml") for d in yaml.safe_load_all(text) if d]
     found = {(document["kind"], document["metadata"]["name"]): document for document in documents}
     assert len(found) == len(documents)
@@ -98,7 +99,36 @@ def test_pods_are_shut_in(values: dict[str, Any]) -> None:
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
         assert container["securityContext"]["allowPrivilegeEscalation"] is False
         assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-        assert container["envFrom"] == [{"secretRef": {"name": "techstone"}}]
+        # Its own secrets alone: a gateway, which the Internet reaches, has no password of the database.
+        assert container["envFrom"] == [{"secretRef": {"name": f"techstone-{plane}"}}]
+
+
+@pytest.mark.parametrize("values", [{}, _EVERYTHING])
+def test_renewed_certificate_reaches_the_pods(values: dict[str, Any]) -> None:
+    """The kubelet renews the files of a Secret that is mounted as a folder, never one that is mounted by subPath."""
+    found = render(values)
+    for kind, plane in (("Deployment", "control"), ("StatefulSet", "gateway")):
+        pod = found[kind, f"prod-techstone-{plane}"]["spec"]["template"]["spec"]
+        secret = [volume["name"] for volume in pod["volumes"] if "secret" in volume]
+        mounts = [mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] in secret]
+        assert mounts == [{"name": "planes", "mountPath": "/etc/techstone/planes", "readOnly": True}]
+
+
+@pytest.mark.parametrize("release", ["p" * 53, "techstone-" + "p" * 43, "p" * 33 + "-" + "p" * 19])
+def test_names_of_a_long_release_fit(release: str) -> None:
+    """Helm's longest name has 53 characters; ours end where Kubernetes takes them, also those that it makes itself."""
+    found = render(_EVERYTHING, release) | render({}, release)
+    for kind, name in found:
+        assert re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name), (kind, name)
+        if kind == "StatefulSet":
+            # A label of each pod is this name, a dash and a revision of ten characters.
+            assert len(name) + 11 <= 63
+    base = next(name for kind, name in found if kind == "StatefulSet").removesuffix("-gateway")
+    assert {name for kind, name in found if kind == "Service"} == {
+        f"{base}-control", f"{base}-gateway", f"{base}-gateway-pods"
+    }  # fmt: skip
+    gateway = config.parse(found["ConfigMap", f"{base}-gateway"]["data"]["techstone.toml"])
+    assert gateway.control.addresses == (f"https://{base}-control:8100",)
 
 
 @pytest.mark.parametrize(("values", "drain"), [({}, 60.0), (_EVERYTHING, 300.0)])
@@ -131,6 +161,7 @@ def test_operator_scrapes_each_gateway_once_as_the_alerts_name_it() -> None:
     [
         ({"publicUrl": "http://ai.example.com"}, "publicUrl"),
         ({"gateway": {"dran": 3}}, "dran"),
+        ({"gateway": {"secretName": ""}}, "secretName"),
         ({"database": {"address": "postgresql://a:secret@host/db"}}, "database/address"),
         ({"limits": {"address": "memory"}}, "limits/address"),
         ({"gateway": {"trustedProxies": []}}, "trustedProxies"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import shutil
 import subprocess
@@ -63,16 +64,31 @@ def test_what_is_named_is_there(tmp_path: Path) -> None:
         made.append({path.name: path.read_bytes() for path in (tmp_path / "secrets").iterdir()})
     assert made[0] == made[1], "a second run changes nothing"
     assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
-    assert {Path(entry["file"]).name for entry in COMPOSE["secrets"].values()} | {"techstone.env"} == set(made[0])
+    named = {Path(entry["file"]).name for entry in COMPOSE["secrets"].values()}
+    named |= {Path(COMPOSE["services"][name]["env_file"]).name for name in OURS}
+    assert named | {"secret.key"} == set(made[0]), "the last is in both planes' environments"
     for entry in COMPOSE["configs"].values():
         assert (FOLDER / entry["file"]).exists()
-    variables = {line.split("=")[0] for line in made[0]["techstone.env"].decode().splitlines() if line[0] != "#"}
     control, gateway = (config.read(FOLDER / f"{name}.toml") for name in ("control", "gateway"))
-    assert {control.data.database_password_env, gateway.data.limits_password_env} < variables
-    assert "TECHSTONE_SECRET_KEY" in variables
     for service, read in (("control", control.control), ("gateway-1", gateway.control)):
         files = {Path(path).name for path in (read.token_file, read.tls_cert, read.tls_key, read.tls_ca) if path}
         assert files == set(COMPOSE["services"][service]["secrets"])
+
+
+def test_each_plane_is_given_its_own_secrets(tmp_path: Path) -> None:
+    """Gateways, which the Internet reaches, have no password of the database; the master key is the same for both."""
+    shutil.copy(FOLDER / "make-secrets.sh", tmp_path)
+    subprocess.run(["sh", tmp_path / "make-secrets.sh"], check=True, capture_output=True)
+    control, first, second = (tmp_path / COMPOSE["services"][name]["env_file"] for name in OURS)
+    assert first == second
+    books, api = (
+        dict(line.split("=", 1) for line in path.read_text().splitlines() if line[0] != "#")
+        for path in (control, first)
+    )
+    assert set(books) == {config.read(FOLDER / "control.toml").data.database_password_env, "TECHSTONE_SECRET_KEY"}
+    assert set(api) == {config.read(FOLDER / "gateway.toml").data.limits_password_env, "TECHSTONE_SECRET_KEY"}
+    assert set(books.values()) & set(api.values()) == {books["TECHSTONE_SECRET_KEY"]}
+    assert books["TECHSTONE_SECRET_KEY"] == (tmp_path / "secrets" / "secret.key").read_text().strip()
 
 
 def test_addresses_lead_to_services() -> None:
@@ -84,6 +100,47 @@ def test_addresses_lead_to_services() -> None:
     assert gateway["server"]["trusted_proxies"] == [services["caddy"]["networks"]["inside"]["ipv4_address"]]
     for target in services["caddy"]["environment"]["GATEWAYS"].split():
         assert target.removesuffix(":8000") in services
+
+
+def _networks(service: str) -> set[str]:
+    return set(COMPOSE["services"][service]["networks"])
+
+
+@pytest.mark.parametrize("gateway", ["gateway-1", "gateway-2"])
+def test_caddy_reaches_a_gateway_from_the_trusted_address_alone(gateway: str) -> None:
+    """They share one network: by another, which Docker would prefer to an internal one, it came from any address."""
+    assert _networks("caddy") & _networks(gateway) == {"inside"}
+
+
+def test_nobody_else_is_given_the_trusted_address() -> None:
+    """It is in the subnet, and outside of what Docker hands out to who starts before Caddy and of its own address."""
+    inside = COMPOSE["networks"]["inside"]["ipam"]["config"][0]
+    subnet, handed_out = ipaddress.ip_network(inside["subnet"]), ipaddress.ip_network(inside["ip_range"])
+    fixed = [
+        ipaddress.ip_address(network["ipv4_address"])
+        for service in COMPOSE["services"].values()
+        if isinstance(service["networks"], dict)
+        for network in service["networks"].values()
+        if network
+    ]
+    assert len(fixed) == 1
+    bridge = ipaddress.ip_address(inside["gateway"])
+    for address in (*fixed, bridge):
+        assert address in subnet
+        assert address not in handed_out
+    assert bridge not in fixed
+    assert set(handed_out) < set(subnet)
+
+
+def test_networks_are_no_wider_than_they_must() -> None:
+    """PostgreSQL is beside the control plane alone; it and Valkey have no way out; Caddy has one of its own."""
+    services = COMPOSE["services"]
+    assert {name for name in services if _networks(name) & _networks("postgres")} == {"control", "postgres"}
+    internal = {name for name, network in COMPOSE["networks"].items() if network and network.get("internal")}
+    for name in services:
+        assert (_networks(name) <= internal) == (name in {"postgres", "valkey"}), name
+    assert _networks("caddy") - internal == {"front"}
+    assert [name for name in services if "front" in _networks(name)] == ["caddy"], "its ports are published there"
 
 
 def test_caddy_takes_its_file(tmp_path: Path) -> None:

@@ -47,6 +47,19 @@ def test_service_is_given_time_to_stop(unit: Path) -> None:
     assert seconds >= (15 if "control" in unit.name else 35)
 
 
+def test_each_plane_reads_its_own_secrets() -> None:
+    """A gateway, which the Internet reaches, has no password of the database; nobody but root reads the files."""
+    read = {unit.stem: re.findall(r"^EnvironmentFile=-(\S+)$", unit.read_text(), re.MULTILINE) for unit in UNITS}
+    assert read == {
+        "techstone": ["/etc/techstone/secrets.env"],
+        "techstone-control": ["/etc/techstone/control.env"],
+        "techstone-gateway@": ["/etc/techstone/gateway.env"],
+    }
+    owned = (FOLDER / "techstone.tmpfiles").read_text().splitlines()
+    for (path,) in read.values():
+        assert f"z {path} 0600 root root -" in owned
+
+
 def test_control_plane_starts_by_its_unit(installed: Path, tmp_path: Path) -> None:
     """The words of ExecStart, with the folders of this test: it serves on its data folder, and ends on SIGTERM."""
     line = re.findall(r"^ExecStart=(.*)$", (FOLDER / "techstone-control.service").read_text(), re.MULTILINE)[0]

@@ -274,6 +274,16 @@ def _expect_waiting(gateway: Plane, words: str) -> None:
             "leads over a network in clear",
         ),
         ("gateway", "addresses = ['https://10.0.0.5:8100']", "TECHSTONE_CONTROL_TOKEN: expected the token"),
+        (
+            "control",
+            "listen = '127.0.0.1:8100'\ntls_cert = 'none.pem'\ntls_key = 'none.key'",
+            "control.tls_cert, control.tls_key, control.tls_ca: ",
+        ),
+        (
+            "gateway",
+            "addresses = []\n[server]\nworkers = 2\n[data]\nlimits = 'redis://127.0.0.1:1/0'",
+            "run `techstone gateway` once for each",
+        ),
         ("gateway", "addresses = ['https://10.0.0.5']\ntoken_file = 'none'", "control.token_file: none: No such"),
         ("serve", "addresses = ['https://10.0.0.5:8100']", "control.addresses: for `techstone gateway`"),
     ],

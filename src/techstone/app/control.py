@@ -8,7 +8,6 @@ import os
 import secrets
 import signal
 import socket
-import ssl
 import stat
 import sys
 from pathlib import Path
@@ -204,9 +203,11 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
             if options.doorway is not None and door is not None:
                 gate = Gate(options.doorway.token, build_seam(services, publisher), pages_of_all)
                 servers.append(_Server(gate, door, options.doorway))
+            shown = None if options.doorway is None else options.doorway.certificate
             await _run(
                 servers,
                 [
+                    *([] if shown is None else [shown.follow(_complain)]),
                     publisher.run(),
                     services.alerts.run(_Crier()),
                     audit.run(),
@@ -325,10 +326,11 @@ async def _run(
     """
     endless = [asyncio.create_task(work) for work in beside]
     work = [*endless, *(asyncio.create_task(server.serve()) for server in servers)]
-    for server in servers:
-        await server.up.wait()
+    up: asyncio.Task[Any] = asyncio.create_task(_await_all([server.up for server in servers]))
+    await asyncio.wait([up, *work], return_when=asyncio.FIRST_COMPLETED)
     signalled = asyncio.create_task(_hear_signals().wait())
-    ready()
+    if up.done():
+        ready()
     awaited: list[asyncio.Task[Any]] = [signalled, *work]
     ended, _ = await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
     publisher.close()
@@ -338,8 +340,14 @@ async def _run(
         task.cancel()
     await asyncio.wait(work)
     signalled.cancel()
+    up.cancel()
     for task in ended:
         task.result()
+
+
+async def _await_all(events: list[asyncio.Event]) -> None:
+    for event in events:
+        await event.wait()
 
 
 class _Server(uvicorn.Server):
@@ -354,10 +362,6 @@ class _Server(uvicorn.Server):
                 fd=listening.detach() if doorway is None else None,
                 # What a header claims of the client's address is read where the pages read it, behind the gate.
                 proxy_headers=False,
-                ssl_certfile=None if doorway is None else doorway.certificate,
-                ssl_keyfile=None if doorway is None else doorway.key,
-                ssl_ca_certs=None if doorway is None else doorway.client_ca,
-                ssl_cert_reqs=ssl.CERT_NONE if doorway is None or doorway.client_ca is None else ssl.CERT_REQUIRED,
                 loop="none",
                 ws="none",
                 lifespan="off",
@@ -370,6 +374,9 @@ class _Server(uvicorn.Server):
             )
         )
         self.up = asyncio.Event()
+        self.config.load()
+        if doorway is not None and doorway.certificate is not None:
+            self.config.ssl = doorway.certificate.context
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -378,7 +385,14 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve."""
-        await super().startup(sockets if self._listening is None else [self._listening])
+        if self._listening is None:
+            await super().startup(sockets)
+        else:
+            try:
+                await super().startup([self._listening])
+            except OSError as error:
+                host, port = self._listening.getsockname()[:2]
+                raise ConfigError(f"control.listen: cannot listen on {host}:{port}: {error.strerror}") from error
         self.up.set()
 
 

@@ -33,8 +33,9 @@ from techstone.adapters.transcripts import ship
 from techstone.adapters.upstreams.health_checks import HealthChecks
 from techstone.adapters.vault import Vault
 from techstone.app import child
+from techstone.app.certificates import Certificate, load_server
 from techstone.app.config import ConfigError, is_loopback, read_metrics
-from techstone.app.listener import Listener, bind, load_tls
+from techstone.app.listener import Listener, bind
 from techstone.app.planes import open_ways
 from techstone.app.shared import SharedLimits, read_address
 from techstone.app.wiring import Gateway, Outside
@@ -43,7 +44,6 @@ from techstone.gateway.front import LAST_CALL_SECONDS
 from techstone.wire.report import GatewayState, LimitState, SnapshotState
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
 
     from techstone.adapters.limits.redis import RedisLimits
@@ -119,6 +119,11 @@ def run(place: Place, *, insecure_http: bool) -> int:
     """Serve until a signal; return the exit status."""
     server = place.config.server
     check_binding(server, insecure_http=insecure_http)
+    if server.workers > 1 and LISTEN_FD not in os.environ:
+        raise ConfigError(
+            f"server.workers: {server.workers} gateways of one data folder are for `techstone serve`; for gateways "
+            "apart run `techstone gateway` once for each, with a data folder (--data) and a port (--port) of its own"
+        )
     child.follow_parent()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(place, insecure_http=insecure_http))
@@ -127,7 +132,7 @@ def run(place: Place, *, insecure_http: bool) -> int:
 
 async def _run(place: Place, *, insecure_http: bool) -> None:
     server = place.config.server
-    tls = _read_tls(server)
+    certificate = _read_certificate(server)
     loop = asyncio.get_running_loop()
     log = Log(sys.stderr.fileno())
     ways = open_ways(loop, place, insecure_http=insecure_http)
@@ -154,11 +159,14 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
     )
     gateway = Gateway(loop, outside)
     telemetry.watch(gateway.connections, gateway.dispatch, books.gauge)
-    listener = Listener(gateway.connections, sock, tls)
+    listener = Listener(gateway.connections, sock, None if certificate is None else certificate.context)
     probes = None if probed is None else Listener(gateway.probes, probed, None)
     stopping = Stopping(loop)
     follower.load()
-    following = loop.create_task(follower.run())
+    following = [loop.create_task(follower.run())]
+    following += (
+        loop.create_task(shown.follow(_complain)) for shown in (certificate, ways.certificate) if shown is not None
+    )
     gateway.start()
     books.start()
     looking = Looking(gateway, telemetry, books, follower)
@@ -186,16 +194,17 @@ async def _run(place: Place, *, insecure_http: bool) -> None:
         gateway.close()
         telemetry.close()
         log.close()
-        following.cancel()
+        for task in following:
+            task.cancel()
         ways.close()
-        await asyncio.gather(following, return_exceptions=True)
+        await asyncio.gather(*following, return_exceptions=True)
 
 
-def _read_tls(server: ServerSection) -> ssl.SSLContext | None:
+def _read_certificate(server: ServerSection) -> Certificate | None:
     if server.tls_cert is None or server.tls_key is None:
         return None
     try:
-        return load_tls(server.tls_cert, server.tls_key)
+        return load_server(server.tls_cert, server.tls_key)
     except OSError as error:
         raise ConfigError(f"server.tls_cert, server.tls_key: {error}") from error
 

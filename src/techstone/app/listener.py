@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import ssl
 from typing import TYPE_CHECKING
 
 from techstone.gateway.front import Front
 
 if TYPE_CHECKING:
+    import ssl
+
     from techstone.gateway.connections import Connections
 
 _BACKLOG = 2048
@@ -25,26 +26,27 @@ _PEEK_SECONDS = 10.0
 
 def bind(host: str, port: int) -> socket.socket:
     """Return a bound, listening socket; raise OSError."""
+    sock = claim(host, port)
+    try:
+        sock.listen(_BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def claim(host: str, port: int) -> socket.socket:
+    """Return a bound socket that refuses connections until somebody listens on it; raise OSError."""
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
-        sock.listen(_BACKLOG)
     except OSError:
         sock.close()
         raise
     sock.setblocking(False)
     return sock
-
-
-def load_tls(certificate: str, key: str) -> ssl.SSLContext:
-    """Return the server's TLS context; raise OSError for files that cannot be read or do not belong together."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(certificate, key)
-    return context
 
 
 class Listener:

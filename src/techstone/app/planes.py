@@ -12,8 +12,9 @@ import msgspec
 
 from techstone.adapters.upstreams.http import HttpUpstreams
 from techstone.adapters.way import Way, over_socket
+from techstone.app.certificates import Certificate, load_server
 from techstone.app.config import ConfigError, is_loopback
-from techstone.app.listener import bind
+from techstone.app.listener import claim
 from techstone.core import passes
 from techstone.gateway.ports import Origin
 
@@ -29,23 +30,25 @@ PORT = 8100
 
 
 class Doorway(msgspec.Struct, frozen=True):
-    """What a control plane needs to serve gateways on other machines. `host` may be a name; files are PEM."""
+    """What a control plane needs to serve gateways on other machines. `host` may be a name."""
 
     host: str
     port: int
     token: bytes
-    certificate: str | None = None
-    key: str | None = None
-    client_ca: str | None = None
+    certificate: Certificate | None = None
 
 
 class Ways:
-    """A gateway's ways to the control plane: what it does itself (`seam`), and what it forwards (`pages`)."""
+    """A gateway's ways to the control plane: what it does itself (`seam`), and what it forwards (`pages`).
 
-    def __init__(self, upstreams: HttpUpstreams, seam: Way, pages: Way) -> None:
+    `certificate` is what it shows there, if anything.
+    """
+
+    def __init__(self, upstreams: HttpUpstreams, seam: Way, pages: Way, certificate: Certificate | None = None) -> None:
         self._upstreams = upstreams
         self.seam = seam
         self.pages = pages
+        self.certificate = certificate
 
     def close(self) -> None:
         """Give every connection up."""
@@ -63,11 +66,13 @@ def open_ways(loop: asyncio.AbstractEventLoop, place: Place, *, insecure_http: b
     origins = tuple(_read_address(address, insecure_http=insecure_http) for address in section.addresses)
     token = read_token(section, os.environ)
     # Proxies of the environment are for providers.
-    upstreams = HttpUpstreams(loop, {}, _make_trust(section))
+    context, certificate = _make_trust(section)
+    upstreams = HttpUpstreams(loop, {}, context)
     return Ways(
         upstreams,
         Way(upstreams, origins, passes.make(token, "seam")),
         Way(upstreams, origins, passes.make(token, "pages")),
+        certificate,
     )
 
 
@@ -82,13 +87,22 @@ def read_doorway(section: ControlSection, *, insecure_http: bool) -> Doorway | N
             f"control.listen: {host} can be reached by other machines, and keys, pages and the token would travel in "
             "clear. Give control.tls_cert and control.tls_key, or start with --insecure-http"
         )
-    return Doorway(host, port, read_token(section, os.environ), section.tls_cert, section.tls_key, section.tls_ca)
+    certificate = None
+    if section.tls_cert is not None:
+        try:
+            certificate = load_server(section.tls_cert, section.tls_key, section.tls_ca)
+        except OSError as error:
+            raise ConfigError(f"control.tls_cert, control.tls_key, control.tls_ca: {error}") from error
+    return Doorway(host, port, read_token(section, os.environ), certificate)
 
 
 def open_port(doorway: Doorway) -> socket.socket:
-    """Return the listening socket; raise ConfigError."""
+    """Return the socket, which refuses connections until it is served; raise ConfigError.
+
+    A probe that only connects finds out by that whether the control plane serves.
+    """
     try:
-        return bind(doorway.host, doorway.port)
+        return claim(doorway.host, doorway.port)
     except OSError as error:
         raise ConfigError(
             f"control.listen: cannot listen on {doorway.host}:{doorway.port}: {error.strerror or error}"
@@ -127,12 +141,12 @@ def _read_address(address: str, *, insecure_http: bool) -> Origin:
     return Origin("http", host, parts.port or PORT)
 
 
-def _make_trust(section: ControlSection) -> ssl.SSLContext:
+def _make_trust(section: ControlSection) -> tuple[ssl.SSLContext, Certificate | None]:
     """Return how control planes are known, and what this gateway shows them; raise ConfigError."""
     try:
         context = ssl.create_default_context(cafile=section.tls_ca)
         if section.tls_cert is not None:
-            context.load_cert_chain(section.tls_cert, section.tls_key)
+            return context, Certificate(context, section.tls_cert, section.tls_key)
     except OSError as error:
         raise ConfigError(f"control.tls_ca, control.tls_cert, control.tls_key: {error}") from error
-    return context
+    return context, None

@@ -16,6 +16,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
+from techstone.adapters.vault import VARIABLE as VAULT_KEY
 from techstone.app import gateway, offer, orphans, presets
 from techstone.app.config import ConfigError
 from techstone.app.planes import read_doorway
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from techstone.control.catalog.records import Catalog
 
 PUBLIC_URL = "TECHSTONE_PUBLIC_URL"
+# Where PostgreSQL's own clients look for a password, and asyncpg with them.
+_LIBPQ_PASSWORD = "PGPASSWORD"  # noqa: S105 - the name of the variable
 # The product spec's own question.
 _EXAMPLE = '{"model": "%s", "stream": true, "messages": [{"role": "user", "content": "What is the Token economy?"}]}'
 _INSECURE = "--insecure-http"
@@ -57,7 +60,7 @@ def run(place: Place, *, insecure_http: bool) -> int:
     read_doorway(place.config.control, insecure_http=insecure_http)
     for line in offer.missing_secrets(place.config, os.environ):
         raise ConfigError(line)
-    if "TECHSTONE_SECRET_KEY" in os.environ:
+    if VAULT_KEY in os.environ:
         from techstone.app.rooms import open_vault  # noqa: PLC0415 - else for the control process alone
 
         open_vault(place.data)
@@ -184,6 +187,7 @@ class _Service:
         for entry in self._place.config.providers:
             found = (entry.api_key_env, *(offer.find_secret(value) for value in entry.headers.values()))
             names |= {name for name in found if name}
+        names |= {name for name in (self._place.config.data.limits_password_env,) if name}
         return names | self._control_secrets()
 
     def _control_secrets(self) -> set[str]:
@@ -191,19 +195,22 @@ class _Service:
         config = self._place.config
         payments = config.payments
         names = (
+            _LIBPQ_PASSWORD,
+            config.data.database_password_env,
             config.mail.password_env,
             payments.stripe_key_env,
             payments.stripe_webhook_secret_env,
             config.control.token_env,
+            *(entry.client_secret_env for entry in config.oidc),
         )
         return {name for name in names if name}
 
     def _without_secrets(self, environment: Mapping[str, str]) -> dict[str, str]:
-        names = self._secret_names()
+        names = self._secret_names() | {VAULT_KEY}
         return {name: value for name, value in environment.items() if name not in names}
 
     def _masked(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment in which a provider's key is known to be there, but not what it is."""
+        """Return the environment in which what only gateways use is known to be there, but not what it is."""
         names = self._secret_names() - self._control_secrets()
         return {name: "set" if name in names and value else value for name, value in environment.items()}
 

@@ -1,6 +1,9 @@
-{{/* The name of everything of this release; 63 characters are DNS's bound, and the longest ending has 8. */}}
+{{/*
+The name of everything of this release. 63 characters are the bound of DNS and of a label's value. The longest ending of ours
+has 13 (-gateway-pods); Kubernetes labels a StatefulSet's pods by its name and a revision, which makes 19 (-gateway-, ten).
+*/}}
 {{- define "techstone.name" -}}
-{{- if contains "techstone" .Release.Name }}{{ .Release.Name | trunc 52 | trimSuffix "-" }}{{ else }}{{ printf "%s-techstone" .Release.Name | trunc 52 | trimSuffix "-" }}{{ end }}
+{{- if contains "techstone" .Release.Name }}{{ .Release.Name | trunc 44 | trimSuffix "-" }}{{ else }}{{ printf "%s-techstone" .Release.Name | trunc 44 | trimSuffix "-" }}{{ end }}
 {{- end }}
 
 {{- define "techstone.selector" -}}
@@ -55,7 +58,7 @@ topologySpreadConstraints:
 image: {{ include "techstone.image" .root | quote }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 envFrom:
-  - secretRef: { name: {{ .root.Values.secretName }} }
+  - secretRef: { name: {{ .plane.secretName }} }
 securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true

@@ -26,6 +26,8 @@ _TIMEOUTS = Timeouts(connect=1.0, first_byte=2.0, between_bytes=1.0, total=3.0)
 _LARGEST = 4 * 1024 * 1024
 _ANSWER_LIMIT = 64 * 1024
 _REQUEST_ID = b"check"
+# A load that was told once would keep requests away for as long as metrics do not answer, though the engine is well.
+_MISSES = 3
 
 
 class HealthChecks:
@@ -93,6 +95,7 @@ class Check:
                 target.origin, target.compose_check("/metrics", rooted=False) + _REQUEST_ID, b"", _TIMEOUTS
             )
         self._rounds = 0
+        self._missed = 0
         self._answered = 0
 
     async def run(self) -> bool:
@@ -123,11 +126,15 @@ class Check:
             raise UpstreamProblem("status", str(status))
 
     async def _read_load(self, metrics: Call) -> None:
-        """Hear how busy it is; what does not answer in time said nothing new."""
+        """Hear how busy it is; who misses one answer is as busy as before, who misses more is not known to be."""
         try:
             status, text = await self._ask(metrics, _LARGEST)
         except UpstreamProblem:
+            self._missed += 1
+            if self._missed >= _MISSES:
+                self._server.hear(None)
             return
+        self._missed = 0
         self._server.hear(read_load(self._engine, text) if status == 200 else None)
 
     async def _ask(self, call: Call, limit: int) -> tuple[int, bytes]:

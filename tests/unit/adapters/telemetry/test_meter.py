@@ -93,8 +93,10 @@ class _Bench:
         os.close(self.number)
 
 
-def _record(error: str | None = None, status: int = 200, *, delivered: bool = True) -> UsageRecord:
-    prompt, completion, first_byte = (21, 150, 30_000) if delivered else (0, 0, 0)
+def _record(
+    error: str | None = None, status: int = 200, *, delivered: bool = True, first_byte: int = 30_000
+) -> UsageRecord:
+    prompt, completion = (21, 150) if delivered else (0, 0)
     return UsageRecord(
         id="req_1",
         state="settled" if delivered else "void",
@@ -106,7 +108,7 @@ def _record(error: str | None = None, status: int = 200, *, delivered: bool = Tr
         status=status,
         stream=True,
         at=1_700_000_000_000,
-        first_byte=first_byte,
+        first_byte=first_byte if delivered else 0,
         duration=2_000_000,
         prompt_tokens=prompt,
         cached_tokens=0,
@@ -150,6 +152,20 @@ async def test_chat_is_measured_under_the_conventions_names() -> None:
     assert found[f"gen_ai_server_time_to_first_token_seconds_count{labels}"] == 1
     assert found[f"gen_ai_client_token_usage_sum{labels} gen_ai_token_type=input"] == 21
     assert found[f"gen_ai_client_token_usage_sum{labels} gen_ai_token_type=output"] == 150
+
+
+async def test_first_token_that_comes_late_is_still_measured() -> None:
+    """Up to two minutes: what a long prompt or a queue takes; beyond the last bound a quantile would say that bound."""
+    bench = _Bench()
+    bench.answer(200, _record(first_byte=45_000_000))
+    found = bench.read()
+    bench.close()
+    labels = " gen_ai_operation_name=chat gen_ai_provider_name=up gen_ai_request_model=gpt-4o"
+    counts = [
+        found[f"gen_ai_server_time_to_first_token_seconds_bucket{labels} le={le}"]
+        for le in ("10.0", "20.0", "30.0", "60.0", "120.0")
+    ]
+    assert counts == [0, 0, 0, 1, 1]
 
 
 async def test_answer_that_broke_off_counts_its_tokens() -> None:

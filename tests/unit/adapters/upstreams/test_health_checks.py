@@ -180,11 +180,29 @@ async def test_late_answer_does_not_count_while_a_long_one_comes(bench: Bench, m
 
 
 async def test_metrics_that_are_not_told_are_no_failure(bench: Bench) -> None:
-    """llama.cpp without --metrics says 501; one that answers nothing at all keeps what it said last."""
+    """llama.cpp without --metrics says 501: it is up, and how busy it is not known."""
     bench.engine.answers["/metrics"] = (501, b"")
     (server,) = bench.provide("llama.cpp")
     await bench.check(server)
     assert (server.health.state, server.reported) == ("up", None)
+
+
+async def test_load_is_forgotten_where_metrics_are_not_answered_any_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One miss says nothing; after three in a row the old figure would keep requests away for nothing."""
+    monkeypatch.setattr(health_checks, "_TIMEOUTS", Timeouts(0.05, 0.05, 0.05, 0.1))
+    bench.engine.answers["/metrics"] = (200, b"vllm:num_requests_running 90\nvllm:num_requests_waiting 0\n")
+    (server,) = bench.provide("vllm")
+    check = Check(bench.upstreams, bench.dispatch, server)
+    await run(check)
+    told = server.load
+    del bench.engine.answers["/metrics"]
+    loads = []
+    for _ in range(4):
+        await run(check)
+        loads.append(server.load)
+    assert (told, server.health.state, loads) == (90, "up", [90, 90, 0, 0])
 
 
 async def test_metrics_that_are_too_large_are_not_read(bench: Bench) -> None:
