@@ -66,6 +66,7 @@ def ask(service: Service, path: str) -> int:
 def test_commands_work_on_the_server(service: Service, server: Server) -> None:
     """While nothing runs they open the database themselves; away, it is one line."""
     assert run(service, "db", "upgrade") == (0, f"The database is at the newest schema, {NEWEST}.\n")
+    assert run(service, "db", "resync") == (0, "A new era has begun: every gateway takes everything anew.\n")
     assert run(service, "account", "create", "a@example.com")[0] == 0
     assert run(service, "ledger", "check") == (0, "The ledger is in order.\n")
     status, printed = run(service, "doctor")

@@ -25,7 +25,7 @@ from techstone.adapters.printing import PdfPrinter
 from techstone.adapters.storage.target import Target
 from techstone.app import child, offer
 from techstone.app.config import ConfigError, read_cents
-from techstone.app.database import await_store
+from techstone.app.database import await_store, patiently
 from techstone.app.planes import Doorway, open_port, read_doorway
 from techstone.app.rooms import compose_means, open_vault
 from techstone.app.sections import MailSection, OidcEntry, PaymentsSection
@@ -170,13 +170,13 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
                 means=compose_means(vault, private=options.private_providers),
                 switches=options.switches,
             )
-            await services.follow()
+            await patiently(services.follow, _complain)
             if options.seller is not None:
                 services.invoices.open(options.seller)
             processor = _choose_processor(options)
             if processor is not None:
                 services.top_ups.open(processor, _read_offer(options.payments), _complain)
-            view_secret = await services.make_view_secret()
+            view_secret = await patiently(services.make_view_secret, _complain)
             publisher = Publisher(
                 store,
                 services.catalog,
@@ -185,9 +185,9 @@ async def serve(options: ControlOptions, ready: Callable[[FirstKey | None], None
                 report=_complain,
                 view_secret=view_secret,
             )
-            first = await bootstrap(services, options.owner, options.plan)
-            await services.prices.note_configured()
-            await publisher.load()
+            first = await patiently(lambda: bootstrap(services, options.owner, options.plan), _complain)
+            await patiently(services.prices.note_configured, _complain)
+            await patiently(publisher.load, _complain)
             seals = Seals(vault, services.now)
             identity = _compose_identity(services, vault, seals)
             site = await _compose_site(options.public_url, services, identity)

@@ -61,6 +61,17 @@ def acting(action: str, target: str, account: str | None = None, **detail: objec
         _ACT.reset(before)
 
 
+@contextlib.contextmanager
+def acting_alone(action: str, target: str, **detail: object) -> Iterator[None]:
+    """Say what the control plane does by itself within, whoever it is busy for."""
+    before = _ACTOR.set(_SYSTEM)
+    try:
+        with acting(action, target, None, **detail):
+            yield
+    finally:
+        _ACTOR.reset(before)
+
+
 def current() -> tuple[Actor, Act]:
     """Return who is doing what; raise Unnoted."""
     act = _ACT.get()

@@ -123,6 +123,9 @@ class Extent(msgspec.Struct, frozen=True):
 class Reading(Protocol):
     """A look at the records that lasts: all of it is of one moment."""
 
+    async def read_revision(self) -> int:
+        """Return the revision that it is of, at once."""
+
     async def measure(self) -> Extent:
         """Return what there is; comes before `parts`."""
 
@@ -413,6 +416,12 @@ class Store(
 
     async def read_revision(self) -> int:
         """Return the newest revision."""
+
+    async def begin_era(self, lost: int | None = None) -> bool:
+        """Begin an era, after a revision that is lost; say whether it did: not where the newest one is no older.
+
+        None: begin it in any case.
+        """
 
     async def wait(self, longest: float) -> None:
         """Return when the revision may have been raised, after `longest` seconds in any case."""

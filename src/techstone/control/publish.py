@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from techstone.control.acts import acting_alone
 from techstone.control.billing.prices import PriceBook
 from techstone.control.ports import Records, StoreError
 from techstone.core import snapshot as seam
 from techstone.core import stream
-from techstone.core.revision import follows
+from techstone.core.revision import follows, was_told
 from techstone.wire.figure import Figure
 
 if TYPE_CHECKING:
@@ -58,6 +60,10 @@ class Wish(msgspec.Struct, frozen=True):
 
 
 _PLAIN = Wish()
+
+
+class _Stalled(Exception):
+    """A gateway takes nothing. No TimeoutError: the store would tell that one as its own."""
 
 
 class Publisher:
@@ -177,7 +183,11 @@ class Publisher:
         self._reached = asyncio.get_running_loop().time()
         if found == base:
             return
-        delta = await self._tell_catalog(_tell_changes(base, await self._store.read_changes(base)))
+        records = await self._store.read_changes(base)
+        if not follows(base, records.revision):
+            await self._start_over(base)
+            return
+        delta = await self._tell_catalog(_tell_changes(base, records))
         self._current = stream.advance(self._current, delta)
         frames = {stream.FORMAT: stream.encode(delta)}
         for queue, spoken in list(self._followers.items()):
@@ -185,6 +195,19 @@ class Publisher:
                 told = stream.lower(delta.providers)
                 frames[spoken] = stream.encode(msgspec.structs.replace(delta, format=spoken, providers=told))
             self._put(queue, frames[spoken])
+
+    async def _start_over(self, told: int) -> None:
+        """Have every gateway begin anew: what they were told did not become what there is now."""
+        await self._note_lost(told)
+        await self.load()
+        for queue in list(self._followers):
+            self._let_go(queue)
+
+    async def _note_lost(self, told: int) -> None:
+        """Begin an era where the database has lost what was told: its next changes would have the same numbers."""
+        with acting_alone("database.set_back", "every account", told=told):
+            if await self._store.begin_era(told):
+                self._report(f"the database has lost changes that gateways were told, up to {told}: they begin anew")
 
     async def _tell_catalog(self, delta: stream.Delta) -> stream.Delta:
         """Return the change with what it says of the catalog; of another catalog all that differs from what was told.
@@ -284,8 +307,8 @@ class Publisher:
                 while not await self._tell(wish, spoken, queue, lines):
                     pass
             await lines.put(None)
-        except (StoreError, TimeoutError) as error:
-            self._report(f"a gateway was let go: {error or 'it takes nothing'}")
+        except (StoreError, _Stalled) as error:
+            self._report(f"a gateway was let go: {error}")
             self._let_go(queue)
             # Who begins now would else believe that there is no control plane.
             away = stream.Heartbeat(self._current.revision, spoken, self._measure())
@@ -297,22 +320,30 @@ class Publisher:
         """Tell what there is at one revision; False where another change came in between: then nothing was told."""
         since = wish.since if spoken > 1 else None
         if since is not None and not follows(since, await self._store.read_revision()):
-            since = None  # of a database that was restored from a backup since
+            if was_told(since, int(time.time())):
+                await self._note_lost(since)
+            since = None  # of a database that was restored from a backup since, or that lost its newest changes
         async with self._store.reading(since, spending=wish.spending) as reading:
-            extent = await reading.measure()
+            revision = await reading.read_revision()
             # After the records, so that no account is told before its plan.
             await self._advance()
             models = await self._book.read()
-            if extent.revision != self._current.revision:
+            current = self._current
+            if revision != current.revision:
                 return False
+            # From here on it misses no change; what takes its time comes after that, or it would have to begin again.
             self._followers[queue] = spoken
+            extent = await reading.measure()
             head = msgspec.structs.replace(
-                self._current, models=models, applied=extent.applied, as_of_day=extent.day, since=since,
+                current, models=models, applied=extent.applied, as_of_day=extent.day, since=since,
                 spending=since is None or wish.spending,
             )  # fmt: skip
             async for line in _tell_whole(head, reading) if spoken == 1 else _tell_parts(head, extent, reading):
-                async with asyncio.timeout(_STALLED_SECONDS):
-                    await lines.put(line)
+                try:
+                    async with asyncio.timeout(_STALLED_SECONDS):
+                        await lines.put(line)
+                except TimeoutError as error:
+                    raise _Stalled("it takes nothing") from error
         return True
 
     def close(self) -> None:

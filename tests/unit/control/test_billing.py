@@ -208,8 +208,17 @@ async def test_alerts_of_caps_name_their_period(house: House, monkeypatch: pytes
 
 
 async def test_start_looks_at_every_account(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An alert that a crash came before is told by the next process."""
+    """An alert that a crash came before is told by the next process, also where the store fails at its start."""
     monkeypatch.setattr("time.time", house.clock)
+    monkeypatch.setattr(alerts, "_PAUSE", 0)
+    emails, failures = house.accounts.emails, [StoreError("away")]
+
+    async def fail_once() -> dict[str, str]:
+        if failures:
+            raise failures.pop()
+        return await emails()
+
+    monkeypatch.setattr(house.accounts, "emails", fail_once)
     account = await house.accounts.create(NewAccount("ann@example.com", credit="0.0000001"))
     await _pay(house, account.id, "key_none", 80, 1)
     ears = _Ears()

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from msgspec.structs import replace
 
-from techstone.control.ports import Checked
+from techstone.control.ports import Checked, StoreFacts
 from techstone.control.reports import health, judgement
 from techstone.control.reports.records import Condition, Heard, Newest, ReplicaHealth
-from techstone.wire.report import GatewayState, JournalState, LimitState, ReplicaState, RouteState, SnapshotState
+from techstone.wire.report import (
+    GatewayState,
+    JournalState,
+    LimitState,
+    ReplicaState,
+    Report,
+    RouteState,
+    SnapshotState,
+)
+
+if TYPE_CHECKING:
+    from rooms import House
 
 NOW = 1000.0
 JOURNAL = JournalState(0, 0.0, 0, 64_000_000)
@@ -109,3 +120,19 @@ def test_check_of_the_ledger_is_told(checked: Checked | None, state: str) -> Non
 def test_span_is_told_in_its_largest_unit(seconds: float, words: str) -> None:
     """Whole ones."""
     assert judgement.span(seconds) == words
+
+
+@pytest.mark.parametrize(("kind", "state"), [("sqlite", "danger"), ("postgresql", "idle")])
+async def test_silence_is_no_danger_where_others_may_hear(house: House, kind: str, state: str) -> None:
+    """Of several control planes on one server the gateways prefer one; with a file there is no other."""
+    looked = house.services.health
+    looked._looked = health._Looked(NOW, StoreFacts(kind, "x", "0016", durable=True, size=1))
+    found = {finding.group: finding.state for finding in (await looked.look()).findings}
+    assert found["Gateways"] == state
+
+
+async def test_so_many_gateways_as_are_planned_are_remembered(house: House) -> None:
+    """Each of 554 (docs/scale.md)."""
+    for number in range(554):
+        await house.services.reports.take(Report(replace(GATEWAY, id=f"{number:016x}")))
+    assert len(house.services.reports.gateways()) == 554

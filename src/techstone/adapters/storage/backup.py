@@ -1,7 +1,7 @@
 """What a backup takes of a database and puts into one, whichever it is: its tables, and what they come to.
 
-Tables are read from the database itself, so that none is forgotten, and so that a backup of an older schema goes back
-into that schema, and is migrated there as the database would have been.
+Tables are read from the database itself, as its schema has them: a backup of an older one goes back into that schema,
+and is migrated there as the database would have been. Which are ours their names say: others may use the same schema.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sqlalchemy import MetaData, inspect, select, text
 from sqlalchemy import types as sql
 
 from techstone.adapters.storage import audit, migrate
-from techstone.adapters.storage.schema import JOURNALS, REVISION
+from techstone.adapters.storage.schema import JOURNALS, METADATA, REVISION
 from techstone.control import acts
 from techstone.control.ports import StoreError
 from techstone.core.backup import BackupError, Column, Facts, Sums, Table
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 OLDEST = "0004"
 # Rows that are read and written at once.
 PART = 2000
-# What an older backup or a database may have, and what is not data: Alembic's word of the schema stands in the head.
-_NO_DATA = {"alembic_version"}
 # PostgreSQL has it as a column, SQLite by itself: the order of insertion, which lists follow.
 ROWID = "rowid"
 BY_INSERTION = frozenset({"accounts", "keys", "projects"})
@@ -95,10 +93,10 @@ class Target(Protocol):
 
 
 def lay_out(connection: Connection) -> list[Layout]:
-    """Return all tables, each after those that it refers to."""
+    """Return all tables of ours, each after those that it refers to."""
     found = MetaData()
-    found.reflect(connection)
-    return [_lay_out(table) for table in found.sorted_tables if table.name not in _NO_DATA]
+    found.reflect(connection, only=lambda name, _: name in METADATA.tables)
+    return [_lay_out(table) for table in found.sorted_tables]
 
 
 def _lay_out(table: SqlTable) -> Layout:

@@ -33,8 +33,11 @@ class Database(Protocol):
         False for what nobody does: what was used last, what has ended; on a server these run side by side.
         """
 
-    def look(self, *, patient: bool = False) -> AbstractAsyncContextManager[AsyncConnection]:
-        """Begin a reading transaction: everything in it is of one moment. `patient`: a query may take minutes."""
+    def look(self, *, patient: bool = False, lasting: bool = False) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Begin a reading transaction: everything in it is of one moment.
+
+        `patient`: a query may take minutes; `lasting`: between two of them a minute may pass.
+        """
 
     async def note(self) -> None:
         """Append the current act to the audit log by itself."""

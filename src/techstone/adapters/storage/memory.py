@@ -23,6 +23,7 @@ from techstone.adapters.storage.memory_reports import MemoryReports
 from techstone.adapters.storage.memory_transcripts import MemoryTranscripts
 from techstone.control.keys.records import Key
 from techstone.control.ports import Extent, Records, StoreFacts, Taken
+from techstone.core.revision import begin_era
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
@@ -175,6 +176,14 @@ class MemoryStore:
         """Return the newest revision."""
         return self._revision
 
+    async def begin_era(self, lost: int | None = None) -> bool:
+        """Begin an era, after a revision that is lost; say whether it did."""
+        if lost is not None and lost <= self._revision:
+            return False
+        self.audit.append()
+        self._revision = begin_era(max(self._revision, lost or 0), int(time.time()))
+        return True
+
     async def wait(self, longest: float) -> None:
         """Return after so many seconds."""
         await asyncio.sleep(longest)
@@ -260,6 +269,10 @@ class MemoryReading:
     def __init__(self, everything: Records, told: Records) -> None:
         self._everything = everything
         self._told = told
+
+    async def read_revision(self) -> int:
+        """Return the revision that it is of."""
+        return self._everything.revision
 
     async def measure(self) -> Extent:
         """Return what there is."""

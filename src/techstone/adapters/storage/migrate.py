@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect, text
 
+from techstone.control.ports import StoreError
+
 if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection
@@ -25,9 +27,14 @@ def read_version(connection: Connection) -> str | None:
 
 
 def upgrade(connection: Connection, schema: str = NEWEST) -> None:
-    """Bring the database to a schema, all or nothing."""
-    if read_version(connection) == schema:
+    """Bring the database to a schema, all or nothing; raise StoreError for one of a newer version."""
+    found = read_version(connection)
+    if found == schema:
         return
+    if found is not None and found > NEWEST:
+        raise StoreError(
+            f"the database is of a newer version of TechStone (schema {found}, here {NEWEST}): update this one"
+        )
     from alembic import command  # noqa: PLC0415 - see above
 
     command.upgrade(configure(connection), schema)

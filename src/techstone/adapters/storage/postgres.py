@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from techstone.adapters.storage import audit, migrate, postgres_booking
 from techstone.adapters.storage.database import number_of
@@ -41,6 +43,9 @@ CHANNEL = "techstone"
 _CONNECT_SECONDS = 5.0
 # A statement that takes longer is of a server that hangs; what may take minutes has a connection of its own.
 _STATEMENT_SECONDS = 10.0
+# A flow may end without a word: a firewall forgets it, a machine is gone. Who waits for an answer of minutes, or for
+# news, asks the other side's system by itself, and gives up after so long; Linux alone would after some 15 minutes.
+_SILENT_SECONDS = 30
 # What a connection asks of the server. Waiting for another's lock ends as SQLite's does; and a control plane that is
 # stopped within a transaction does not hold up the others for ever.
 _SETTINGS = {
@@ -54,6 +59,8 @@ _PAUSE = 1.0
 
 _NO_HASTE = text("SET LOCAL lock_timeout = 0")
 _NO_HURRY = text("SET LOCAL idle_in_transaction_session_timeout = 0")
+# Twice as long as a gateway may take nothing (`control/publish`), which is then its own end and not the database's.
+_LASTING = text("SET LOCAL idle_in_transaction_session_timeout = '60s'")
 _QUEUE = text(f"SELECT pg_advisory_xact_lock({CHANGES})")
 # A transaction gets a number with the first row that it writes, and not before.
 _WROTE = text("SELECT pg_current_xact_id_if_assigned() IS NOT NULL")
@@ -64,7 +71,8 @@ _DURABLE = text(
 _SIZE = text("SELECT pg_database_size(current_database())")
 
 # What a server or the way to it does, rather than a statement: https://www.postgresql.org/docs/current/errcodes-appendix.html
-_AWAY = ("08", "53", "57")  # connection exceptions, no resources, operator intervention (a shutdown, a start)
+# Connection exceptions, no resources, operator intervention (a shutdown, a start), and another's lock.
+_AWAY = ("08", "53", "57", "55P03")
 _FAILURES = (
     DBAPIError,
     PoolTimeout,
@@ -75,9 +83,19 @@ _FAILURES = (
 )
 
 
-async def open_store(target: Target) -> SqlStore:
-    """Return the store of a server's database, brought to the newest schema; raise StoreError, StoreAway."""
-    return await bring_up(PostgresDatabase(target))
+async def open_store(target: Target, *, migrating: bool = True) -> SqlStore:
+    """Return the store of a server's database, brought to the newest schema; raise StoreError, StoreAway.
+
+    Without `migrating` only an empty one is: on another, control planes of an older version may run.
+    """
+    database = PostgresDatabase(target)
+    if not migrating:
+        try:
+            await database.require_newest()
+        except StoreError:
+            await database.close()
+            raise
+    return await bring_up(database)
 
 
 class PostgresDatabase:
@@ -85,12 +103,13 @@ class PostgresDatabase:
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self._ssl: ssl.SSLContext | None = None
+        self._ssl = None if target.ssl == "disable" else _secure(target)
         pool = {"pool_size": _POOL, "max_overflow": _POOL_MORE, "pool_timeout": _STATEMENT_SECONDS}
         self._engine = _open_engine(lambda: self._connect(_STATEMENT_SECONDS), pool_pre_ping=True, **pool)
         self._writing = self._engine.execution_options(isolation_level="READ COMMITTED")
         self._reading = _read_only(self._engine)
-        self._lasting = _open_engine(lambda: self._connect(None), pool_pre_ping=True, pool_size=1, max_overflow=1)
+        # Rarely used, and without a time by which an answer must come: never one that was lost since the last time.
+        self._lasting = _open_engine(lambda: self._connect(None), poolclass=NullPool)
         self._patient = _read_only(self._lasting)
         self._news = asyncio.Event()
         self._listener: asyncio.Task[None] | None = None
@@ -98,8 +117,6 @@ class PostgresDatabase:
     async def _connect(self, seconds: float | None) -> asyncpg.Connection:
         """Return a connection whose statements take so long at most."""
         target = self.target
-        if self._ssl is None and target.ssl != "disable":
-            self._ssl = _secure(target)
         connection = await asyncpg.connect(
             host=target.host,
             port=target.port,
@@ -111,6 +128,7 @@ class PostgresDatabase:
             command_timeout=seconds,
             server_settings=_SETTINGS,
         )
+        _watch(connection)
         # Of a server or role that answers before its disk does: what is acknowledged here must outlive it.
         await connection.execute(
             "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
@@ -130,10 +148,12 @@ class PostgresDatabase:
                 await connection.commit()
 
     @contextlib.asynccontextmanager
-    async def look(self, *, patient: bool = False) -> AsyncIterator[AsyncConnection]:
+    async def look(self, *, patient: bool = False, lasting: bool = False) -> AsyncIterator[AsyncConnection]:
         """Begin a reading transaction: everything in it is of one moment."""
         with self._telling():
             async with (self._patient if patient else self._reading).connect() as connection:
+                if lasting:
+                    await connection.execute(_LASTING)
                 yield connection
 
     async def note(self) -> None:
@@ -205,6 +225,16 @@ class PostgresDatabase:
             size = int(await connection.scalar(_SIZE) or 0)
         return StoreFacts("postgresql", self.target.address, schema or "none", durable, size)
 
+    async def require_newest(self) -> None:
+        """Raise StoreError where there is another schema than the newest one."""
+        async with self.look() as connection:
+            found = await connection.run_sync(migrate.read_version)
+        if found is not None and found < migrate.NEWEST:
+            raise StoreError(
+                f"database {self.target.address}: it has schema {found}, and this version works with "
+                f"{migrate.NEWEST}; `techstone db upgrade` brings it there, for every control plane"
+            )
+
     async def upgrade(self) -> None:
         """Bring it to the newest schema; of any number of processes that begin at once one does."""
         async with self.work() as connection:
@@ -253,6 +283,21 @@ def _open_engine(connect: Callable[[], Awaitable[asyncpg.Connection]], **pool: A
     return engine
 
 
+def _watch(connection: asyncpg.Connection) -> None:
+    """Have the system find out whether the other side is there still."""
+    # The driver has no option for it, and no other way to its socket.
+    flow = connection._transport.get_extra_info("socket")  # noqa: SLF001
+    if flow.family == socket.AF_UNIX:
+        return
+    flow.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, seconds in (("TCP_KEEPIDLE", _SILENT_SECONDS // 2), ("TCP_KEEPINTVL", _SILENT_SECONDS // 2)):
+        if hasattr(socket, name):  # other systems have other names
+            flow.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), seconds)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # Of what was sent, and with the above (tcp(7)) also of a connection on which nothing is.
+        flow.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENT_SECONDS * 1000)
+
+
 def _read_only(engine: AsyncEngine) -> AsyncEngine:
     return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
@@ -267,7 +312,11 @@ def _clean(values: Any) -> Any:  # noqa: ANN401 - one row's parameters, or many 
 
 
 def _secure(target: Target) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=target.ssl_root)
+    """Return how the server is known; raise StoreError: who waited for a file would wait for ever."""
+    try:
+        context = ssl.create_default_context(cafile=target.ssl_root)
+    except OSError as error:
+        raise StoreError(f"sslrootcert={target.ssl_root}: {error.strerror or error}") from error
     if target.ssl == "require":
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -284,8 +333,11 @@ def _find_cause(error: BaseException) -> BaseException:
 def _is_away(cause: BaseException) -> bool:
     if isinstance(cause, asyncpg.PostgresError):
         return str(cause.sqlstate or "").startswith(_AWAY)
-    # A certificate that is not good stays so: whoever waited would wait for ever.
-    return not isinstance(cause, ssl.SSLError)
+    # A certificate that is not good stays so, and a server without TLS, and what the driver cannot do at all (an
+    # authentication that it does not know): whoever waited would wait for ever.
+    if isinstance(cause, asyncpg.InterfaceError):
+        return "closed" in str(cause)
+    return not isinstance(cause, ssl.SSLError) and "rejected SSL upgrade" not in str(cause)
 
 
 def _tell(cause: BaseException) -> str:

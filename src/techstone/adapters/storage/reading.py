@@ -63,6 +63,10 @@ class SqlReading:
             self._accounts = (accounts,)
             self._keys = (keys, KEYS.c.kind == "inference")
 
+    async def read_revision(self) -> int:
+        """Return the revision that it is of."""
+        return await number_of(self._connection)
+
     async def measure(self) -> Extent:
         """Return what there is."""
         connection = self._connection

@@ -80,7 +80,7 @@ class SqliteDatabase:
             raise StoreError(f"database {self.path}: {error.orig}") from error
 
     @contextlib.asynccontextmanager
-    async def look(self, *, patient: bool = False) -> AsyncIterator[AsyncConnection]:  # noqa: ARG002 - no query is ever cut short
+    async def look(self, *, patient: bool = False, lasting: bool = False) -> AsyncIterator[AsyncConnection]:  # noqa: ARG002 - nothing is ever cut short
         """Begin a reading transaction: everything in it is of one moment."""
         try:
             async with self._engine.connect() as connection:

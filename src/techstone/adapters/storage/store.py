@@ -23,11 +23,12 @@ from techstone.adapters.storage.payments import SqlPayments
 from techstone.adapters.storage.projects import SqlProjects
 from techstone.adapters.storage.reading import Rows, SqlReading
 from techstone.adapters.storage.reports import SqlReports
-from techstone.adapters.storage.schema import ACCOUNTS, KEYS, PROJECTS, SECRETS
+from techstone.adapters.storage.schema import ACCOUNTS, KEYS, PROJECTS, REVISION, SECRETS
 from techstone.adapters.storage.transcripts import SqlTranscripts
 from techstone.control.accounts.records import Account, Terms
 from techstone.control.keys.records import Key, KeySettings
 from techstone.control.ports import Records, StoreError, Taken
+from techstone.core.revision import begin_era
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
@@ -206,6 +207,16 @@ class SqlStore:
         """Return the newest revision."""
         return await self._database.read_revision()
 
+    async def begin_era(self, lost: int | None = None) -> bool:
+        """Begin an era, after a revision that is lost; say whether it did."""
+        async with self._change() as connection:
+            newest = await number_of(connection)
+            if lost is not None and lost <= newest:
+                return False
+            fresh = begin_era(max(newest, lost or 0), int(time.time()))
+            await connection.execute(update(REVISION).values(number=fresh))
+        return True
+
     async def read_all(self) -> Records:
         """Return every account and every key for inference that is not revoked."""
         wanted = select(KEYS).where(KEYS.c.revoked_at.is_(None), KEYS.c.kind == "inference")
@@ -249,7 +260,7 @@ class SqlStore:
     @contextlib.asynccontextmanager
     async def reading(self, since: int | None = None, *, spending: bool = True) -> AsyncIterator[SqlReading]:
         """Begin to read every account and key, or what changed after a revision."""
-        async with self._look() as connection:
+        async with self._look(lasting=True) as connection:
             yield SqlReading(connection, self.ledger, Rows(_read_account, _read_key), since, spending=spending)
 
     async def wait(self, longest: float) -> None:

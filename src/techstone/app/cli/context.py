@@ -68,7 +68,7 @@ async def _perform(found: Place, work: Callable[[Operations], Awaitable[_R]]) ->
 
     act_as(Actor("command line"))
     found.prepare()
-    store = await open_store(found.database, found.find_server())
+    store = await open_store(found.database, found.find_server(), migrating=False)
     try:
         services = compose_services(found, store)
         await services.follow()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 import sys
@@ -13,12 +14,15 @@ import msgspec
 from techstone.app import offer, place
 from techstone.app.cli.context import located, perform, printed, show
 from techstone.app.config import ConfigError
+from techstone.control.acts import Actor, act_as, acting
+from techstone.control.ports import StoreError
 from techstone.core.errors import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from techstone.control.operations import Facts
+    from techstone.control.ports import Store
     from techstone.control.reports.records import State
 
 
@@ -31,8 +35,46 @@ def db() -> None:
 @located
 def upgrade(config: str | None, data: str | None) -> None:
     """Bring the database to the newest schema; `serve` and `control` do so by themselves at their start."""
-    facts = perform(config, data, lambda operations: operations.doctor())
-    click.echo(f"The database is at the newest schema, {facts.store.schema}.")
+    from techstone.adapters.storage.migrate import NEWEST  # noqa: PLC0415 - SQLAlchemy, for these two alone
+
+    asyncio.run(_work(place.find(config, data), migrating=True))
+    click.echo(f"The database is at the newest schema, {NEWEST}.")
+
+
+@db.command()
+@located
+def resync(config: str | None, data: str | None) -> None:
+    """Have every gateway take everything anew.
+
+    For a database that lost its newest changes, by a failover or a recovery to a point in time, while no control plane
+    ran: what gateways were told of them is good there still. One that runs sees it by itself.
+    """
+
+    async def begin(store: Store) -> None:
+        with acting("database.set_back", "every account"):
+            await store.begin_era()
+
+    asyncio.run(_work(place.find(config, data), begin))
+    click.echo("A new era has begun: every gateway takes everything anew.")
+
+
+async def _work(
+    found: place.Place, work: Callable[[Store], Awaitable[None]] | None = None, *, migrating: bool = False
+) -> None:
+    """Work on the database itself, also where a control plane runs on it; it may be of another version."""
+    from techstone.app.database import open_store  # noqa: PLC0415 - the same
+
+    act_as(Actor("command line"))
+    found.prepare()
+    try:
+        store = await open_store(found.database, found.find_server(), migrating=migrating)
+        try:
+            if work is not None:
+                await work(store)
+        finally:
+            await store.close()
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error
 
 
 # Of what the control plane says; what it has not looked at yet is nothing to worry about.

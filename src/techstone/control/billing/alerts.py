@@ -55,17 +55,20 @@ class Alerts:
 
     async def run(self, notifier: Notifier) -> None:
         """Look at every account once, for what a crash came before, then at what is touched, for ever."""
-        self.touch(await self._holders.emails())
+        touched: set[str] = set()
+        begun = False
         while True:
-            await self._waiting.wait()
-            self._waiting.clear()
-            touched, self._touched = self._touched, set()
             try:
+                if not begun:
+                    self.touch(await self._holders.emails())
+                    begun = True
+                await self._waiting.wait()
+                self._waiting.clear()
+                touched, self._touched = self._touched, set()
                 await self.look(touched, notifier)
             except StoreError:
                 # The publisher says that the store fails; these accounts are looked at again.
-                self._touched |= touched
-                self._waiting.set()
+                self.touch(touched)
             await asyncio.sleep(_PAUSE)
 
     async def look(self, accounts: Collection[str], notifier: Notifier) -> None:

@@ -96,8 +96,7 @@ class Health:
         heard = self._reports.gateways()
         found = [finding for one in heard for finding in judgement.judge_gateway(one, self._newest, now)]
         if not heard:
-            text = "None has reported since the control plane's start. Requests are served by gateways alone."
-            found.append(Finding("Gateways", "Report", "danger", text))
+            found.append(Finding("Gateways", "Report", *self._judge_silence()))
         found.append(Finding(_HERE, "Database", *self._judge_database(now)))
         found.append(Finding(_HERE, "Ledger", *judgement.judge_check(self.checked(), now)))
         found.append(Finding(_HERE, "Audit log", *self._judge_chain(entries[0] if entries else None)))
@@ -109,6 +108,17 @@ class Health:
             *(one.state for one in replicas),
         ]
         return Condition(tuple(found), routes, judgement.worst(iter(states)), replicas)
+
+    def _judge_silence(self) -> tuple[State, str]:
+        """Say what it means that no gateway reports: of several control planes they report to the one they prefer."""
+        store = self._looked.store if self._looked is not None else None
+        if store is not None and store.kind == "postgresql":
+            return (
+                "idle",
+                "None reports to this control plane. Another one on this database knows those that prefer it.",
+            )
+        text = "None has reported since the control plane's start. Requests are served by gateways alone."
+        return "danger", text
 
     def _judge_database(self, now: float) -> tuple[State, str]:
         looked = self._looked

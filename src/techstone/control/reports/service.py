@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from techstone.wire.report import RefusalNote, Report
 
 _EVERYTHING = RefusalFilter()
-# Gateways that are silent for a day are gone for good; more of them than this there are nowhere.
+# Gateways that are silent for a day are gone for good. `docs/scale.md` plans hundreds; the state of one is some KB.
 _FORGOTTEN_SECONDS = 86_400
-_GATEWAYS = 64
+_GATEWAYS = 4096
 # Of keys that a gateway does not know, so many are looked up a report: enough for a program that was forgotten.
 _LOOKED_UP = 20
 

@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 import trustme
+from flows import flowing
 from haste import within
 from postgres import Server
+from sqlalchemy import text
 
+from techstone.adapters.storage import postgres
+from techstone.adapters.storage.migrate import NEWEST
 from techstone.adapters.storage.postgres import PostgresDatabase, open_store
+from techstone.adapters.storage.postgres_booking import CHANGES
 from techstone.adapters.storage.target import parse
 from techstone.control.accounts.records import Account
 from techstone.control.ports import StoreAway, StoreError
@@ -126,10 +131,43 @@ async def test_wrong_password_is_told_and_is_not_waited_for(server: Server, targ
 
 
 async def test_server_without_tls_is_told(target: Target) -> None:
-    """Where it is asked for, nothing is sent in the open."""
-    there = msgspec.structs.replace(target, host="127.0.0.1", ssl="verify-full")
-    with pytest.raises(StoreError, match="SSL"):
+    """Where it is asked for, nothing is sent in the open; and nobody waits for it."""
+    for mode in ("verify-full", "require"):
+        there = msgspec.structs.replace(target, host="127.0.0.1", ssl=mode)
+        with pytest.raises(StoreError, match="SSL") as caught:
+            await open_store(there)
+        assert not isinstance(caught.value, StoreAway)
+
+
+async def test_certificates_that_are_not_there_are_told_by_name(target: Target) -> None:
+    """Of a mistake in the address the operator is told which; it is no server that is away."""
+    there = msgspec.structs.replace(target, host="127.0.0.1", ssl="verify-full", ssl_root="/no/such.pem")
+    with pytest.raises(StoreError, match=r"sslrootcert=/no/such\.pem: No such file") as caught:
         await open_store(there)
+    assert not isinstance(caught.value, StoreAway)
+
+
+async def test_lock_of_another_passes_by_itself(server: Server, store: SqlStore) -> None:
+    """Who can wait tries again."""
+    other = await server.connect((await store.read_facts()).location.split("/")[3].split("?")[0])
+    async with other.transaction():
+        await other.execute(f"SELECT pg_advisory_xact_lock({CHANGES})")
+        with pytest.raises(StoreAway, match="lock timeout"):
+            await store.add_account(account(1))
+    await other.close()
+
+
+async def test_schema_of_another_version_is_told(server: Server, target: Target) -> None:
+    """A newer one is refused in a line; an older one is left to `db upgrade` by whoever may have company."""
+    await (await open_store(target, migrating=False)).close()
+    for schema, migrating, why in (("9999", True, "newer version"), ("0015", False, "techstone db upgrade")):
+        await server.run(target.name, f"UPDATE alembic_version SET version_num = '{schema}'")  # noqa: S608 - above
+        with pytest.raises(StoreError, match=why):
+            await open_store(target, migrating=migrating)
+    empty = server.target(await server.create())
+    store = await open_store(empty, migrating=False)
+    assert (await store.read_facts()).schema == NEWEST
+    await store.close()
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +215,42 @@ async def test_certificate_is_looked_at(
         with pytest.raises(StoreError, match=why) as caught:
             await open_store(parse(url % (host, mode)))
         assert not isinstance(caught.value, StoreAway), "waited for, it would be for ever"
+
+
+async def test_gateway_that_takes_its_time_keeps_its_reading(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transaction that nobody goes on with is ended soon; one that waits for a gateway's line may take longer."""
+    monkeypatch.setitem(postgres._SETTINGS, "idle_in_transaction_session_timeout", "50ms")
+    store = await open_store(target)
+    await store.add_account(account(1))
+    async with store.reading() as reading:
+        await reading.measure()
+        await asyncio.sleep(0.3)
+        assert [part.accounts async for part in reading.parts()] == [(account(1),)]
+    await store.close()
+
+
+async def test_flow_that_is_lost_without_a_word(
+    server: Server, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes minutes takes no connection of before; and who waits for an answer hears that none comes."""
+    monkeypatch.setattr(postgres, "_SILENT_SECONDS", 2)
+    async with flowing(f"{server.folder}/.s.PGSQL.{server.port}") as flows:
+        store = await open_store(msgspec.structs.replace(target, host="127.0.0.1", port=flows.port))
+        assert await store.ledger.check((), quick=True) == ()
+        flows.lose()
+        async with asyncio.timeout(within(5)):
+            assert await store.ledger.check((), quick=True) == ()
+        database = PostgresDatabase(msgspec.structs.replace(target, host="127.0.0.1", port=flows.port))
+
+        async def wait_for_ever() -> None:
+            async with database.look(patient=True) as connection:
+                flows.lose()
+                await connection.execute(text("SELECT pg_sleep(60)"))
+
+        with pytest.raises(StoreAway):
+            await asyncio.wait_for(wait_for_ever(), within(10))
+        await database.close()
+        await store.close()
 
 
 async def test_text_that_it_cannot_hold_is_kept_readable(store: SqlStore) -> None:

@@ -8,17 +8,19 @@ from techstone.adapters.storage.schema import METADATA
 
 # A column of text in PostgreSQL is as SQLite has it: without a length (bounds are checked where a value comes in, and
 # the gateways' records must be bookable whatever they say), and sorted by code points, not by the server's language.
-_AS_IN_SQLITE = """
+# Only in our own tables: extensions and other applications may have theirs in the same schema.
+_OURS = ", ".join(f"'{name}'" for name in METADATA.tables)
+_AS_IN_SQLITE = f"""
 DO $$ DECLARE found record; BEGIN
     FOR found IN
         SELECT table_name, column_name FROM information_schema.columns
-        WHERE table_schema = current_schema() AND table_name <> 'alembic_version'
+        WHERE table_schema = current_schema() AND table_name IN ({_OURS})
         AND data_type IN ('character varying', 'text') AND collation_name IS DISTINCT FROM 'C'
     LOOP
         EXECUTE format('ALTER TABLE %I ALTER COLUMN %I TYPE text COLLATE "C"', found.table_name, found.column_name);
     END LOOP;
 END $$
-"""
+"""  # noqa: S608 - names of our schema
 
 connection = context.config.attributes["connection"]
 context.configure(
