@@ -39,8 +39,11 @@ def post(key: str, wanted: dict[str, Any] | bytes, *fields: str, path: str = "/v
 
 
 @contextlib.asynccontextmanager
-async def connect(service: Service) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+async def connect(
+    service: Service, port: int | None = None
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Connect to a service: at a port of its, else at the next of its gateways."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port or service.port)
     try:
         yield reader, writer
     finally:

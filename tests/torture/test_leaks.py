@@ -83,6 +83,8 @@ class Ender:
 
     def __init__(self, service: Service, key: str, number: int) -> None:
         self._service = service
+        # One gateway's, since each has a breaker of its own, which a whole answer after a failure keeps closed.
+        self._port = service.port
         self._key = key
         self._model = f"ends-{number}"
         self._chance = random.Random(SEED * 1000 + number)
@@ -107,7 +109,7 @@ class Ender:
             self.named.append(raw)
         else:
             raw = post(self._key, wanted)
-        async with connect(self._service) as (reader, writer):
+        async with connect(self._service, self._port) as (reader, writer):
             await self._act(end, raw, reader, writer)
 
     async def _act(self, end: End, raw: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
