@@ -119,7 +119,7 @@ async def test_health_tells_of_gateways_and_routes(page: Page, service: Service)
     """All well, with words and signs."""
     service.chat()
     await page.goto("/console/operate/health")
-    async with asyncio.timeout(within(5)):  # gateways report every two seconds
+    async with asyncio.timeout(within(5)):  # gateways report once a second
         while not await page.get_by_role("row", name="closed").count():
             await page.reload()
     await page.get_by_text("Everything that was looked at is well.").wait_for()
