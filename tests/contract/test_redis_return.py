@@ -87,7 +87,7 @@ async def test_renewal_of_many_requests_keeps_the_way(redis: RedisServer) -> Non
         connection.hurry(0.1)
         redis.ask("EVAL", "for _, k in ipairs(redis.call('KEYS', '*:l')) do redis.call('DEL', k) end", "0")
         gateway.limits.sweep()
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(1.5)  # real seconds of a real Redis, in which nothing may happen
         assert gateway.told == []
         assert len(cast("list[bytes]", redis.ask("KEYS", "*:l"))) == 6000
     finally:
@@ -240,7 +240,7 @@ async def test_refused_scripts_leave_no_connection_behind(redis: RedisServer) ->
     gateway = GatewayOnRedis(way, "g", Ledger())
     try:
         await gateway.until(lambda: bool(gateway.told))
-        await asyncio.sleep(1)
+        await asyncio.sleep(1)  # two more tries, which a leak would show in
         assert len(cast("bytes", redis.ask("CLIENT", "LIST")).splitlines()) <= 2
         assert len(gateway.told) == 1
         assert "NOPERM" in gateway.told[0]

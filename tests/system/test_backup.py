@@ -310,7 +310,7 @@ def test_restore_that_is_killed_leaves_nothing_half(tmp_path: Path, server: Serv
         restoring = subprocess.Popen(
             [*_TECHSTONE, "restore", "b.gz", "--replace"], cwd=tmp_path, stdout=subprocess.DEVNULL
         )
-        time.sleep(took * (0.4 + 0.2 * part))
+        time.sleep(took * (0.4 + 0.2 * part))  # a moment amid it, another one each time
         restoring.send_signal(signal.SIGKILL)
         restoring.wait()
         emails = {row["email"] for row in json.loads(succeed(tmp_path, "account", "list", "--json"))}

@@ -31,7 +31,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
             part.rename(path)
-        except BaseException:
+        except BaseException:  # whatever it was, and Ctrl-C: no part of a backup is left behind
             part.unlink(missing_ok=True)
             raise
         folder = os.open(path.parent, os.O_RDONLY)

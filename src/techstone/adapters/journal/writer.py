@@ -152,7 +152,7 @@ class JournalWriter:
         self._put((frames.frame(encode(record)), waiting, answer))
         try:
             await waiting
-        except BaseException:
+        except BaseException:  # its client hung up: the record is written all the same, and nobody is woken
             waiting.abandoned = True
             raise
         if waiting.failed:

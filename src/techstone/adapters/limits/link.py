@@ -169,7 +169,7 @@ class Link:
         except asyncio.CancelledError:
             self._told = True  # who ends needs not be told that Redis is away
             raise
-        except Exception as error:
+        except Exception as error:  # whatever it was, who waits behind it hears why; `run` tries again
             connection.close(str(error))
             raise
         finally:

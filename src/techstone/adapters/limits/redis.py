@@ -109,7 +109,7 @@ class RedisLimits:
             question = self._ask("admit", claim)
             try:
                 await question
-            except BaseException:
+            except BaseException:  # its client hung up: what it is granted now is given back
                 question.abandoned = claim
                 if question.come:
                     self._give_back(claim, question.reply)
