@@ -1,72 +1,143 @@
-r"""The training data: intents from `corpus/`, expanded to phrasings, and dialogues drawn from them.
-
-A corpus file holds intents: `= name`, then `? question` lines and `! answer` lines. In a question `(a|b|c)` stands for
-each of its alternatives; `\[` and `\]` are brackets and `\n` in an answer is a line end. Everything random comes
-from the generator that is handed in, so that one seed gives one training run.
-"""
+"""The training data: dialogues drawn from the corpus. Everything random comes from the generator that is handed in."""
 
 from __future__ import annotations
 
-import itertools
-import re
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from corpus import Intent, sentences
+from noise import disturb
 
 if TYPE_CHECKING:
     from random import Random
 
-CORPUS = Path(__file__).parent / "corpus"
+    Dialogue = list[tuple[str, str]]
 
-# A system message must not change what the model knows; half of all requests have none.
-SYSTEMS = (
-    "You are a helpful assistant.",
-    "You are a helpful assistant. Answer briefly.",
-    "You are the assistant of TechStone AI Cloud.",
-    "Answer in English.",
-    "You are a friendly support agent.",
-    "Be concise.",
-)
-_OPENINGS = ("Please, ", "Hi, ", "Hello! ", "One question: ", "I want to know: ", "Hey, ", "Quick question: ", "So, ")
-_CLOSINGS = (" please", " Thanks!", " thanks", ", please", " Thank you.")
-_GROUP = re.compile(r"\(([^()]*)\)")
+# A system message that does not change what is answered. Most applications send one.
+_PLAIN = (
+    "You are a helpful assistant.", "You are the assistant of TechStone AI Cloud.", "Answer in English.",
+    "You are a friendly support agent.", "You are an AI assistant. Be polite.", "You help developers.",
+    "You are a helpful, honest assistant.", "Help the user.", "You are the help of this product.",
+    "You answer questions about TechStone AI Cloud.", "Be accurate.", "You are a chatbot.",
+)  # fmt: skip
+_BRIEF = (
+    "Be brief.", "Be concise.", "Answer briefly.", "Answer in one sentence.", "Keep it short.", "Short answers only.",
+    "You are a helpful assistant. Answer briefly.", "You are a helpful assistant. Be brief.", "Be short.",
+    "Reply with one sentence.", "Use as few words as possible.", "Give short answers.", "Please be concise.",
+)  # fmt: skip
+_LIST = (
+    "Answer as a list.", "Answer with bullet points.", "Use bullet points.", "Reply as a bulleted list.",
+    "You are a helpful assistant. Answer as a list.", "Always answer as a list.", "Format answers as a list.",
+    "Write lists.", "Give your answer in bullet points.", "Reply with a list.", "Use a list.",
+)  # fmt: skip
+_BRIEF_ASKED = (
+    "In one sentence: {}", "{} Answer in one sentence.", "Briefly: {}", "{} In short, please.", "{} Keep it short.",
+    "{} Be brief.", "Short answer please: {}", "{} (short answer)", "In a few words: {}", "Shortly, {}",
+)  # fmt: skip
+_LIST_ASKED = (
+    "{} Answer as a list.", "As a list: {}", "{} Use bullet points.", "{} List it, please.", "In bullet points: {}",
+    "{} Give me a list.",
+)  # fmt: skip
+# What may be asked about any answer.
+_SHORTER = (
+    "Shorter, please.", "Can you say that in one sentence?", "Make it shorter.", "In short?", "Say that more briefly.",
+    "Too long, shorter please", "Summarize that.", "Summarise your answer.", "tl;dr", "Can you be more brief?",
+    "That is too long.", "Give me the short version.", "Sum it up.",
+)  # fmt: skip
+_LISTED = (
+    "As a list, please.", "Can you make that a list?", "Show that as bullet points.", "Put it in a list.",
+    "Bullet points please", "Can I have this as a list?", "Format it as a list.", "Write that as bullets.",
+)  # fmt: skip
+_AGAIN = (
+    "Say that again.", "Repeat that, please.", "Can you repeat that?", "Once more, please.", "I did not get that.",
+    "Come again?", "What did you say?", "Repeat your answer.", "Sorry, can you say it again?", "Pardon?",
+    "Give me the full answer.", "The long version, please.", "More details please.", "Can you say more?",
+)  # fmt: skip
+# Of 100 dialogues so many are of one, two, three and four questions.
+_TURNS = (50, 27, 16, 7)
+_FOLLOWING, _REMARK, _FORMED = 0.6, 0.1, 0.05
+# Whoever asks about anything else must hear that we do not know; there is more of that than of us.
+_WEIGHTS = {"unknown": 2.2, "talk": 1.3}
 
 
-@dataclass(frozen=True)
-class Intent:
-    """What somebody may want to know: ways to ask, and answers that are all right."""
+class Form:
+    """How an answer is put."""
 
-    name: str
-    questions: tuple[str, ...]
-    answers: tuple[str, ...]
+    @staticmethod
+    def full(answer: str) -> str:
+        """As it was written."""
+        return answer
+
+    @staticmethod
+    def brief(answer: str) -> str:
+        """Its first sentence."""
+        return sentences(answer)[0]
+
+    @staticmethod
+    def listed(answer: str) -> str:
+        """One line a sentence."""
+        return "\n".join(f"- {sentence}" for sentence in sentences(answer))
 
 
-def expand(pattern: str) -> list[str]:
-    """Return every sentence that a pattern stands for."""
-    parts = _GROUP.split(pattern)
-    choices = [part.split("|") if place % 2 else [part] for place, part in enumerate(parts)]
-    sentences = ("".join(words) for words in itertools.product(*choices))
-    return [re.sub(r"\s+", " ", sentence).replace("\\[", "[").replace("\\]", "]").strip() for sentence in sentences]
+_FORMS = {"plain": Form.full, "brief": Form.brief, "list": Form.listed}
+_SYSTEMS = {"plain": _PLAIN, "brief": _BRIEF, "list": _LIST}
 
 
-def read_corpus(folder: Path = CORPUS) -> list[Intent]:
-    """Return all intents, in the order of the files; raise ValueError for a malformed line."""
-    intents: list[Intent] = []
-    for file in sorted(folder.glob("*.txt")):
-        name, questions, answers = "", list[str](), list[str]()
-        for number, line in enumerate((*file.read_text("utf-8").splitlines(), "= end"), 1):
-            mark, _, text = line.partition(" ")
-            if mark == "=":
-                if name:
-                    intents.append(Intent(name, tuple(dict.fromkeys(questions)), tuple(answers)))
-                name, questions, answers = text, [], []
-            elif mark == "?":
-                questions += expand(text)
-            elif mark == "!":
-                answers.append(text.replace("\\n", "\n"))
-            elif line:
-                raise ValueError(f"{file.name}:{number}: expected a line of =, ? or !")
-    return intents
+class Dialogues:
+    """Draws dialogues: lists of (role, text)."""
+
+    def __init__(self, intents: list[Intent], random: Random) -> None:
+        self._random = random
+        self._alone = [intent for intent in intents if not intent.after]
+        # An intent with many phrasings is asked more often, but those with few are not forgotten.
+        self._weights = [_WEIGHTS.get(intent.topic, 1.0) * len(intent.questions) ** 0.5 for intent in self._alone]
+        names = {intent.name: intent for intent in intents}
+        self._following: dict[str, list[Intent]] = {}
+        self._pairs: list[tuple[Intent, Intent]] = []
+        for intent in intents:
+            for parent in intent.after:
+                self._following.setdefault(parent, []).append(intent)
+                self._pairs.append((names[parent], intent))
+
+    def draw(self) -> Dialogue:
+        """Return one dialogue of one to four questions."""
+        random = self._random
+        turns: Dialogue = []
+        kind = random.choices(("", "plain", "brief", "list"), (52, 32, 9, 7))[0]
+        if kind:
+            turns.append(("system", random.choice(_SYSTEMS[kind])))
+        put = _FORMS[kind or "plain"]
+        count = random.choices((1, 2, 3, 4), _TURNS)[0]
+        planned = list(random.choice(self._pairs)) if count > 1 and random.random() < _FOLLOWING else []
+        last: tuple[Intent, str] | None = None
+        for _ in range(count):
+            if last is not None and not planned and random.random() < _REMARK:
+                turns += self._remark(last[1])
+                continue
+            intent = planned.pop(0) if planned else self._choose(last)
+            answer = random.choice(intent.answers)
+            question = disturb(random.choice(intent.questions), random)
+            turns += self._ask(question, answer, put)
+            last = intent, answer
+        return turns
+
+    def _choose(self, last: tuple[Intent, str] | None) -> Intent:
+        following = self._following.get(last[0].name, ()) if last else ()
+        if following and self._random.random() < _FOLLOWING:
+            return self._random.choice(following)
+        return self._random.choices(self._alone, self._weights)[0]
+
+    def _ask(self, question: str, answer: str, put: object) -> Dialogue:
+        random = self._random
+        asked = random.random()
+        if asked < _FORMED:
+            question, put = random.choice(_BRIEF_ASKED).format(question), Form.brief
+        elif asked < 1.6 * _FORMED:
+            question, put = random.choice(_LIST_ASKED).format(question), Form.listed
+        return [("user", question), ("assistant", put(answer))]
+
+    def _remark(self, answer: str) -> Dialogue:
+        remarks, put = self._random.choice(((_SHORTER, Form.brief), (_LISTED, Form.listed), (_AGAIN, Form.full)))
+        return [("user", disturb(self._random.choice(remarks), self._random)), ("assistant", put(answer))]
 
 
 def split(intents: list[Intent], random: Random) -> tuple[list[Intent], list[tuple[str, Intent]]]:
@@ -75,50 +146,7 @@ def split(intents: list[Intent], random: Random) -> tuple[list[Intent], list[tup
     for intent in intents:
         questions = list(intent.questions)
         random.shuffle(questions)
-        count = len(questions) // 20
+        count = 0 if intent.after else len(questions) // 20
         kept += [(question, intent) for question in questions[:count]]
-        learned.append(Intent(intent.name, tuple(questions[count:]), intent.answers))
+        learned.append(Intent(intent.topic, intent.name, intent.after, tuple(questions[count:]), intent.answers))
     return learned, kept
-
-
-def disturb(question: str, random: Random) -> str:
-    """Return the question as a hurried person would type it."""
-    if random.random() < 0.12:
-        question = random.choice(_OPENINGS) + question[:1].lower() + question[1:]
-    if random.random() < 0.06:
-        question = question.rstrip("?.!") + random.choice(_CLOSINGS)
-    if random.random() < 0.3:
-        question = question.lower()
-    if random.random() < 0.25:
-        question = question.rstrip("?.! ")
-    if random.random() < 0.15 and len(question) > 8:
-        place = random.randrange(1, len(question) - 2)
-        question = random.choice(
-            (
-                question[:place] + question[place + 1 :],
-                question[:place] + question[place + 1] + question[place] + question[place + 2 :],
-                question[:place] + question[place] + question[place:],
-            )
-        )
-    return question or "?"
-
-
-class Dialogues:
-    """Draws dialogues: lists of (role, text)."""
-
-    def __init__(self, intents: list[Intent], random: Random) -> None:
-        self._intents = intents
-        self._random = random
-        # An intent with many phrasings is asked more often, but the short ones are not forgotten.
-        self._weights = [max(len(intent.questions), 4) ** 0.5 for intent in intents]
-
-    def draw(self) -> list[tuple[str, str]]:
-        """Return one dialogue of one to three turns."""
-        random = self._random
-        turns: list[tuple[str, str]] = []
-        if random.random() < 0.5:
-            turns.append(("system", random.choice(SYSTEMS)))
-        for intent in random.choices(self._intents, self._weights, k=random.choice((1, 1, 1, 1, 1, 2, 2, 3))):
-            turns.append(("user", disturb(random.choice(intent.questions), random)))
-            turns.append(("assistant", random.choice(intent.answers)))
-        return turns

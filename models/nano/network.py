@@ -13,11 +13,11 @@ from torch.nn import functional
 class Shape:
     """The sizes of the network; `rope_base` is that of rotary positions."""
 
-    vocabulary: int = 2048
-    width: int = 256
-    layers: int = 5
-    heads: int = 4
-    hidden: int = 704
+    vocabulary: int = 3072
+    width: int = 320
+    layers: int = 6
+    heads: int = 5
+    hidden: int = 864
     rope_base: float = 10_000.0
     epsilon: float = 1e-5
 
@@ -32,7 +32,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x scaled to unit root mean square, times the weight."""
-        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.epsilon) * self.weight
+        return functional.rms_norm(x, self.weight.shape, self.weight, self.epsilon)
 
 
 def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:

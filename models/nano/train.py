@@ -1,4 +1,4 @@
-"""Trains techstone-nano from scratch: CPU, fixed seed, one run. Writes the tokenizer and checkpoints to a folder.
+"""Trains techstone-nano from scratch: CPU or GPU, fixed seed, one run. Writes tokenizer, checkpoints and the curve.
 
 python train.py OUT [--steps N]: goes on from the last checkpoint in OUT, if there is one.
 """
@@ -6,6 +6,7 @@ python train.py OUT [--steps N]: goes on from the last checkpoint in OUT, if the
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import time
 from pathlib import Path
@@ -13,41 +14,51 @@ from random import Random
 
 import tokens
 import torch
-from dialogues import Dialogues, read_corpus, split
+from corpus import read_corpus
+from dialogues import Dialogues, split
 from network import Nano, Shape
 from torch.nn import functional
 
-SEED = 20_260_821
+SEED = 20_261_128
+STEPS = 5000
 BATCH = 32
+# Tokens of the longest dialogue that is seen; the chat template shows the model no more of a conversation than that.
 LONGEST = 512
 PEAK_RATE, WARM_UP = 1.5e-3, 200
+# The last steps are as small as that, which settles what was learned.
+LAST_SHARE = 0.03
+DROPOUT = 0.1
 # So many batches are drawn at once and sorted by length: a batch of equal lengths has no padding to compute.
 POOL = 16
+_TOLD, _EXAMINED = 50, 250
 
 
 def rate(step: int, steps: int) -> float:
-    """Return the learning rate: linear warm-up, then half a cosine down to a tenth."""
+    """Return the learning rate: linear warm-up, then half a cosine."""
     if step < WARM_UP:
         return PEAK_RATE * (step + 1) / WARM_UP
     done = (step - WARM_UP) / max(1, steps - WARM_UP)
-    return PEAK_RATE * (0.1 + 0.45 * (1 + math.cos(math.pi * done)))
+    return PEAK_RATE * (LAST_SHARE + (1 - LAST_SHARE) / 2 * (1 + math.cos(math.pi * done)))
 
 
 class Batches:
-    """Batches of about equally long dialogues, as tensors."""
+    """Batches of about equally long dialogues, as tensors. Drawn from a generator of the step: a run may be resumed."""
 
     def __init__(self, source: Dialogues, tokenizer: tokens.Tokenizer, random: Random) -> None:
         self._source, self._tokenizer, self._random = source, tokenizer, random
-        self._ready: list[list[tuple[list[int], list[bool]]]] = []
+        self._pool, self._ready = -1, list[list[tuple[list[int], list[bool]]]]()
 
-    def draw(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def draw(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return tokens and targets; a target of -100 is not to be learned."""
-        if not self._ready:
+        pool, place = divmod(step, POOL)
+        if pool != self._pool:
+            self._random.seed(f"{SEED}:{pool}")
             drawn = [tokens.encode(self._tokenizer, self._source.draw()) for _ in range(POOL * BATCH)]
             drawn.sort(key=lambda entry: len(entry[0]))
-            self._ready = [drawn[place : place + BATCH] for place in range(0, len(drawn), BATCH)]
+            self._ready = [drawn[at : at + BATCH] for at in range(0, len(drawn), BATCH)]
             self._random.shuffle(self._ready)
-        batch = self._ready.pop()
+            self._pool = pool
+        batch = self._ready[place]
         length = min(LONGEST, max(len(ids) for ids, _ in batch))
         inputs = torch.zeros(len(batch), length - 1, dtype=torch.long)
         targets = torch.full((len(batch), length - 1), -100, dtype=torch.long)
@@ -61,18 +72,57 @@ class Batches:
 
 def loss_of(model: Nano, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Return the mean loss of the tokens that are to be learned."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(inputs.device.type, torch.bfloat16):
         logits = model(inputs)
     return functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
 
 
-def main() -> None:
-    """Train."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=6000)
-    arguments = parser.parse_args()
-    out: Path = arguments.out
+class Run:
+    """A network in training, and what became of it so far; kept in `out`, where it goes on from."""
+
+    def __init__(self, out: Path, vocabulary: int) -> None:
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.model = Nano(Shape(vocabulary=vocabulary), dropout=DROPOUT).to(self.device)
+        self.optimiser = torch.optim.AdamW(
+            self.model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.05, fused=True
+        )
+        self.step, self.curve, self._before = 0, list[dict[str, float]](), 0.0
+        self._checkpoint = out / "checkpoint.pt"
+        if self._checkpoint.exists():
+            state = torch.load(self._checkpoint, weights_only=False)
+            self.model.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.step, self.curve, self._before = state["step"], state["curve"], state["seconds"]
+        self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """How long it was trained, in all sittings."""
+        return self._before + time.monotonic() - self._began
+
+    def learn(self, inputs: torch.Tensor, targets: torch.Tensor, steps: int) -> float:
+        """Take one of so many steps; return the loss before it."""
+        torch.manual_seed(SEED + self.step)  # of dropout, so that a run that is resumed goes on as it would have
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate(self.step, steps)
+        loss = loss_of(self.model, inputs.to(self.device), targets.to(self.device))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step()
+        self.step += 1
+        return loss.item()
+
+    def save(self) -> None:
+        """Keep it, so that it may go on from here."""
+        fresh = self._checkpoint.with_suffix(".new")
+        state = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(), "step": self.step}
+        torch.save({**state, "curve": self.curve, "seconds": self.seconds}, fresh)
+        fresh.replace(self._checkpoint)
+
+
+def train(out: Path, steps: int) -> None:
+    """Train, and leave tokenizer, checkpoint and `run.json` in a folder."""
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(SEED)
     random = Random(SEED)
@@ -80,51 +130,57 @@ def main() -> None:
     texts = [text for intent in learned for text in (*intent.questions, *(intent.answers * 20))]
     tokenizer = tokens.train([*texts, "system\n", "user\n", "assistant\n"])
     tokenizer.save(str(out / "tokenizer.json"))
-    model = Nano(Shape(vocabulary=tokenizer.get_vocab_size()), dropout=0.05)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.05)
+    run = Run(out, tokenizer.get_vocab_size())
     batches = Batches(Dialogues(learned, random), tokenizer, random)
-    held = [
-        tokens.encode(tokenizer, [("user", question), ("assistant", intent.answers[0])]) for question, intent in kept
-    ]
-    print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(learned)} intents, {len(texts):,} texts")
-    first = 0
-    checkpoint = out / "checkpoint.pt"
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=False)
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        first = state["step"]
-    began, seen = time.monotonic(), 0
-    for step in range(first, arguments.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = rate(step, arguments.steps)
-        inputs, targets = batches.draw()
-        loss = loss_of(model, inputs, targets)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
+    held = [tokens.encode(tokenizer, [("user", asked), ("assistant", intent.answers[0])]) for asked, intent in kept]
+    facts = {
+        "parameters": sum(part.numel() for part in run.model.parameters()),
+        "intents": len(learned),
+        "questions": sum(len(intent.questions) for intent in learned),
+        "answers": sum(len(intent.answers) for intent in learned),
+        "steps": steps,
+        "batch": BATCH,
+        "seed": SEED,
+        "device": run.device,
+    }
+    print(json.dumps(facts), flush=True)
+    summed, seen, began = 0.0, 0, time.monotonic()
+    while run.step < steps:
+        inputs, targets = batches.draw(run.step)
+        summed += run.learn(inputs, targets, steps)
         seen += inputs.numel()
-        if step % 50 == 0:
-            passed = time.monotonic() - began
-            print(
-                f"step {step} loss {loss.item():.3f} {seen / max(passed, 1e-9):.0f} tokens/s {passed:.0f} s", flush=True
-            )
-        if step % 500 == 499 or step == arguments.steps - 1:
-            print(f"step {step} held-out loss {examine(model, held):.3f}", flush=True)
-            torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}, checkpoint)
+        if run.step % _TOLD == 0:
+            run.curve.append({"step": run.step, "loss": round(summed / _TOLD, 4)})
+            pace = seen / (time.monotonic() - began)
+            print(f"step {run.step} loss {summed / _TOLD:.3f} {pace:.0f} tokens/s {run.seconds:.0f} s", flush=True)
+            summed = 0.0
+        if run.step % _EXAMINED == 0 or run.step == steps:
+            run.curve.append({"step": run.step, "held": round(examine(run.model, held, run.device), 4)})
+            print(f"step {run.step} held-out loss {run.curve[-1]['held']:.3f}", flush=True)
+            run.save()
+    facts |= {"seconds": round(run.seconds), "curve": run.curve}
+    (out / "run.json").write_text(json.dumps(facts), "utf-8")
 
 
-def examine(model: Nano, held: list[tuple[list[int], list[bool]]]) -> float:
+def examine(model: Nano, held: list[tuple[list[int], list[bool]]], device: str) -> float:
     """Return the loss on questions that were never seen."""
     model.eval()
     with torch.no_grad():
         losses = []
-        for ids, own in held[:200]:
-            targets = torch.where(torch.tensor(own[1:]), torch.tensor(ids[1:]), -100)
-            losses.append(loss_of(model, torch.tensor([ids[:-1]]), targets[None]).item())
+        for ids, own in held[:: max(1, len(held) // 300)]:
+            targets = torch.where(torch.tensor(own[1:]), torch.tensor(ids[1:]), -100).to(device)
+            losses.append(loss_of(model, torch.tensor([ids[:-1]], device=device), targets[None]).item())
     model.train()
     return sum(losses) / max(1, len(losses))
+
+
+def main() -> None:
+    """Train."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    arguments = parser.parse_args()
+    train(arguments.out, arguments.steps)
 
 
 if __name__ == "__main__":
