@@ -1,4 +1,4 @@
-"""Whether corpus and evaluation are apart: `python apart.py` prints the questions that stand in both, and their number."""
+"""Whether corpus and evaluation are apart: `python apart.py` prints the questions that stand in both."""
 
 from __future__ import annotations
 
