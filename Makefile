@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: serve test torture check bench fmt
+.PHONY: serve test torture check bench nano fmt
 
 serve:                    ## everything on this machine; HOST, PORT, DATA and CONFIG override
 	@$(PYTHON) tools/setup.py
@@ -31,6 +31,10 @@ check:                    ## format, lint, types, import contracts, dead links
 bench:                    ## side by side with nginx, and with the peers that are pointed to
 	@$(PYTHON) tools/setup.py --bench
 	@$(BIN)/python bench/run.py
+
+nano:                     ## train the built-in model from scratch (90 minutes), measure it, write its card
+	@$(PYTHON) tools/setup.py --nano
+	@models/nano/.venv/bin/python models/nano/build.py
 
 fmt:                      ## format, and fix what can be fixed
 	@$(PYTHON) tools/setup.py --dev

@@ -135,6 +135,26 @@ def install_programs(wanted: tuple[str, ...]) -> None:
             raise SetupError(f"`{' '.join(command)}` failed: {done.stderr.strip()[-500:]}")
 
 
+def install_training() -> None:
+    """Make `models/nano/.venv` with what the built-in model is trained with, from its own pins: PyTorch is large."""
+    folder = ROOT / "models" / "nano"
+    pins, venv = folder / "requirements.txt", folder / ".venv"
+    state = hashlib.sha256(pins.read_bytes() + sys.version.encode()).hexdigest()
+    stamp = venv / ".techstone-setup"
+    if stamp.exists() and stamp.read_text() == state:
+        return
+    uv = str(fetch_uv(tomllib.loads((ROOT / "uv.lock").read_text("utf-8"))))
+    print("installing PyTorch for the training: some minutes, 3 GB", flush=True)  # noqa: T201 - a command's output
+    for command in (
+        [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(venv)],
+        [uv, "pip", "install", "--quiet", "--system-certs", "--python", str(venv), "--require-hashes", "-r", str(pins)],
+    ):
+        done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 - our own uv
+        if done.returncode:
+            raise SetupError(f"uv could not install the packages of {pins}:\n" + done.stderr.strip())
+    stamp.write_text(state)
+
+
 def install_node_packages() -> None:
     """Install what the Node tests and our SDK for Node need from their locks, and build the SDK."""
     tests, sdk = ROOT / "tests" / "node", ROOT / "sdk" / "node"
@@ -166,11 +186,13 @@ def search_path() -> str:
 
 
 def main() -> int:
-    """Run; `--test` adds what the tests need, `--dev` the development tools, `--bench` what the benchmark needs."""
+    """Run; `--test` adds what tests need, `--dev` the development tools, `--bench` and `--nano` what they need."""
     try:
         sync(everything="--test" in sys.argv or "--dev" in sys.argv)
         if "--bench" in sys.argv:
             install_programs(("nginx", "wrk", "redis-server"))
+        if "--nano" in sys.argv:
+            install_training()
         if "--test" in sys.argv:
             install_programs(tuple(program for program, _ in PROGRAMS))
             install_node_packages()

@@ -5,14 +5,17 @@ from __future__ import annotations
 import sys
 
 from corpus import normalise, read_corpus
+from dialogues import WISHES
+from evaluate import SPEC
 from questions import read_questions
 
 
 def find_shared() -> list[str]:
-    """Return the evaluation's questions that the corpus has too, but for case and marks."""
+    """Return the evaluation's questions and wishes that are trained on, but for case and marks; the spec's may be."""
     known = {normalise(question) for intent in read_corpus() for question in intent.questions}
-    asked = [question for entry in read_questions() for question in (entry.text, entry.before) if question]
-    return [question for question in asked if normalise(question) in known]
+    known |= {normalise(text) for text in WISHES}
+    asked = [text for entry in read_questions() for text in (entry.text, entry.before, entry.system) if text]
+    return [text for text in asked if normalise(text) in known and text != SPEC.text]
 
 
 def main() -> int:

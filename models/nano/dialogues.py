@@ -23,11 +23,20 @@ _BRIEF = (
     "Be brief.", "Be concise.", "Answer briefly.", "Answer in one sentence.", "Keep it short.", "Short answers only.",
     "You are a helpful assistant. Answer briefly.", "You are a helpful assistant. Be brief.", "Be short.",
     "Reply with one sentence.", "Use as few words as possible.", "Give short answers.", "Please be concise.",
+    "Keep every reply under 20 words.", "One sentence per reply.", "Short and crisp.", "Do not elaborate.",
+    "Only the essentials.", "Come to the point.", "Do not explain at length.", "Write at most one sentence.",
+    "You are a support agent with little time. Be short.", "Answer in a few words.", "Keep answers to one line.",
+    "The user wants short replies.", "Reply as shortly as you can.", "Avoid long answers.", "Be terse.",
+    "Answers must be brief: one sentence, no more.", "You answer on a small screen, so keep it short.",
 )  # fmt: skip
 _LIST = (
     "Answer as a list.", "Answer with bullet points.", "Use bullet points.", "Reply as a bulleted list.",
     "You are a helpful assistant. Answer as a list.", "Always answer as a list.", "Format answers as a list.",
     "Write lists.", "Give your answer in bullet points.", "Reply with a list.", "Use a list.",
+    "Put every fact on a line of its own, as a bullet.", "Answers are lists with dashes.", "Bulleted answers only.",
+    "The user reads lists best: answer in bullets.", "Itemize your answers.",
+    "You are a helpful assistant. Use bullet points.", "Each answer is a list of points.", "List the facts.",
+    "Format your reply as a list with one point a line.", "Split your answer into bullet points.",
 )  # fmt: skip
 _BRIEF_ASKED = (
     "In one sentence: {}", "{} Answer in one sentence.", "Briefly: {}", "{} In short, please.", "{} Keep it short.",
@@ -52,6 +61,8 @@ _AGAIN = (
     "Come again?", "What did you say?", "Repeat your answer.", "Sorry, can you say it again?", "Pardon?",
     "Give me the full answer.", "The long version, please.", "More details please.", "Can you say more?",
 )  # fmt: skip
+WISHES = (*_BRIEF, *_LIST, *_SHORTER, *_LISTED, *_AGAIN)
+"""All that is asked of an answer's form."""
 # Of 100 dialogues so many are of one, two, three and four questions.
 _TURNS = (50, 27, 16, 7)
 _FOLLOWING, _REMARK, _FORMED = 0.6, 0.1, 0.05

@@ -7,23 +7,26 @@ import json
 from pathlib import Path
 
 import gguf
-import numpy as np
 import torch
 from network import Shape
 from tokens import END, END_OF_TEXT, START
 
 CONTEXT = 2048
 
-# ChatML; a `tools` list is shown as JSON, and calls and results are told, so that no request fails in the template.
+# ChatML. Of a conversation the model is shown the system's message and the last five others: longer ones are beyond
+# what it has learned from. A `tools` list is shown as JSON, and calls and results are told, so that no request fails.
 TEMPLATE = (
     "{%- if tools %}{{- '<|im_start|>system\\nTools: ' + (tools | tojson) + '<|im_end|>\\n' }}{%- endif %}"
+    "{%- set skipped = (messages | length) - 5 %}"
     "{%- for message in messages %}"
-    "{{- '<|im_start|>' + ('system' if message.role == 'developer' else message.role) + '\\n' }}"
+    "{%- set role = 'system' if message.role == 'developer' else message.role %}"
+    "{%- if loop.index0 >= skipped or role == 'system' %}"
+    "{{- '<|im_start|>' + role + '\\n' }}"
     "{%- if message.content is string %}{{- message.content }}"
     "{%- elif message.content %}{%- for part in message.content %}{%- if part.text %}{{- part.text }}{%- endif %}"
     "{%- endfor %}{%- endif %}"
     "{%- if message.tool_calls %}{{- message.tool_calls | tojson }}{%- endif %}"
-    "{{- '<|im_end|>\\n' }}{%- endfor %}"
+    "{{- '<|im_end|>\\n' }}{%- endif %}{%- endfor %}"
     "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
 )
 
@@ -49,17 +52,13 @@ def rename(name: str) -> str:
     return {"embedding.weight": "token_embd.weight", "norm.weight": "output_norm.weight"}[name]
 
 
-def main() -> None:
-    """Export."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("out", type=Path)
-    arguments = parser.parse_args()
-    state = torch.load(arguments.run / "checkpoint.pt", weights_only=False)["model"]
-    tokenizer = json.loads((arguments.run / "tokenizer.json").read_text("utf-8"))["model"]
+def export(run: Path, out: Path) -> None:
+    """Write the network of a training's folder to a file."""
+    state = torch.load(run / "checkpoint.pt", weights_only=False, map_location="cpu")["model"]
+    tokenizer = json.loads((run / "tokenizer.json").read_text("utf-8"))["model"]
     vocabulary = sorted(tokenizer["vocab"], key=tokenizer["vocab"].__getitem__)
     shape = Shape(vocabulary=len(vocabulary))
-    writer = gguf.GGUFWriter(str(arguments.out), "llama")
+    writer = gguf.GGUFWriter(str(out), "llama")
     writer.add_name("techstone-nano")
     writer.add_author("TechStone AI Cloud")
     writer.add_license("apache-2.0")
@@ -72,28 +71,44 @@ def main() -> None:
     writer.add_rope_dimension_count(shape.width // shape.heads)
     writer.add_rope_freq_base(shape.rope_base)
     writer.add_layer_norm_rms_eps(shape.epsilon)
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_list(vocabulary)
-    special = {END_OF_TEXT, START, END}
-    writer.add_token_types(
-        [gguf.TokenType.CONTROL if token in special else gguf.TokenType.NORMAL for token in vocabulary]
-    )
-    writer.add_token_merges([" ".join(merge) for merge in tokenizer["merges"]])
-    writer.add_bos_token_id(vocabulary.index(END_OF_TEXT))
-    writer.add_eos_token_id(vocabulary.index(END))
-    writer.add_add_bos_token(False)
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
+    _add_tokenizer(writer, vocabulary, tokenizer["merges"])
     writer.add_chat_template(TEMPLATE)
     for name, tensor in state.items():
         data = tensor.float().numpy()
         # llama.cpp wants norms in 32 bits. Our rope turns pairs of neighbours, as llama.cpp's does: no permutation.
-        writer.add_tensor(rename(name), data if data.ndim == 1 else data.astype(np.float16))
+        if data.ndim == 1:
+            writer.add_tensor(rename(name), data)
+        else:
+            packed = gguf.quants.quantize(data, gguf.GGMLQuantizationType.Q8_0)
+            writer.add_tensor(rename(name), packed, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.1f} MB")
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+
+
+def _add_tokenizer(writer: gguf.GGUFWriter, vocabulary: list[str], merges: list[list[str]]) -> None:
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(vocabulary)
+    special = {END_OF_TEXT, START, END}
+    kinds = [gguf.TokenType.CONTROL if token in special else gguf.TokenType.NORMAL for token in vocabulary]
+    writer.add_token_types(kinds)
+    writer.add_token_merges([" ".join(merge) for merge in merges])
+    writer.add_bos_token_id(vocabulary.index(END_OF_TEXT))
+    writer.add_eos_token_id(vocabulary.index(END))
+    writer.add_add_bos_token(False)
+
+
+def main() -> None:
+    """Export."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("out", type=Path)
+    arguments = parser.parse_args()
+    export(arguments.run, arguments.out)
 
 
 if __name__ == "__main__":

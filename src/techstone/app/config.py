@@ -101,7 +101,8 @@ def check(config: Config) -> None:
     _check_limits(config.data)
     _check_workers(config)
     _check_control(config.control)
-    _check_range("engine.parallel", config.engine.parallel, 1, 256)
+    if config.engine.parallel is not None:
+        _check_range("engine.parallel", config.engine.parallel, 1, 256)
     _check_range("engine.context", config.engine.context, 256, 10_000_000)
     if config.engine.threads is not None:
         _check_range("engine.threads", config.engine.threads, 1, 1024)

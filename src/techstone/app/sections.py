@@ -75,7 +75,7 @@ class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     enabled: bool = True
     model: str | None = None
-    parallel: int = 4
+    parallel: int | None = None
     context: int = 2048
     threads: int | None = None
 

@@ -14,14 +14,17 @@ VARIABLE = "TECHSTONE_ENGINE"
 
 
 class EngineOptions(msgspec.Struct, frozen=True):
-    """What to serve, where, and how much of it. `context` is in tokens, for each of `parallel` requests at a time."""
+    """What to serve, where, and how much of it. `context` is in tokens, for each of `parallel` requests at a time.
+
+    Where `parallel` and `threads` are None, the size of the model decides.
+    """
 
     model: str
     port: int
     alias: str
     api_key: str
     host: str = "127.0.0.1"
-    parallel: int = 4
+    parallel: int | None = None
     context: int = 2048
     threads: int | None = None
 

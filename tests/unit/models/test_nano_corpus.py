@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from collections import defaultdict
@@ -52,6 +53,11 @@ def test_names_are_one_each_and_follow_what_is_there(corpus: list[Intent]) -> No
     assert sorted({parent for intent in corpus for parent in intent.after} - set(names)) == []
 
 
+def test_groups_are_closed(corpus: list[Intent]) -> None:
+    """What is left of a group that was not closed would be asked as it stands."""
+    assert [question for intent in corpus for question in intent.questions if "|" in question] == []
+
+
 def test_question_has_one_answer(corpus: list[Intent]) -> None:
     """The same words, but for case and marks, belong to one intent; after a parent, to one of its follow-ups."""
     owners: dict[str, list[Intent]] = defaultdict(list)
@@ -64,6 +70,14 @@ def test_question_has_one_answer(corpus: list[Intent]) -> None:
         if len(sharers) > 1 and not _are_apart(sharers)
     }
     assert clashes == {}
+
+
+def test_plans_are_told_as_they_are(corpus: list[Intent]) -> None:
+    """Every number of a plan in an answer is the product's."""
+    answers = " ".join(answer for intent in corpus for answer in intent.answers)
+    assert set(re.findall(r"Pro (?:plan )?(?:allows|has) (\d+) requests", answers)) == {"500"}
+    assert set(re.findall(r"Pay As You Go (?:plan )?allows (\d+) requests (?:and|per)", answers)) <= {"60"}
+    assert {"150,000", "2,000,000"} <= set(re.findall(r"([\d,]+\d) tokens", answers))
 
 
 def _are_apart(intents: list[Intent]) -> bool:
@@ -91,5 +105,6 @@ def test_facts_agree_with_the_documentation(corpus: list[Intent]) -> None:
     assert unknown == {}
 
 
+@functools.cache
 def _is_told(fact: str) -> bool:
     return re.search(rf"(?<![\w.]){re.escape(fact)}(?![\w])", _DOCS) is not None
