@@ -1,9 +1,10 @@
 """What a small chat request costs gateway, control plane and Redis, by limits and number of gateways. Prints JSON.
 
-    .venv/bin/python bench/gateway_cost.py [--seconds 3] [--rounds 3]
+    .venv/bin/python bench/gateway_cost.py [--seconds 3] [--rounds 3] [--quota PERCENT]
 
 `paced` leaves room (32 connections, each 20 ms after its answer), `most` takes all there is. All processes share two
-cores with the load, so a rate is this machine's and not the gateway's; CPU a request is what holds elsewhere.
+cores with the load, so a rate is this machine's and not the gateway's; CPU a request is what holds elsewhere. With a
+quota each gateway has so much of a core, and the rest is for what stands beside it: what a second one adds is seen.
 """
 
 from __future__ import annotations
@@ -13,16 +14,21 @@ import json
 import os
 import statistics
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from load import Press, measure, press
+from quota import bounding
 from servers import Server, fixed_upstream, redis, sse_upstream, techstone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 PRESSES = (Press("paced", 32, 20), Press("most", 32))
+# Who is held back by a quota answers in bursts: each gateway must have enough to do for all of one.
+BOUNDED = (Press("most", 128),)
 HOUSES = (("memory", 1), ("Redis", 1), ("Redis", 2))
 
 
@@ -31,7 +37,7 @@ def run_rounds(
 ) -> Iterator[dict[str, object]]:
     """Yield a row for each way to press; medians of the rounds."""
     core = max(os.sched_getaffinity(0))
-    for how in PRESSES:
+    for how in BOUNDED if arguments.quota else PRESSES:
         turns = []
         for _ in range(arguments.rounds):
             planes, stored = server.planes(), store.cpu_seconds()
@@ -76,26 +82,35 @@ def run_stream(folder: Path, cores: str, seconds: int) -> dict[str, object]:
     }
 
 
+def _leaving(server: Server, quota: int | None) -> AbstractContextManager[None]:
+    return bounding(server.gateways(), quota) if quota else nullcontext()
+
+
 def main() -> None:
     """Print the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--streams", action="store_true", help="streams alone")
+    parser.add_argument("--quota", type=int, help="hundredths of a core for each gateway; needs root")
     arguments = parser.parse_args()
     cores = ",".join(map(str, sorted(os.sched_getaffinity(0))[:2]))
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory(prefix="gateway-") as name:
         folder = Path(name)
-        rows.append(run_stream(folder, cores, arguments.seconds))
+        if not arguments.quota:
+            rows.append(run_stream(folder, cores, arguments.seconds))
         if arguments.streams:
             print(json.dumps(rows, indent=2))
             return
         with fixed_upstream(folder / "upstream", 1) as upstream, redis(folder / "redis", 1) as store:
-            for limits, workers in HOUSES:
+            for limits, workers in HOUSES if not arguments.quota else HOUSES[1:]:
                 address = "memory" if limits == "memory" else f"redis://127.0.0.1:{store.port}/{workers}"
                 place = folder / f"{limits}-{workers}"
-                with techstone(place, cores, upstream.port, limits=address, workers=workers) as server:
+                with (
+                    techstone(place, cores, upstream.port, limits=address, workers=workers) as server,
+                    _leaving(server, arguments.quota),
+                ):
                     rows += ({"limits": limits, **row} for row in run_rounds(server, store, place, arguments, workers))
     print(json.dumps(rows, indent=2))
 

@@ -92,10 +92,13 @@ class Server:
 
     def gateway(self) -> Server:
         """Return the process in the tree that serves the API, as a server of its own."""
-        for pid in self.tree():
-            if "\0gateway\0" in Path(f"/proc/{pid}/cmdline").read_text():
-                return replace(self, pid=pid)
+        for pid in self.gateways():
+            return replace(self, pid=pid)
         raise RuntimeError(f"{self.name} has no gateway")
+
+    def gateways(self) -> list[int]:
+        """Return the ids of the processes in the tree that serve the API."""
+        return [pid for pid in self.tree() if "\0gateway\0" in Path(f"/proc/{pid}/cmdline").read_text()]
 
     def planes(self) -> dict[str, float]:
         """Return the CPU time of the gateways together, and of the control plane, in seconds."""

@@ -1,4 +1,7 @@
-"""Every store: a suite that asks for `store` runs over each, one that asks for `place` over each that is shared."""
+"""Every store: a suite that asks for `store` runs over each, one that asks for `place` over each that is shared.
+
+One that asks for `redis` has a real one, empty.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import databases
 import pytest
+from redis_server import RedisServer, serve_redis
 
 from techstone.adapters.storage.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from databases import Place
@@ -37,3 +41,16 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     made = await databases.create(request.param, tmp_path)
     yield made
     await made.remove()
+
+
+@pytest.fixture(scope="module")
+def _redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with serve_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis(_redis: RedisServer) -> RedisServer:
+    """Return the server that a file's tests share, without what the one before left in it."""
+    _redis.ask("FLUSHALL")
+    return _redis

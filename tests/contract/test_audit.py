@@ -14,15 +14,24 @@ from techstone.control.accounts.records import Account
 from techstone.control.acts import Act, Actor, Unnoted, act_as, acting
 from techstone.control.audit import chain
 from techstone.control.audit.records import AuditFilter
-from techstone.control.audit.service import AuditLog
+from techstone.control.catalog.records import Catalog
+from techstone.control.services import Services
+from techstone.core.snapshot import Plan
 
 if TYPE_CHECKING:
     from databases import Place
 
+    from techstone.control.audit.service import AuditLog
     from techstone.control.ports import Store
 
+_CATALOG = Catalog((Plan("pro", 1, 1, 1, "postpaid"),), (), ())
 ANN = Account("acct_ann", "ann@example.com", "pro", created_at=5)
 BEN = Account("acct_ben", "ben@example.com", "pro", created_at=6)
+
+
+def log_of(store: Store) -> AuditLog:
+    """Return the log over a store, as the services have it."""
+    return Services(store, _CATALOG).audit
 
 
 async def fill(store: Store) -> None:
@@ -40,7 +49,7 @@ async def fill(store: Store) -> None:
 async def test_every_change_is_noted_with_who_and_what(store: Store) -> None:
     """Newest first; details that are None are left out."""
     await fill(store)
-    found = await AuditLog(store.audit).list()
+    found = await log_of(store).list()
     assert [(one.number, one.actor_kind, one.action, one.target) for one in found] == [
         (4, "command line", "account.resume", ANN.id),
         (3, "command line", "account.suspend", ANN.id),
@@ -65,13 +74,14 @@ async def test_what_changes_nothing_is_not_noted(store: Store) -> None:
     with acting("link.use", "nothing"):
         assert not await store.identity.use_link(b"no link")
         assert not await store.add_first(ANN, None)  # type: ignore[arg-type]  # never looked at
-    assert len(await AuditLog(store.audit).list()) == 4
+    assert len(await log_of(store).list()) == 4
 
 
 @pytest.mark.parametrize(
     ("filters", "numbers"),
     [
         (AuditFilter(account=ANN.id), [4, 3, 1]),
+        (AuditFilter(account="Ann@example.com"), [4, 3, 1]),
         (AuditFilter(actor="op@example.com"), [2, 1]),
         (AuditFilter(action="account"), [4, 3, 2, 1]),
         (AuditFilter(action="account.suspend"), [3]),
@@ -82,15 +92,15 @@ async def test_what_changes_nothing_is_not_noted(store: Store) -> None:
 async def test_entries_are_found_by_account_actor_and_action(
     store: Store, filters: AuditFilter, numbers: list[int]
 ) -> None:
-    """An action is given whole or by its noun."""
+    """An account is given by its id or email, an action whole or by its noun."""
     await fill(store)
-    assert [one.number for one in await AuditLog(store.audit).list(filters)] == numbers
+    assert [one.number for one in await log_of(store).list(filters)] == numbers
 
 
 async def test_list_goes_on_before_an_entry(store: Store) -> None:
     """Page by page."""
     await fill(store)
-    log = AuditLog(store.audit)
+    log = log_of(store)
     assert [one.number for one in await log.list(limit=3)] == [4, 3, 2]
     assert [one.number for one in await log.list(before=2, limit=3)] == [1]
 
@@ -99,12 +109,12 @@ async def test_act_by_itself_is_noted(store: Store) -> None:
     """Where nothing changes that is noted with it."""
     with acting("ledger.rerate", "gpt-4o"):
         await store.audit.note()
-    assert [one.action for one in await AuditLog(store.audit).list()] == ["ledger.rerate"]
+    assert [one.action for one in await log_of(store).list()] == ["ledger.rerate"]
 
 
 async def test_untouched_chain_is_whole(store: Store) -> None:
     """The head is the last entry's digest; an empty log has the root's."""
-    log = AuditLog(store.audit)
+    log = log_of(store)
     assert (await log.check()).head == chain.ROOT.hex()
     await fill(store)
     checked = await log.check()
@@ -131,7 +141,7 @@ async def test_spoilt_chain_is_found_at_its_first_entry(place: Place, name: str)
     await fill(store)
     statement, broken = SPOILT[name]
     await place.execute(statement, "UPDATE audit SET number = -number WHERE number < 0")
-    found = await AuditLog(store.audit).check()
+    found = await log_of(store).check()
     await store.close()
     assert found.broken == broken
 

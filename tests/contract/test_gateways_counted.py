@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from gateways import PRESENCE, GatewayOnRedis, Ledger, Server
-from redis_server import RedisServer, serve_redis
 
 from techstone.adapters.limits.connection import Address
 from techstone.adapters.limits.roster import Roster
@@ -19,23 +18,14 @@ from techstone.core.snapshot import Account, Key, Plan
 from techstone.core.view import make_principal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from redis_server import RedisServer
 
 _WHO = make_principal(
     Key("k1", "0" * 64, "a1", "n", "h"), Account("a1", "a@x", "p"), Plan("p", 60, 10**9, 10**6, "postpaid")
 )
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with serve_redis(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def _empty(redis: RedisServer) -> None:
-    redis.ask("FLUSHALL")
 
 
 class Ways:

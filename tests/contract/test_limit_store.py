@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 from gateways import Clock, GatewayOnRedis, Ledger, drive
-from redis_server import RedisServer, serve_redis
 
 from techstone.adapters.limits.memory import MemoryLimits
 from techstone.core.limits import Claim, Grant, Refusal
@@ -16,7 +15,9 @@ from techstone.core.view import View, make_principal
 from techstone.gateway.soon import arrive
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
+
+    from redis_server import RedisServer
 
     from techstone.core.view import Principal
 
@@ -55,19 +56,12 @@ class Store:
             await self._gateway.limits.look(grant.claim.principal)
 
 
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with serve_redis(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
 @pytest.fixture(params=["memory", "Redis"])
 async def store(request: pytest.FixtureRequest, redis: RedisServer) -> AsyncIterator[Store]:
     clock = Clock()
     if request.param == "memory":
         yield Store(clock, None)
         return
-    redis.ask("FLUSHALL")
     gateway = GatewayOnRedis(redis, "g", Ledger(), clock)
     try:
         await gateway.ready()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 from gateways import Clock, GatewayOnRedis, Ledger, drive, serve_gateways
-from redis_server import RedisServer, serve_redis
+from redis_server import RedisServer
 
 from techstone.adapters.limits.connection import PATIENCE
 from techstone.core.errors import LedgerUnavailable
@@ -19,22 +19,9 @@ from techstone.core.snapshot import Account, Key, Plan
 from techstone.core.view import make_principal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from techstone.core.view import Principal
 
 _KEY = Key("k1", "0" * 64, "a1", "n", "h")
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with serve_redis(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def _empty(redis: RedisServer) -> None:
-    redis.ask("FLUSHALL")
 
 
 def principal(plan: Plan, *, granted: int = 0, key: Key = _KEY) -> Principal:

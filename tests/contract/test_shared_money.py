@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 from gateways import Clock, GatewayOnRedis, Ledger, let_pass, serve_gateways
-from redis_server import Client, RedisServer, serve_redis
+from redis_server import Client, RedisServer
 
 from techstone.adapters.limits import script
 from techstone.adapters.limits.anew import begin_anew
@@ -19,8 +19,6 @@ from techstone.core.snapshot import Account, Key, Plan
 from techstone.core.view import make_principal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from techstone.core.view import Principal
     from techstone.wire.figure import Figure
 
@@ -30,17 +28,6 @@ _ACCOUNT = Account("a1", "a@x", "p")
 _PREPAID = Plan("p", 10**4, 10**9, 10**3, "prepaid")
 _POSTPAID = Plan("p", 10**4, 10**9, 10**3, "postpaid")
 _DAY = 20_000
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with serve_redis(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def _empty(redis: RedisServer) -> None:
-    redis.ask("FLUSHALL")
 
 
 def prepaid(granted: int) -> Principal:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from gateways import GatewayOnRedis, Ledger, drive
 from journals import read_back
-from redis_server import RedisServer, serve_redis
 from usage import make_record
 
 from techstone.adapters.journal.writer import JournalWriter
@@ -27,23 +26,14 @@ from techstone.gateway.idempotency import Claimed, Idempotency
 from techstone.gateway.trampoline import Trampoline
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from redis_server import RedisServer
 
     from techstone.gateway.ports import StoredAnswer
 
 _PLENTY = 1 << 26
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with serve_redis(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def _empty(redis: RedisServer) -> None:
-    redis.ask("FLUSHALL")
 
 
 class Keeper:

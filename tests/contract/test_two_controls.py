@@ -11,7 +11,6 @@ import pytest
 from usage import make_record
 
 from techstone.control.accounts.records import Account, Terms
-from techstone.control.audit.service import AuditLog
 from techstone.control.billing.records import Code
 from techstone.control.catalog.records import Catalog
 from techstone.control.invoicing import months
@@ -45,7 +44,7 @@ async def both(place: Place) -> AsyncIterator[tuple[Store, Store]]:
     first, second = await databases.open_at(place.address), await databases.open_at(place.address)
     yield first, second
     assert await first.ledger.check(["pro"]) == ()
-    assert (await AuditLog(second.audit).check()).broken is None
+    assert (await Services(second, _CATALOG).audit.check()).broken is None
     await first.close()
     await second.close()
 

@@ -101,8 +101,9 @@ async def test_client_with_an_admin_key_alone(kind: Kind) -> None:
         with pytest.raises(techstoneai.MissingAPIKeyError):
             await settle(client.chat.completions.create(**chat))
     ordinary = kind(api_key="k", base_url="http://127.0.0.1:9")
-    for call in (ordinary.keys.list, ordinary.usage.list, ordinary.usage.requests, ordinary.balance.retrieve):
-        with pytest.raises(techstoneai.MissingAdminKeyError, match=r"admin_key=.*TECHSTONE_ADMIN_KEY"):
+    usage = (ordinary.usage.list, ordinary.usage.requests)
+    for call in (ordinary.keys.list, ordinary.projects.list, *usage, ordinary.balance.retrieve):
+        with pytest.raises(techstoneai.MissingAdminKeyError, match=r"projects, .*admin_key=.*TECHSTONE_ADMIN_KEY"):
             await settle(call())
 
 

@@ -10,8 +10,8 @@ export type KeyScope = 'chat' | 'models' | 'limits' | 'estimate';
 export interface Key {
   object: 'key';
   id: string;
-  /** What it may do: ask models, or manage the account. */
-  kind: 'inference' | 'admin';
+  /** What it may do: ask models, manage the account, or run the cloud. */
+  kind: 'inference' | 'admin' | 'operator';
   name: string | null;
   /** The secret's visible part, to recognise it by. */
   hint: string;

@@ -291,7 +291,7 @@ class AuditOperations(Protocol):
     async def list(
         self, filters: AuditFilter | None = None, before: int | None = None, limit: int = ...
     ) -> tuple[EntryShown, ...]:
-        """Return the newest entries that are wanted, newest first: those before a number."""
+        """Return the newest entries that are wanted, newest first: those before a number; raise AccountNotFound."""
 
     async def check(self) -> Soundness:
         """Follow the whole chain from its root."""

@@ -74,7 +74,7 @@ class Services:
         self.plans = Plans(store.catalog, self.catalog, self.accounts)
         self.switches = Switches(store.switches, switches)
         self.codes = Codes(store.billing, self.accounts, clock, randomness)
-        self.audit = AuditLog(store.audit)
+        self.audit = AuditLog(store.audit, self.accounts)
         self.claims = Claims(store.identity, self.accounts, clock, randomness)
         self.people = People(store.identity, store.credentials)
         self.keys = Keys(store, store.projects, self.accounts, self.catalog, clock, randomness)

@@ -29,11 +29,11 @@ class MissingAPIKeyError(ConfigurationError):
 
 
 class MissingAdminKeyError(ConfigurationError):
-    """There is no key for keys, usage and balance."""
+    """There is no key for keys, projects, usage and balance."""
 
     def __init__(self) -> None:
         super().__init__(
-            "No admin key, which keys, usage and balance need: pass admin_key=... or set TECHSTONE_ADMIN_KEY."
+            "No admin key, which keys, projects, usage and balance need: pass admin_key=... or set TECHSTONE_ADMIN_KEY."
         )
 
 

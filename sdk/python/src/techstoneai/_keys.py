@@ -65,7 +65,7 @@ class Key(Record):
 
     object: Literal["key"]
     id: str
-    kind: Literal["inference", "admin"]
+    kind: Literal["inference", "admin", "operator"]
     name: str
     hint: str
     state: Literal["active", "disabled", "expired", "revoked"]

@@ -7,19 +7,17 @@ While Redis is away every gateway gives its part of the plans by itself (`alone`
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
-import hiredis
-
 from techstone.adapters.limits import script
+from techstone.adapters.limits.beginnings import Beginnings
 from techstone.adapters.limits.charges import Charge
-from techstone.adapters.limits.connection import Unreachable
 from techstone.adapters.limits.grants import Held, Share, find_principal
 from techstone.adapters.limits.mirrors import Mirrors
-from techstone.adapters.limits.script import Admitted, Writer, describe_charge
+from techstone.adapters.limits.operations import Operations
+from techstone.adapters.limits.script import Admitted
 from techstone.adapters.limits.surveyor import Surveyor
 from techstone.core import limits
 from techstone.core.errors import LedgerUnavailable, LimitsUnknown
@@ -28,26 +26,20 @@ from techstone.core.limits import Claim, Grant, Refusal, Standing
 from techstone.gateway.trampoline import Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from techstone.adapters.limits.alone import Alone, Given
+    from techstone.adapters.limits.beginnings import Ledger
     from techstone.adapters.limits.charges import Charges
     from techstone.adapters.limits.connection import Reply
     from techstone.adapters.limits.link import Link
-    from techstone.adapters.limits.script import Caller, Look, Operation
+    from techstone.adapters.limits.script import Look, Operation, Writer
     from techstone.adapters.limits.telling import Call
     from techstone.core.usage import UsageRecord
     from techstone.core.view import Holder, Principal
     from techstone.gateway.soon import Soon
-    from techstone.wire.figure import Figure
     from techstone.wire.limits import AccountView, Limits
 
-    Ledger = Callable[[str], Awaitable[Figure]]
-    """Asks for an account's figure, of one moment; raises LedgerUnavailable."""
-
-# Where another gateway begins an account's money it is asked so often whether it has; and all of it takes no longer.
-_BEGIN_PAUSE = 0.02
-_BEGIN_SECONDS = 10.0
 # So many charges that are booked wait for a Redis that is away, 60 MB; with more the money of all accounts begins anew.
 _MOST_UNTOLD = 200_000
 # Requests of one key that one call renews: 3 µs each.
@@ -87,18 +79,15 @@ class RedisLimits:
         self._alone = alone
         self._charges = charges
         self._journal = charges.journal.encode()
-        self._ledger = ledger
         self._clock = clock
-        self._writer = writer or Writer()
-        self._callers: dict[str, Caller] = {}
+        self._operations = Operations(link, writer)
+        self._beginnings = Beginnings(link, self._operations, ledger, self._journal)
         self._mirrors = Mirrors(clock)
         self._surveyor = Surveyor(self.look, alone, clock)
         self._running: dict[bytes, Held | Share] = {}
         # Charges and ends with one, in the order of their numbers, while older ones are told; None: all are.
         self._queue: deque[tuple[int, Callable[[], Call]]] | None = None
         self._applied = 0
-        self._opening: dict[str, asyncio.Task[None]] = {}
-        self._begun = itertools.count(1)
         link.owners.append(self)
 
     # Requests
@@ -119,7 +108,7 @@ class RedisLimits:
             found = script.read(question.reply)
             if found is not None:
                 return self._take(claim, found)
-            await self._open_account(claim.principal)
+            await self._beginnings.begin(claim.principal)
         raise LedgerUnavailable
 
     async def _admit_alone(self, claim: Claim) -> Grant | Refusal:
@@ -134,7 +123,7 @@ class RedisLimits:
             given = self._alone.hand_over_key(claim.principal.key.id)
             if given is not None:
                 self._link.connection.send(*self._adopt(given))
-            self._send("renew", claim.principal, (claim.request, b"%d" % claim.nano), self._ignore)
+            self._operations.send("renew", claim.principal, (claim.request, b"%d" % claim.nano), self._ignore)
         return grant
 
     def _take(self, claim: Claim, found: Admitted | script.Refused) -> Grant | Refusal:
@@ -169,18 +158,18 @@ class RedisLimits:
             if found is not None:
                 self._mirrors.take(claim.principal, found.standing)
                 return None if isinstance(found, Admitted) else found.refusal
-            await self._open_account(claim.principal)
+            await self._beginnings.begin(claim.principal)
         raise LedgerUnavailable
 
     def _ask(self, operation: Operation, claim: Claim) -> _Question:
         question = _Question(self._hear)
         words = (claim.request, script.pack_pair(claim.tokens, claim.nano))
-        if self._link.gated or not self._send(operation, claim.principal, words, question.take):
+        if self._link.gated or not self._operations.send(operation, claim.principal, words, question.take):
             question.come = True
         return question
 
     def _hear(self, question: _Question, reply: Reply) -> None:
-        question.reply = self._check(reply)
+        question.reply = self._operations.check(reply)
         if question.abandoned is not None:
             self._give_back(question.abandoned, question.reply)
 
@@ -198,13 +187,13 @@ class RedisLimits:
 
         def take(reply: Reply) -> None:
             grant.pending -= 1
-            refusal = self._extend(grant, tokens, nano, self._check(reply))
+            refusal = self._extend(grant, tokens, nano, self._operations.check(reply))
             if not told.done():
                 told.set_result(refusal)
             if grant.ending is not None and not grant.pending:
                 self._end(grant, *grant.ending)
 
-        if not self._send("top_up", claim.principal, (claim.request, script.pack_pair(tokens, nano)), take):
+        if not self._operations.send("top_up", claim.principal, (claim.request, script.pack_pair(tokens, nano)), take):
             return None
         grant.pending += 1
         return told
@@ -235,14 +224,14 @@ class RedisLimits:
         told: asyncio.Future[int] = self._loop.create_future()
 
         def take(reply: Reply) -> None:
-            checked = self._check(reply)
+            checked = self._operations.check(reply)
             if isinstance(checked, bytes):
                 claim.nano = script.read_amount(checked)
             if not told.done():
                 told.set_result(min(cost, claim.nano))
 
         words = (claim.request, script.pack_pair(claim.nano, cost))
-        return told if self._send("cover", claim.principal, words, take) else claim.nano
+        return told if self._operations.send("cover", claim.principal, words, take) else claim.nano
 
     def settle(self, grant: Grant, tokens: int, cost: int) -> None:
         """Give back what was reserved and held, but what it came to.
@@ -323,7 +312,7 @@ class RedisLimits:
         )
 
         def take(reply: Reply) -> None:
-            checked = self._check(reply)
+            checked = self._operations.check(reply)
             if isinstance(checked, bytes):
                 self._mirrors.take(principal, script.read_standing(checked))
                 self._link.told = max(self._link.told, number)
@@ -333,8 +322,8 @@ class RedisLimits:
 
         # A lost end is not sent again: the slot ends by itself, and the charge is sent with all others.
         if number and self._queue is not None:
-            self._queue.append((number, lambda: (self._write("settle", principal, words), take)))
-        elif not self._send("settle", principal, words, take):
+            self._queue.append((number, lambda: (self._operations.write("settle", principal, words), take)))
+        elif not self._operations.send("settle", principal, words, take):
             take(None)
 
     # What is told
@@ -369,52 +358,12 @@ class RedisLimits:
     async def look(self, principal: Principal) -> Look | None:
         """Return what Redis has counted by now, after all that this gateway sent before; None while it is away."""
         told: asyncio.Future[Reply] = self._loop.create_future()
-        if not self._send("look", principal, (), lambda reply: None if told.done() else told.set_result(reply)):
+        if not self._operations.send(
+            "look", principal, (), lambda reply: None if told.done() else told.set_result(reply)
+        ):
             return None
-        reply = self._check(await told)
+        reply = self._operations.check(await told)
         return script.read_look(reply) if isinstance(reply, bytes) else None
-
-    # Money
-
-    async def _open_account(self, principal: Principal) -> None:
-        """Begin an account's money, or wait for who does; raise LedgerUnavailable."""
-        account = principal.account.id
-        opening = self._opening.get(account)
-        if opening is None:
-            opening = self._opening[account] = self._loop.create_task(self._begin(principal))
-            opening.add_done_callback(lambda _: self._opening.pop(account, None))
-        await asyncio.shield(opening)
-
-    async def _begin(self, principal: Principal) -> None:
-        link = self._link
-        generation = link.generation
-        try:
-            if not link.ready:
-                raise LedgerUnavailable
-            # Only what was asked for after Redis was seen to be the same is of its generation.
-            await link.look()
-            if link.generation != generation or not link.ready:
-                raise LedgerUnavailable
-            figure = await self._ledger(principal.account.id)
-        except Unreachable as error:
-            raise LedgerUnavailable from error
-        latest = self._loop.time() + _BEGIN_SECONDS
-        for words in script.list_parts(figure, b"%b:%d" % (self._journal, next(self._begun))):
-            while (reply := await self._tell(generation, principal, words)) == script.TAKEN:
-                if self._loop.time() > latest:
-                    raise LedgerUnavailable
-                await asyncio.sleep(_BEGIN_PAUSE)
-            if reply == script.BEGUN:
-                return
-            if reply != script.MORE or self._loop.time() > latest:
-                raise LedgerUnavailable
-
-    async def _tell(self, generation: str, principal: Principal, words: tuple[bytes, ...]) -> Reply:
-        """Ask for a part of a beginning; None where Redis is away, or another one by now."""
-        told: asyncio.Future[Reply] = self._loop.create_future()
-        if self._link.generation != generation or not self._send("begin", principal, words, told.set_result):
-            return None
-        return self._check(await told)
 
     def _charge(self, charge: Charge) -> None:
         if self._queue is not None:
@@ -423,44 +372,16 @@ class RedisLimits:
             self._link.connection.send(*self._write_charge(charge))
 
     def _write_charge(self, charge: Charge) -> Call:
-        caller = describe_charge(self._link.generation, charge.account, charge.key, bounded=charge.bounded)
-        words = (self._journal, script.pack_charge(charge))
-
         def take(reply: Reply) -> None:
-            if self._check(reply) is not None:
+            if self._operations.check(reply) is not None:
                 self._link.told = max(self._link.told, charge.number)
 
-        return self._writer.write("charge", caller, *words), take
+        return self._operations.write_charge(charge, self._journal), take
 
-    # The way to Redis
-
-    def _send(
-        self, operation: Operation, principal: Principal, words: tuple[bytes, ...], take: Callable[[Reply], None]
-    ) -> bool:
-        connection = self._link.connection
-        if connection is None:
-            return False
-        connection.send(self._write(operation, principal, words), take)
-        return True
-
-    def _write(self, operation: Operation, principal: Principal, words: tuple[bytes, ...]) -> bytes:
-        caller = self._callers.get(principal.key.id)
-        if caller is None or caller.principal is not principal:
-            caller = script.describe(self._link.generation, principal)
-            self._callers[principal.key.id] = caller
-        return self._writer.write(operation, caller, *words)
-
-    def _check(self, reply: Reply) -> Reply:
-        """Return a reply; an error (Redis that lost the script, is full or read-only) ends the connection."""
-        if isinstance(reply, hiredis.ReplyError):
-            connection = self._link.connection
-            if connection is not None:
-                connection.close(str(reply))
-            return None
-        return reply
+    # As Redis goes and comes
 
     def _ignore(self, reply: Reply) -> None:
-        self._check(reply)
+        self._operations.check(reply)
 
     def give(self) -> Iterator[Call]:
         """Implement `Owner`: have Redis count what was given without it, as of now."""
@@ -472,14 +393,14 @@ class RedisLimits:
 
         def take(reply: Reply) -> None:
             # Where it is not known whether Redis counts it, it is told again: twice rather than never.
-            if self._check(reply) is None:
+            if self._operations.check(reply) is None:
                 self._alone.take_back(given)
 
-        return self._write("adopt", given.principal, words), take
+        return self._operations.write("adopt", given.principal, words), take
 
     def rise(self, *, anew: bool) -> Iterator[Call]:
         """Implement `Owner`: tell what runs, and what Redis does not know of this gateway's journal."""
-        self._callers.clear()
+        self._operations.forget()
         if anew:
             self._mirrors.forget()
             if self._link.young:
@@ -523,7 +444,7 @@ class RedisLimits:
                 running = [(of, self._running[of]) for of in requests[at : at + _RENEWED] if of in self._running]
                 words = [word for of, grant in running for word in (of, b"%d" % grant.claim.nano)]
                 if words:
-                    yield self._write("renew", principal, tuple(words)), self._ignore
+                    yield self._operations.write("renew", principal, tuple(words)), self._ignore
 
     def sweep(self) -> float:
         """Renew what runs and forget what is over; return the seconds until the next time."""

@@ -95,12 +95,18 @@ def set_plan(
 
 @account.command()
 @click.argument("account")
-@click.option("--monthly-cap", required=True, metavar="USD", help="Most that a UTC month may cost; none: no cap.")
+@click.argument("usd", metavar="USD|none", required=False)
+@click.option("--monthly-cap", metavar="USD", help="The amount by its name, as `account create` has it.")
 @located
 @printed
-def set_cap(account: str, monthly_cap: str, config: str | None, data: str | None, *, as_json: bool) -> None:
-    """Change an account's cap and nothing else, from now on; it counts on any plan."""
-    changed = perform(config, data, lambda operations: operations.accounts.set_cap(account, monthly_cap))
+def set_cap(
+    account: str, usd: str | None, monthly_cap: str | None, config: str | None, data: str | None, *, as_json: bool
+) -> None:
+    """Change the most that a UTC month may cost, and nothing else, from now on; none: no cap. It counts on any plan."""
+    given = [amount for amount in (usd, monthly_cap) if amount is not None]
+    if len(given) != 1:
+        raise click.UsageError("set-cap takes an amount, once: USD, or none for no cap")
+    changed = perform(config, data, lambda operations: operations.accounts.set_cap(account, given[0]))
     show_one(changed, as_json=as_json)
 
 

@@ -16,7 +16,7 @@ def audit() -> None:
 
 
 @audit.command(name="list")
-@click.option("--account", metavar="ID", help="Of this account only, by its id.")
+@click.option("--account", metavar="EMAIL", help="Of this account only (email or id).")
 @click.option("--actor", metavar="NAME", help="By this person (email) or admin key (id) only.")
 @click.option("--action", metavar="ACTION", help="Of this kind only: `key`, or `key.revoke`.")
 @click.option("--before", metavar="NUMBER", type=int, help="Those before this entry.")

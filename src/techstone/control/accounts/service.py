@@ -118,7 +118,9 @@ class Accounts:
         """Set the cap of a month where there is none, or a lower one; raise Forbidden for a higher one."""
         before = (await self.find(who)).monthly_cap
         if before is not None and _parse_usd("monthly_cap", usd) > before:
-            raise Forbidden("An admin key may set or lower the cap; to raise or lift it is for owners, in the Console.")
+            raise Forbidden(
+                "An admin key may set or lower the cap; to raise or lift it is for owners and billing, in the Console."
+            )
         return await self.set_cap(who, usd)
 
     async def _set_terms(self, account: Account, terms: Terms) -> AccountShown:

@@ -38,7 +38,10 @@ class EntryShown(msgspec.Struct, frozen=True):
 
 
 class AuditFilter(msgspec.Struct, frozen=True):
-    """Which entries are wanted: of an account, by who acted, of a kind of act (`key`, or `key.revoke`)."""
+    """Which entries are wanted: of an account, by who acted, of a kind of act (`key`, or `key.revoke`).
+
+    `account` is an id in a store; whoever asks the log may give its email as well.
+    """
 
     account: str | None = None
     actor: str | None = None

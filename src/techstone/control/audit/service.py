@@ -12,6 +12,7 @@ from techstone.control.audit.records import AuditFilter, EntryShown, Soundness
 if TYPE_CHECKING:
     from techstone.control.audit.ports import AuditStore
     from techstone.control.audit.records import Entry
+    from techstone.control.ports import Holders
 
 PAGE = 100
 _BATCH = 1000
@@ -20,14 +21,18 @@ _BATCH = 1000
 class AuditLog:
     """Show entries, check the chain."""
 
-    def __init__(self, store: AuditStore) -> None:
+    def __init__(self, store: AuditStore, holders: Holders) -> None:
         self._store = store
+        self._holders = holders
 
     async def list(
         self, filters: AuditFilter | None = None, before: int | None = None, limit: int = PAGE
     ) -> tuple[EntryShown, ...]:
-        """Return the newest entries that are wanted, newest first: those before a number."""
-        found = await self._store.list_entries(filters or AuditFilter(), before, limit)
+        """Return the newest entries that are wanted, newest first: those before a number; raise AccountNotFound."""
+        wanted = filters or AuditFilter()
+        if wanted.account is not None:
+            wanted = msgspec.structs.replace(wanted, account=(await self._holders.find(wanted.account)).id)
+        found = await self._store.list_entries(wanted, before, limit)
         return tuple(map(_show, found))
 
     async def check(self) -> Soundness:

@@ -1,4 +1,4 @@
-"""System health, for operators: gateways, routes, the database, the checks in the background."""
+"""Health, for operators: gateways, routes, the database, the checks in the background."""
 
 from __future__ import annotations
 

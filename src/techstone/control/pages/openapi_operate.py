@@ -153,7 +153,7 @@ OPERATIONS = (
     Asked(
         "/audit", "listAudit", "List the audit log, newest first", EntryShown, many=True,
         query=(
-            ("account", "string", False, "Only of this account (id)."),
+            ("account", "string", False, "Only of this account: its email or id."),
             ("actor", "string", False, "Only by this actor."),
             ("action", "string", False, "Only this act, or acts on this noun."),
             ("before", "integer", False, "Only entries before this number."),
