@@ -20,6 +20,7 @@ from upstream import providing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 SECRET = "sk-real-secret-0123456789-WXYZ"
 _PATH = "/console/operate"
@@ -136,6 +137,28 @@ def test_trial_says_what_is_wrong(service: Service, provider: Provider, url: str
     assert done.returncode == 1, done.stderr
     assert told in done.stdout
     assert service.ask("provider", "remove", name)["name"] == name
+
+
+def test_key_of_the_file_is_the_gateways_alone(tmp_path: Path, provider: Provider) -> None:
+    """The control plane tries such a provider without one: it has none, and shows nothing that looks like one."""
+    config = f"""
+[[providers]]
+name = "up"
+base_url = "{provider.url}"
+api_key_env = "UP_KEY"
+[[models]]
+name = "m"
+context_window = 4096
+price = {{input = "0", output = "0"}}
+routes = [{{provider = "up", model = "up-1"}}]
+[engine]
+enabled = false
+"""
+    with serving(tmp_path, config, {"UP_KEY": SECRET}) as service:
+        assert service.chat({"model": "m"})[0] == 200
+        assert provider.keys[-1] == f"Bearer {SECRET}"
+        assert service.run("provider", "test", "up").returncode == 0
+        assert provider.keys[-1] is None
 
 
 def test_another_address_has_no_secret(service: Service, operator: Browser, provider: Provider, added: str) -> None:

@@ -46,6 +46,11 @@ _AWAY = "the control plane cannot reach its database"
 _LINE_LIMIT = 64 * 1024 * 1024
 _ANSWER_LIMIT = 64 * 1024
 _BOUNDS = Bounds()
+_CONNECTING = {
+    "FileNotFoundError": "its socket is not there",
+    "ConnectionRefusedError": "nothing listens there",
+    "gaierror": "its name cannot be resolved",
+}
 
 
 class StaticSnapshots:
@@ -293,7 +298,7 @@ async def _drive(coroutine: Coroutine[Any, Any, None]) -> None:
 
 def _explain(problem: UpstreamProblem) -> str:
     if problem.kind == "connect":
-        return f"the control plane cannot be reached: {problem.detail}"
+        return f"the control plane cannot be reached: {_CONNECTING.get(problem.detail, problem.detail)}"
     if problem.kind == "timeout":
         return f"the control plane is silent: {problem.detail}"
     if problem.kind == "protocol":

@@ -50,6 +50,11 @@ def give_way() -> None:
             _AUTOGROUP.write_text(str(_NICENESS))
 
 
+def is_awaited() -> bool:
+    """Say whether our supervisor waits for this process, beside others that start at the same moment."""
+    return READY_FD in os.environ
+
+
 def report_ready(news: News) -> bool:
     """Tell the parent; False where nobody waits: then it is this process that tells the operator."""
     number = os.environ.pop(READY_FD, None)

@@ -59,6 +59,9 @@ if TYPE_CHECKING:
 LISTEN_FD = "TECHSTONE_LISTEN_FD"
 # A gateway whose control plane is down serves by the snapshot on disk, after having waited so long.
 _CONTROL_PATIENCE = 5.0
+# So often that passes in silence where our supervisor starts the control plane at the same moment: the very first start
+# compiles everything, which takes a slow machine 10 s.
+_STARTING = 4
 _GARBAGE = 20_000
 _MEGABYTE = 1024 * 1024
 # The last bytes of an answer get so long to leave after the last request is done.
@@ -395,12 +398,14 @@ async def _await_control(follower: SnapshotFollower, stopping: Stopping) -> None
     """
     waits = [asyncio.ensure_future(event.wait()) for event in (follower.followed, stopping.asked)]
     told = None
+    silent = _STARTING if child.is_awaited() else 0
     while True:
         done, _ = await asyncio.wait(waits, timeout=_CONTROL_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
         if done or follower.view is not None:
             break
+        silent -= 1
         # Nothing is served that could tell it otherwise: /readyz is not there yet.
-        if follower.problem != told:
+        if follower.problem != told and silent < 0:
             told = follower.problem
             _complain(f"waits for the control plane before it serves: {told}")
     for wait in waits:

@@ -23,6 +23,7 @@ from techstone.app.planes import read_doorway
 from techstone.app.shared import read_address
 from techstone.app.supervisor import Child, Program, StartError
 from techstone.engine.options import BUILT_IN, HEALTH_PATH, EngineOptions, command, name_model
+from techstone.gateway.target import WITHHELD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -214,7 +215,7 @@ class _Service:
     def _masked(self, environment: Mapping[str, str]) -> dict[str, str]:
         """Return the environment in which what only gateways use is known to be there, but not what it is."""
         names = self._secret_names() - self._control_secrets()
-        return {name: "set" if name in names and value else value for name, value in environment.items()}
+        return {name: WITHHELD if name in names and value else value for name, value in environment.items()}
 
     async def _book_orphans(self, control: Child) -> None:
         await control.ready

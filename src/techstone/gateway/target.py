@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from techstone.gateway.ports import Opener
 
 _COMPLETIONS = "/chat/completions"
+# What a control plane has in its environment in place of a provider's key: that it is there, and no more.
+WITHHELD = "set"
 
 
 class Keyring:

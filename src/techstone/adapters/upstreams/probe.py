@@ -16,7 +16,7 @@ from techstone.adapters.upstreams.http import HttpUpstreams
 from techstone.control.catalog.ports import Asked
 from techstone.core.snapshot import Timeouts
 from techstone.gateway.ports import Call, UpstreamProblem
-from techstone.gateway.target import Keyring, Target
+from techstone.gateway.target import WITHHELD, Keyring, Target
 from techstone.gateway.trampoline import Trampoline
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ class Probe:
 
     def __init__(self, environment: Mapping[str, str], vault: Opener) -> None:
         self._environment = environment
-        self._keyring = Keyring(environment, vault)
+        self._withheld = {name for name, value in environment.items() if value == WITHHELD}
+        # No provider is shown a key that is none: many of those are taken for an attack.
+        self._keyring = Keyring({name: environment[name] for name in environment.keys() - self._withheld}, vault)
 
     async def list_models(self, provider: Provider, base_url: str) -> Asked:
         """Ask the server at one of its addresses for its models; raise Unsealable."""
@@ -78,7 +80,11 @@ class Probe:
         finally:
             running.cancel()
             upstreams.close()
-        return Asked(loop.time() - began, status, text)
+        return Asked(loop.time() - began, status, text, keyless=self._lacks_key(provider))
+
+    def _lacks_key(self, provider: Provider) -> bool:
+        named = {value[2:-1] for value in provider.headers.values() if value.startswith("${")}
+        return provider.secret is None and not self._withheld.isdisjoint({provider.api_key_env, *named})
 
 
 def _list(timeouts: Timeouts) -> tuple[float, ...]:

@@ -80,13 +80,17 @@ class Means(msgspec.Struct, frozen=True):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A provider's answer: `failure` says how there was none (`core.failure`'s kinds, with a detail)."""
+    """A provider's answer: `failure` says how there was none (`core.failure`'s kinds, with a detail).
+
+    `keyless`: it was asked without its key, which only gateways have.
+    """
 
     seconds: float
     status: int = 0
     body: bytes = b""
     failure: str | None = None
     detail: str = ""
+    keyless: bool = False
 
 
 class Prober(Protocol):

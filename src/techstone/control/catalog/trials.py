@@ -67,6 +67,9 @@ _BY_STATUS = {
     429: ("The provider's own limit is reached.", "Wait, or raise the limit or the credit there."),
 }
 
+# Some answer with 400 or 404 to who shows no key.
+_WANTING_A_KEY = frozenset((400, 401, 403, 404))
+
 
 class Tried(msgspec.Struct, frozen=True):
     """What one server came to, and the models that it told."""
@@ -152,6 +155,13 @@ def _read(asked: Asked) -> _List | None:
 
 
 def _judge_failure(asked: Asked) -> Outcome:
+    if asked.keyless and asked.status in _WANTING_A_KEY:
+        return _say(
+            asked,
+            "It was reached. Its key was not tried: it is in the environment of the gateways alone.",
+            "Ask one of its models in the Playground: that tries the key, too.",
+            good=True,
+        )
     if asked.failure is not None:
         told, remedy = _UNREACHED.get(asked.detail) or _BY_KIND.get(asked.failure, _BY_KIND["connect"])
         return Outcome(good=False, reached=False, status=None, told=told, remedy=remedy, milliseconds=_count(asked))
