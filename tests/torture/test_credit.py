@@ -56,9 +56,10 @@ def test_credit_is_spent_to_the_last_request_and_never_below(service: Service, *
         answers = asyncio.run(gather(insist(service, raw) for raw in _rush(customer.key)))
         passed.append(sum(answer.status == 200 for answer in answers))
         refused = [answer for answer in answers if answer.status != 200]
-        assert {(answer.status, answer.headers["x-should-retry"]) for answer in refused} == {(429, "false")}
+        assert {answer.status for answer in refused} == {429}
         assert {json.loads(answer.body)["error"]["code"] for answer in refused} == {"insufficient_quota"}
-        assert all("retry-after" not in answer.headers for answer in refused)
+        told = {(answer.headers.get("x-should-retry"), answer.headers.get("retry-after")) for answer in refused}
+        assert told <= {("false", None), (None, "1")}, "waiting helps where running requests hold the rest"
         bills.append(len(list_bills(service, customer)))
         account = show_account(service, customer)
         left = (count_nano(account.credit), count_nano(account.held), read_credit(service, customer, "paid"))
