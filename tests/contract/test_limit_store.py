@@ -165,9 +165,20 @@ async def test_more_is_had_while_it_runs_or_refused(store: Store) -> None:
 async def test_refusal_that_waiting_does_not_end_is_told_first(store: Store) -> None:
     """No credit and no requests left: a client that waited for the requests would only hear of the credit then."""
     who = principal(Plan("p", 1, 100, 5, "prepaid"), granted=10)
-    await store.grant(who, b"1", 1, 10)
-    refusal = await store.refusal(who, b"2", 1, 10)
+    grant = await store.grant(who, b"1", 1, 10)
+    assert (await store.refusal(who, b"2", 1, 10)).axis == "requests", "the credit is only held"
+    await store.end(grant, 1, 10)
+    refusal = await store.refusal(who, b"3", 1, 10)
     assert (refusal.axis, refusal.wait) == ("credit", None)
+
+
+async def test_credit_that_running_requests_hold_is_worth_waiting_for(store: Store) -> None:
+    """They mostly cost less than is held for them; what not even that would cover is not."""
+    who = principal(Plan("p", 60, 1000, 5, "prepaid"), granted=100)
+    grant = await store.grant(who, b"1", 1, 90)
+    assert [(await store.refusal(who, b"2", 1, nano)).wait for nano in (11, 100, 101)] == [1.0, 1.0, None]
+    await store.end(grant, 1, 5)
+    await store.grant(who, b"3", 1, 95)
 
 
 async def test_daily_cap_begins_anew_at_midnight(store: Store) -> None:

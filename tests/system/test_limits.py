@@ -115,7 +115,9 @@ async def test_credit_is_spent_to_the_last_request_and_never_below(house: House)
     assert sorted(status for status, _, _ in answers) == [200] * 7 + [429] * 43
     refused = next(answer for answer in answers if answer[0] == 429)
     assert refused[2]["error"]["code"] == "insufficient_quota"
-    assert refused[1]["x-should-retry"] == "false"
+    assert (refused[1].get("x-should-retry"), refused[1].get("retry-after")) == (None, "1"), "all of it is held"
+    _, headers, _ = await _chat(house)
+    assert (headers["x-should-retry"], "retry-after" in headers) == ("false", False), "all of it is spent"
     paid = [record.cost for record in house.books.records if record.state == "settled"]
     assert paid == [2 * 10**9] * 7
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from client import ask, gather, insist, post
-from customers import count_nano, list_bills, open_account, read_credit, show_account
+from customers import Customer, count_nano, list_bills, open_account, read_credit, show_account
 from haste import LONG
 from puppet import Puppet, compose, configure, describe_model, describe_plan
+from service import wait_until
 from spread import HOUSES, housing
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 SEED = int(os.environ.get("SEED", "1"))
 CROWD = 200
 PAID = 37
+LEASE = 30
 
 
 @pytest.fixture(scope="module", params=HOUSES)
@@ -48,12 +52,14 @@ def test_credit_is_spent_to_the_last_request_and_never_below(service: Service, *
         customer = open_account(service, "many", str(3 * PAID))
         if killed:
             asyncio.run(_rush_and_strike(service, customer.key, number, chance.uniform(0.0, 0.3)))
+            wait_until(partial(_is_free, service, customer), LEASE + 10)
         answers = asyncio.run(gather(insist(service, raw) for raw in _rush(customer.key)))
         passed.append(sum(answer.status == 200 for answer in answers))
         refused = [answer for answer in answers if answer.status != 200]
-        assert {(answer.status, answer.headers["x-should-retry"]) for answer in refused} == {(429, "false")}
+        assert {answer.status for answer in refused} == {429}
         assert {json.loads(answer.body)["error"]["code"] for answer in refused} == {"insufficient_quota"}
-        assert all("retry-after" not in answer.headers for answer in refused)
+        told = {(answer.headers.get("x-should-retry"), answer.headers.get("retry-after")) for answer in refused}
+        assert told <= {("false", None), (None, "1")}, "waiting helps where running requests hold the rest"
         bills.append(len(list_bills(service, customer)))
         account = show_account(service, customer)
         left = (count_nano(account.credit), count_nano(account.held), read_credit(service, customer, "paid"))
@@ -69,6 +75,13 @@ def test_credit_is_spent_to_the_last_request_and_never_below(service: Service, *
     print(json.dumps(figures | {"paid for": PAID, "passed": passed, "bills": bills}))
     assert set(bills) == {PAID}
     assert killed or passed == bills
+
+
+def _is_free(service: Service, customer: Customer) -> bool:
+    """Say whether nothing of the credit is held: in Redis, what a killed gateway held is, until its leases are over."""
+    with contextlib.suppress(OSError, EOFError, KeyError):
+        return read_credit(service, customer, "paid") == count_nano(show_account(service, customer).credit)
+    return False
 
 
 def _rush(key: str) -> list[bytes]:

@@ -412,12 +412,16 @@ class RateLimited(ApiError):
 
 
 class QuotaExceeded(ApiError):
-    """429: no credit left; waiting does not help."""
+    """429: credit or a cap does not cover it. Waiting helps only where running requests hold the rest."""
 
     status = 429
     type = "insufficient_quota"
     code = "insufficient_quota"
-    should_retry = False
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.should_retry = False if retry_after is None else None
 
 
 class ServerError(ApiError):

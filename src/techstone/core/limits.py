@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from techstone.core.snapshot import Key, Limits
     from techstone.core.window import Entry
 
-# A slot has no natural end; this is the shortest honest hint.
-CONCURRENCY_WAIT = 1.0
+# What running requests have, a slot or money, has no natural end; this is the shortest honest hint.
+RUNNING_WAIT = 1.0
 
 
 class AccountBooks:
@@ -151,7 +151,7 @@ def _refuse_within(
     if limits.tpm is not None and window.tokens + tokens > limits.tpm:
         yield Refusal("tokens", scope, limits.tpm, tokens, window.wait_for_tokens(now, limits.tpm, tokens))
     if limits.concurrent is not None and not books.leases.room(now, limits.concurrent):
-        yield Refusal("concurrency", scope, limits.concurrent, 1, CONCURRENCY_WAIT)
+        yield Refusal("concurrency", scope, limits.concurrent, 1, RUNNING_WAIT)
 
 
 def _last(refusal: Refusal) -> float:
@@ -160,32 +160,39 @@ def _last(refusal: Refusal) -> float:
 
 
 def _refuse_money(
-    nano: int, principal: Principal, account: AccountBooks, key: KeyBooks, period: Period
+    nano: int, principal: Principal, account: AccountBooks, key: KeyBooks, period: Period, own: int = 0
 ) -> Refusal | None:
-    """Refuse what credit or a cap does not cover; waiting for it is not promised."""
-    for left, axis, scope, limit in room(principal, account, key, period):
-        if left < nano:
+    """Refuse what credit or a cap does not cover; `own` is what is held for the asking request itself.
+
+    Waiting helps where only what other requests hold is missing: they mostly cost less than is held for them. Of
+    several bounds one that waiting does not help goes first.
+    """
+    passing = None
+    for left, held, axis, scope, limit in room(principal, account, key, period):
+        if left + held - own < nano:
             return Refusal(axis, scope, limit, nano, None)
-    return None
+        if left < nano and passing is None:
+            passing = Refusal(axis, scope, limit, nano, RUNNING_WAIT)
+    return passing
 
 
 def room(
     principal: Principal, account: AccountBooks, key: KeyBooks, period: Period
-) -> Iterator[tuple[int, Axis, Scope, int]]:
-    """Yield what each bound to the money leaves, and what is told of it: of credit that, of a cap the cap."""
+) -> Iterator[tuple[int, int, Axis, Scope, int]]:
+    """Yield what each bound to the money leaves, what is held of it, and what is told: of credit that, else the cap."""
     who, own = principal.account, principal.key
     if principal.plan.billing == "prepaid":
         left = who.granted - account.spent - account.held
-        yield left, "credit", "account", max(0, left)
+        yield left, account.held, "credit", "account", max(0, left)
     if who.monthly_cap is not None:
         account.month.turn(period.month)
-        yield account.month.room(who.monthly_cap), "monthly_cap", "account", who.monthly_cap
+        yield account.month.room(who.monthly_cap), account.month.held, "monthly_cap", "account", who.monthly_cap
     if own.daily_cap is not None:
         key.day.turn(period.day)
-        yield key.day.room(own.daily_cap), "daily_cap", "key", own.daily_cap
+        yield key.day.room(own.daily_cap), key.day.held, "daily_cap", "key", own.daily_cap
     if own.monthly_cap is not None:
         key.month.turn(period.month)
-        yield key.month.room(own.monthly_cap), "monthly_cap", "key", own.monthly_cap
+        yield key.month.room(own.monthly_cap), key.month.held, "monthly_cap", "key", own.monthly_cap
 
 
 def _take_tokens(grant: Grant, now: float, requests: int, tokens: int) -> None:
@@ -213,7 +220,7 @@ def top_up(grant: Grant, tokens: int, nano: int, now: float, period: Period) -> 
         if refusal is not None:
             return refusal
     if nano:
-        refusal = _refuse_money(nano, principal, grant.account, grant.key, period)
+        refusal = _refuse_money(nano, principal, grant.account, grant.key, period, claim.nano)
         if refusal is not None:
             return refusal
         _hold(grant, nano)

@@ -28,15 +28,18 @@ def explain(refusal: Refusal) -> ApiError:
 
 
 def _explain(refusal: Refusal) -> ApiError:
+    running = " now, as your running requests hold the rest. Please retry after 1 second" if refusal.wait else ""
     if refusal.axis == "credit":
         return QuotaExceeded(
             f"Your credit does not cover this request: up to ${money.show(refusal.needed)} must be held for it and "
-            f"${money.show(refusal.limit)} is left. Add credit, or lower max_tokens."
+            f"${money.show(refusal.limit)} is left{running or '. Add credit, or lower max_tokens'}.",
+            refusal.wait,
         )
     if refusal.axis in _CAPPED:
         return QuotaExceeded(
             f"The {_CAPPED[refusal.axis]} of your {refusal.scope} (${money.show(refusal.limit)}) does not cover this "
-            f"request, for which up to ${money.show(refusal.needed)} must be held."
+            f"request, for which up to ${money.show(refusal.needed)} must be held{running}.",
+            refusal.wait,
         )
     if refusal.wait is None:
         error = RateLimited(

@@ -91,7 +91,7 @@ def list_money(
     """
     credit: str | None = None
     caps: list[SpendingCap] = []
-    for left, axis, scope, limit in limits.room(principal, account, key, period):
+    for left, _, axis, scope, limit in limits.room(principal, account, key, period):
         if axis == "credit":
             credit = money.show(limit) if known else None
         else:

@@ -79,14 +79,22 @@ _REFUSED = [
     (who(rpm=1), 1, 1, Refusal("requests", "key", 1, 1, 60.0)),
     (who(tpm=100), 41, 1, Refusal("tokens", "key", 100, 41, 60.0)),
     (who(concurrent=1), 1, 1, Refusal("concurrency", "key", 1, 1, 1.0)),
-    (who(), 1, 61, Refusal("credit", "account", 60, 61, None)),
-    (who(_POSTPAID, {"monthly_cap": 50}), 1, 11, Refusal("monthly_cap", "account", 50, 11, None)),
-    (who(daily_cap=50), 1, 11, Refusal("daily_cap", "key", 50, 11, None)),
-    (who(monthly_cap=50), 1, 11, Refusal("monthly_cap", "key", 50, 11, None)),
+    (who(), 1, 61, Refusal("credit", "account", 60, 61, 1.0)),
+    (who(_POSTPAID, {"monthly_cap": 50}), 1, 11, Refusal("monthly_cap", "account", 50, 11, 1.0)),
+    (who(daily_cap=50), 1, 11, Refusal("daily_cap", "key", 50, 11, 1.0)),
+    (who(monthly_cap=50), 1, 11, Refusal("monthly_cap", "key", 50, 11, 1.0)),
+]
+# What running requests hold would not be enough either.
+_NEVER = [
+    (who(), 1, 101, Refusal("credit", "account", 60, 101, None)),
+    (who(_POSTPAID, {"monthly_cap": 50}), 1, 51, Refusal("monthly_cap", "account", 50, 51, None)),
+    (who(daily_cap=50), 1, 51, Refusal("daily_cap", "key", 50, 51, None)),
+    (who(monthly_cap=50), 1, 51, Refusal("monthly_cap", "key", 50, 51, None)),
+    (who(daily_cap=50, monthly_cap=45), 1, 46, Refusal("monthly_cap", "key", 45, 46, None)),
 ]
 
 
-@pytest.mark.parametrize(("principal", "tokens", "nano", "refusal"), _REFUSED)
+@pytest.mark.parametrize(("principal", "tokens", "nano", "refusal"), [*_REFUSED, *_NEVER])
 def test_refusal_says_which_limit_of_whom_and_takes_nothing(
     principal: Principal, tokens: int, nano: int, refusal: Refusal
 ) -> None:
@@ -153,11 +161,11 @@ def test_who_waits_what_he_was_told_is_admitted(
 
 
 def test_reason_that_lasts_longest_is_told() -> None:
-    """Of slots, requests and credit: first the credit, which no waiting brings; then the requests; then the slots."""
+    """First credit that no waiting brings; then requests; then slots, and credit that only running requests hold."""
     desk = Desk(who(Plan("p", 1, 1000, 1, "prepaid"), rpm=1))
     running = desk.grant(1, 100)
-    assert desk.refusal(1, 1).axis == "credit"
-    assert desk.refusal().axis == "requests"
+    assert desk.refusal(1, 101).axis == "credit"
+    assert desk.refusal(1, 1).axis == "requests"
     desk.now = SECONDS * 2
     running.account.leases.take(running.claim.request, desk.now)
     assert desk.refusal().axis == "concurrency"
@@ -323,6 +331,15 @@ def test_top_up_that_is_refused_takes_nothing(principal: Principal, tokens: int,
     assert desk.top_up(grant, tokens, nano) == refusal
     assert desk.figures() == before
     assert (grant.claim.tokens, grant.claim.nano) == (60, 40)
+
+
+def test_top_up_may_wait_for_what_others_hold() -> None:
+    """Not for what is held for itself, which it has until its end."""
+    desk = Desk(who())
+    grant = desk.grant(1, 40)
+    desk.grant(1, 30)
+    assert desk.top_up(grant, 1, 60) == Refusal("credit", "account", 30, 60, 1.0)
+    assert desk.top_up(grant, 1, 61) == Refusal("credit", "account", 30, 61, None)
 
 
 @pytest.mark.parametrize("principal", [who(msgspec.structs.replace(_PLAN, tpm=70)), who(tpm=70)])

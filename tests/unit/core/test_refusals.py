@@ -68,6 +68,15 @@ def test_missing_credit_is_told_with_what_is_left() -> None:
     assert (error.retry_after, error.should_retry) == (None, False)
 
 
+@pytest.mark.parametrize("axis", ["credit", "daily_cap"])
+def test_money_that_running_requests_hold_is_worth_waiting_for(axis: Axis) -> None:
+    """An SDK tries again by itself: there is a time, and no word against it."""
+    error = explain(Refusal(axis, "account", NANO, 2 * NANO, 1.0))
+    assert isinstance(error, QuotaExceeded)
+    assert error.message.endswith("now, as your running requests hold the rest. Please retry after 1 second.")
+    assert (error.retry_after, error.should_retry) == (1.0, None)
+
+
 @pytest.mark.parametrize(
     ("axis", "scope", "named"),
     [

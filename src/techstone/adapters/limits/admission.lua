@@ -15,7 +15,7 @@
 
 local SECONDS, LEASE = 60, 30
 local MERGED_ABOVE, MERGED_SECONDS = 5000, 0.01
-local CONCURRENCY_WAIT = 1
+local RUNNING_WAIT = 1
 -- A clock that is corrected by less is as good as one that goes on; a test's calls of one moment may change places.
 local SET_BACK = 1
 -- A window is over in a minute, a lease in half of one. Money is kept for two days after the last touch: by then the
@@ -202,13 +202,22 @@ local function touch_if_stale(m)
   if now - m.touched > MONEY_TOUCH or m.touched > now then touch() end
 end
 
--- Return which bound of the money refuses, or nil.
-local function refuse_money(m, nano)
+-- Return which bound of the money refuses, or nil: the first that waiting does not help, else the first whose rest other
+-- requests hold. `had` is what is held for the asking request itself.
+local function refuse_money(m, nano, had)
   local left = (granted - m.bd) * 1000000000 + (granted_nano - m.bn) - m.s - m.h
-  if left < nano then return { 'credit', 'account', math.max(0, left), nano, nil } end
-  if cap - m.in_month - m.h < nano then return { 'monthly_cap', 'account', cap, nano, nil } end
-  if key_day_cap - m.in_key_day - m.key_h < nano then return { 'daily_cap', 'key', key_day_cap, nano, nil } end
-  if key_month_cap - m.in_key_month - m.key_h < nano then return { 'monthly_cap', 'key', key_month_cap, nano, nil } end
+  local month_left, day_left, key_left = cap - m.in_month - m.h, key_day_cap - m.in_key_day - m.key_h,
+    key_month_cap - m.in_key_month - m.key_h
+  if left < nano or month_left < nano or day_left < nano or key_left < nano then
+    local passing = nil
+    for _, bound in ipairs({ { left, m.h, 'credit', 'account', math.max(0, left) },
+      { month_left, m.h, 'monthly_cap', 'account', cap }, { day_left, m.key_h, 'daily_cap', 'key', key_day_cap },
+      { key_left, m.key_h, 'monthly_cap', 'key', key_month_cap } }) do
+      if bound[1] + bound[2] - had < nano then return { bound[3], bound[4], bound[5], nano, nil } end
+      if bound[1] < nano and not passing then passing = { bound[3], bound[4], bound[5], nano, RUNNING_WAIT } end
+    end
+    return passing
+  end
   return nil
 end
 
@@ -319,7 +328,7 @@ local function refuse_within(scope, w, limits, tokens, worst)
     take({ 'tokens', scope, most_tokens, tokens, wait_for_tokens(w, most_tokens, tokens) })
   end
   if slots == slots and not has_slot(w, slots) then
-    take({ 'concurrency', scope, slots, 1, CONCURRENCY_WAIT })
+    take({ 'concurrency', scope, slots, 1, RUNNING_WAIT })
   end
   return worst
 end
@@ -337,13 +346,13 @@ local function admit()
   local worst = refuse_within('account', account, { rpm, tpm, concurrent }, tokens, nil)
   if own then worst = refuse_within('key', own, { key_rpm, key_tpm, key_concurrent }, tokens, worst) end
   if m then
-    local bound = refuse_money(m, nano)
+    local bound = refuse_money(m, nano, 0)
     if bound and purge(account) then -- who vanished holds it no more
       m = load(key)
-      bound = refuse_money(m, nano)
+      bound = refuse_money(m, nano, 0)
       account.running = nil
     end
-    if bound and (not worst or worst[5]) then worst = bound end
+    if bound and (not worst or (bound[5] or math.huge) > (worst[5] or math.huge)) then worst = bound end
   end
   if worst then return refused(worst) end
   if op == 'consider' then return granted_at(0, 0) end
@@ -467,14 +476,17 @@ local function top_up()
   if nano > 0 and bounded then
     local m = load(key)
     if not m then return UNKNOWN end
-    local bound = refuse_money(m, nano)
+    local held = call('HGET', KEYS[5], request)
+    local had = held and tonumber(string.match(held, '^%d+')) or 0
+    local bound = refuse_money(m, nano, had)
     if bound and purge(account) then
       m = load(key)
-      bound = refuse_money(m, nano)
+      held = call('HGET', KEYS[5], request)
+      had = held and tonumber(string.match(held, '^%d+')) or 0
+      bound = refuse_money(m, nano, had)
     end
     if bound then return refused(bound) end
-    local held = call('HGET', KEYS[5], request)
-    hold(m, nano, held and tonumber(string.match(held, '^%d+')) or 0)
+    hold(m, nano, had)
   end
   local entry, own_entry = 0, 0
   if tokens > 0 then

@@ -370,7 +370,12 @@ def test_refusal_that_waiting_does_not_end_is_told_first() -> None:
     clock = Clock()
     who = principal(Plan("p", 1, 100, 5, "prepaid"), granted=10)
     limits = _open_store(clock, who)
-    assert isinstance(ask(limits, who, b"1", 1, 10), Grant)
+    grant = ask(limits, who, b"1", 1, 10)
+    assert isinstance(grant, Grant)
     found = ask(limits, who, b"2", 1, 10)
+    assert isinstance(found, Refusal)
+    assert (found.axis, found.wait) == ("requests", 60.0), "the credit is only held"
+    limits.settle(grant, 1, 10)
+    found = ask(limits, who, b"3", 1, 10)
     assert isinstance(found, Refusal)
     assert (found.axis, found.wait) == ("credit", None)
