@@ -24,7 +24,9 @@ def bounding(pids: list[int], percent: int) -> Iterator[None]:
     made: list[Path] = []
     try:
         for pid in pids:
-            made.append(_make_group(f"techstone-bench-{os.getpid()}-{pid}", _MICROS * percent // 100))
+            made.append(_home() / f"techstone-bench-{os.getpid()}-{pid}")
+            made[-1].mkdir()
+            _bound(made[-1], _MICROS * percent // 100)
             (made[-1] / "cgroup.procs").write_text(str(pid))
         yield
     finally:
@@ -35,14 +37,14 @@ def bounding(pids: list[int], percent: int) -> Iterator[None]:
             group.rmdir()
 
 
-def _make_group(name: str, quota: int) -> Path:
-    """Return a group's folder: of version 2, or of version 1 where that has the processors."""
-    old = (_OLD / "cpu.cfs_quota_us").exists()
-    group = (_OLD if old else _NEW) / name
-    group.mkdir()
-    if old:
+def _home() -> Path:
+    """Return where groups are: of version 1 where that has the processors, else of version 2."""
+    return _OLD if (_OLD / "cpu.cfs_quota_us").exists() else _NEW
+
+
+def _bound(group: Path, quota: int) -> None:
+    if group.parent == _OLD:
         (group / "cpu.cfs_period_us").write_text(str(_MICROS))
         (group / "cpu.cfs_quota_us").write_text(str(quota))
     else:
         (group / "cpu.max").write_text(f"{quota} {_MICROS}")
-    return group

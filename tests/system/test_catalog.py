@@ -157,7 +157,8 @@ enabled = false
     with serving(tmp_path, config, {"UP_KEY": SECRET}) as service:
         assert service.chat({"model": "m"})[0] == 200
         assert provider.keys[-1] == f"Bearer {SECRET}"
-        assert service.run("provider", "test", "up").returncode == 0
+        tried = service.run("provider", "test", "up")
+        assert (tried.returncode, "Its key was not tried" in tried.stdout) == (0, True), tried.stdout
         assert provider.keys[-1] is None
 
 

@@ -80,7 +80,9 @@ def test_credit_is_spent_to_the_last_request_and_never_below(service: Service, *
 def _is_free(service: Service, customer: Customer) -> bool:
     """Say whether nothing of the credit is held: in Redis, what a killed gateway held is, until its leases are over."""
     with contextlib.suppress(OSError, EOFError, KeyError):
-        return read_credit(service, customer, "paid") == count_nano(show_account(service, customer).credit)
+        account = show_account(service, customer)
+        left = read_credit(service, customer, "paid")
+        return count_nano(account.held) == 0 and left == count_nano(account.credit)
     return False
 
 

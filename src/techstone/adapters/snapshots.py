@@ -81,6 +81,8 @@ class SnapshotFollower:
         self._confirmation = Confirmation(bounds)
         self.view: View | None = None
         self.problem: str | None = "no snapshot yet"
+        self.absent = True
+        """Whether no control plane was found at all, as while it starts."""
         self._control = control
         self._copy = copy
         self._moved = asyncio.Event()
@@ -128,7 +130,7 @@ class SnapshotFollower:
 
     async def _try(self) -> float:
         """Read one stream to its end and keep why it ended; return the seconds to wait at least."""
-        pause = 0.0
+        pause, absent = 0.0, False
         try:
             await _drive(self._follow())
             self.problem = "the control plane ended the snapshot stream"
@@ -141,6 +143,8 @@ class SnapshotFollower:
             pause = _REFUSED_SECONDS
         except UpstreamProblem as problem:
             self.problem = _explain(problem)
+            absent = problem.kind in {"connect", "timeout"}
+        self.absent = absent
         if self._confirmation.missing == "database":
             self.problem = _AWAY
         else:

@@ -59,8 +59,8 @@ if TYPE_CHECKING:
 LISTEN_FD = "TECHSTONE_LISTEN_FD"
 # A gateway whose control plane is down serves by the snapshot on disk, after having waited so long.
 _CONTROL_PATIENCE = 5.0
-# So often that passes in silence where our supervisor starts the control plane at the same moment: the very first start
-# compiles everything, which takes a slow machine 10 s.
+# So often that passes in silence where our supervisor starts the control plane, too, and it is just not there: the very
+# first start compiles everything, which takes a slow machine 10 s and more. The first word comes after 20 s.
 _STARTING = 4
 _GARBAGE = 20_000
 _MEGABYTE = 1024 * 1024
@@ -403,9 +403,9 @@ async def _await_control(follower: SnapshotFollower, stopping: Stopping) -> None
         done, _ = await asyncio.wait(waits, timeout=_CONTROL_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
         if done or follower.view is not None:
             break
-        silent -= 1
+        silent = silent - 1 if follower.absent else 0
         # Nothing is served that could tell it otherwise: /readyz is not there yet.
-        if follower.problem != told and silent < 0:
+        if follower.problem != told and silent <= 0:
             told = follower.problem
             _complain(f"waits for the control plane before it serves: {told}")
     for wait in waits:

@@ -461,6 +461,7 @@ async def test_trial_asks_every_server_and_says_which_failed(rooms: Services, wo
         (Asked(0, failure="connect", detail="OSError"), "cannot be reached"),
         (Asked(0, failure="odd"), "cannot be reached"),
         (Asked(1, 401, keyless=True), "key was not tried"), (Asked(1, 500, keyless=True), "provider failed."),
+        (Asked(1, 400, keyless=True), "key was not tried"), (Asked(1, 404, keyless=True), "key was not tried"),
         (Asked(0, failure="protocol"), "no HTTP"),
     ],
 )  # fmt: skip

@@ -35,10 +35,18 @@ def test_every_limit_has_its_own_words() -> None:
     for axis in Axis.__args__:  # type: ignore[attr-defined]  # a Literal's
         code = "insufficient_quota" if axis in {"credit", "monthly_cap", "daily_cap"} else "rate_limit_exceeded"
         for scope in Scope.__args__:  # type: ignore[attr-defined]  # the same
-            told.add(advise(Trouble(code, 429, axis=axis, scope=scope, wait=9)).cause)
+            told.add(advise(Trouble(code, 429, axis=axis, scope=scope)).cause)
     assert len(told) > len(Axis.__args__)  # type: ignore[attr-defined]  # the same
     assert "after 9 seconds" in advise(Trouble("rate_limit_exceeded", 429, axis="tokens", scope="key", wait=9)).remedy
     assert "Waiting does not help" in advise(Trouble("rate_limit_exceeded", 429, axis="tokens", scope="key")).remedy
+
+
+@pytest.mark.parametrize("axis", ["credit", "monthly_cap", "daily_cap"])
+def test_money_that_is_held_is_another_thing_than_money_that_is_spent(axis: Axis) -> None:
+    """As the headers of the answer have it."""
+    held = advise(Trouble("insufficient_quota", 429, axis=axis, scope="account", wait=1))
+    assert "after 1 second;" in held.remedy
+    assert held != advise(Trouble("insufficient_quota", 429, axis=axis, scope="account"))
 
 
 def test_code_of_a_provider_has_general_words() -> None:

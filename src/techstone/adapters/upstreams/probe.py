@@ -35,9 +35,9 @@ class Probe:
 
     def __init__(self, environment: Mapping[str, str], vault: Opener) -> None:
         self._environment = environment
-        self._withheld = {name for name, value in environment.items() if value == WITHHELD}
         # No provider is shown a key that is none: many of those are taken for an attack.
-        self._keyring = Keyring({name: environment[name] for name in environment.keys() - self._withheld}, vault)
+        self._keys = {name: value for name, value in environment.items() if value != WITHHELD}
+        self._keyring = Keyring(self._keys, vault)
 
     async def list_models(self, provider: Provider, base_url: str) -> Asked:
         """Ask the server at one of its addresses for its models; raise Unsealable."""
@@ -83,8 +83,9 @@ class Probe:
         return Asked(loop.time() - began, status, text, keyless=self._lacks_key(provider))
 
     def _lacks_key(self, provider: Provider) -> bool:
-        named = {value[2:-1] for value in provider.headers.values() if value.startswith("${")}
-        return provider.secret is None and not self._withheld.isdisjoint({provider.api_key_env, *named})
+        names = {value[2:-1] for value in provider.headers.values() if value.startswith("${")}
+        names |= {provider.api_key_env} if provider.api_key_env else set()
+        return provider.secret is None and any(not self._keys.get(name) for name in names)
 
 
 def _list(timeouts: Timeouts) -> tuple[float, ...]:

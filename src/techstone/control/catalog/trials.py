@@ -69,6 +69,8 @@ _BY_STATUS = {
 
 # Some answer with 400 or 404 to who shows no key.
 _WANTING_A_KEY = frozenset((400, 401, 403, 404))
+_UNTRIED = "Its key was not tried: it is in the environment of the gateways alone."
+_ASK = "Ask one of its models in the Playground: that tries the key, too."
 
 
 class Tried(msgspec.Struct, frozen=True):
@@ -94,7 +96,7 @@ def sum_up(provider: str, tried: Sequence[Tried]) -> TrialShown:
     common = set.intersection(*telling) if telling else set()
     servers = tuple(
         msgspec.structs.replace(one.shown, lacking=tuple(sorted(known.difference(one.models))[:_MOST_LACKING]))
-        if one.shown.listing.good
+        if one.shown.listing.good and one.shown.listing.status == 200
         else one.shown
         for one in tried
     )
@@ -110,7 +112,14 @@ def sum_up(provider: str, tried: Sequence[Tried]) -> TrialShown:
 
 
 def judge_listing(asked: Asked) -> Outcome:
-    """Return how asking for the models ended."""
+    """Return how asking for the models ended; of a provider that wants no key for that, that its key was not tried."""
+    outcome = _judge_listing(asked)
+    if not asked.keyless or asked.status != 200 or not outcome.good:
+        return outcome
+    return msgspec.structs.replace(outcome, told=f"{outcome.told} {_UNTRIED}", remedy=outcome.remedy or _ASK)
+
+
+def _judge_listing(asked: Asked) -> Outcome:
     if asked.failure is None and asked.status == 200:
         found = read_models(asked)
         if found:
@@ -132,7 +141,7 @@ def judge_chat(asked: Asked) -> Outcome:
     """Return how asking for one token ended."""
     if asked.failure is None and asked.status == 200:
         return _say(asked, "It answered a chat of one token.", "", good=True)
-    if asked.failure is None and asked.status == 404:
+    if asked.failure is None and asked.status == 404 and not asked.keyless:
         return _say(asked, "There is no such model, or no chat at this address.", "Check the model's name there.")
     return _judge_failure(asked)
 
@@ -156,12 +165,8 @@ def _read(asked: Asked) -> _List | None:
 
 def _judge_failure(asked: Asked) -> Outcome:
     if asked.keyless and asked.status in _WANTING_A_KEY:
-        return _say(
-            asked,
-            "It was reached. Its key was not tried: it is in the environment of the gateways alone.",
-            "Ask one of its models in the Playground: that tries the key, too.",
-            good=True,
-        )
+        remedy = _ASK if asked.status in {401, 403} else f"{_ASK} Or the base URL is wrong: it usually ends in /v1."
+        return _say(asked, f"It was reached. {_UNTRIED}", remedy, good=True)
     if asked.failure is not None:
         told, remedy = _UNREACHED.get(asked.detail) or _BY_KIND.get(asked.failure, _BY_KIND["connect"])
         return Outcome(good=False, reached=False, status=None, told=told, remedy=remedy, milliseconds=_count(asked))

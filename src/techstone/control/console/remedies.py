@@ -185,7 +185,7 @@ _ADVICE: dict[str, Advice] = {
     ),
     "insufficient_quota": Advice(
         "The account's credit, or a spending cap, does not cover this request.",
-        "Add credit, raise the cap, or lower max_tokens. Waiting does not help.",
+        "Add credit, raise the cap, or lower max_tokens.",
         *_BILLING,
     ),
     "insufficient_quota/credit": Advice(
@@ -193,9 +193,14 @@ _ADVICE: dict[str, Advice] = {
         "Add credit, or lower max_tokens. Waiting does not help.",
         *_BILLING,
     ),
+    "insufficient_quota/held": Advice(
+        "Running requests hold what the {whose} may spend.",
+        "Send it again after {seconds}; the SDKs do so by themselves. A lower max_tokens holds less.",
+        *_LIMITS,
+    ),
     "insufficient_quota/monthly_cap": Advice(
         "The monthly spending cap of the {whose} is reached.",
-        "Raise the cap, or wait for the next month. An account's cap is set by who runs this cloud.",
+        "Raise the cap, or wait for the next month. Owners and billing raise an account's cap under Billing.",
         *_KEYS,
     ),
     "insufficient_quota/daily_cap": Advice(
@@ -220,12 +225,17 @@ _ADVICE: dict[str, Advice] = {
     ),
     "journal_unwritable": Advice("Usage cannot be recorded at the moment, so nothing is served.", _AGAIN),
 }
+_MONEY = frozenset(("credit", "monthly_cap", "daily_cap"))
 _UNKNOWN = Advice("The provider refused the request.", "The answer's message says why.")
 
 
 def advise(trouble: Trouble) -> Advice:
     """Return what to tell about a failure."""
-    axis = "never" if trouble.axis == "tokens" and trouble.wait is None else trouble.axis
+    axis = trouble.axis
+    if axis == "tokens" and trouble.wait is None:
+        axis = "never"
+    elif axis in _MONEY and trouble.wait is not None:
+        axis = "held"
     found = _ADVICE.get(f"{trouble.code}/{axis}") or _ADVICE.get(trouble.code) or _UNKNOWN
     wait = trouble.wait
     words = {

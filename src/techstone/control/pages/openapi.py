@@ -74,7 +74,8 @@ _ERRORS = {
     409: "A request with this Idempotency-Key is being answered, or its answer was too large to be kept.",
     413: "The body is too large.",
     415: "The body is not JSON, or is compressed.",
-    429: "A limit is reached; `Retry-After` says for how long. `insufficient_quota`: the credit is used up.",
+    429: "A limit is reached; `Retry-After` says for how long. `insufficient_quota`: credit or a cap does not "
+    "cover it; with `Retry-After` only what running requests hold is missing.",
     431: "The headers are too large.",
     500: "The service or the upstream failed.",
     503: "The service or the model is not available at the moment.",
@@ -148,7 +149,7 @@ _HEADERS = {
     "x-ratelimit-reset-tokens": _header("Until no token counts any more, as Go writes durations.", "string"),
     "x-techstone-served-by": _header("The provider and its model that answered.", "string"),
     "x-techstone-cost": _header("What the answer cost, USD.", "string"),
-    "retry-after": _header("Seconds after which the same request is let through."),
+    "retry-after": _header("Seconds after which to try again."),
 }
 _ALWAYS = ("x-request-id", "x-ratelimit-remaining", "x-ratelimit-reset")
 _WITH_KEY = (*_ALWAYS, *(name for name in _HEADERS if name.endswith(("-requests", "-tokens"))))

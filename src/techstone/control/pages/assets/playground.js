@@ -93,7 +93,7 @@ async function* readEvents(stream) {
 const explain = ({ error }, answer) => {
   const wait = answer.headers.get("retry-after");
   const words = error?.message ?? `The API answered with status ${answer.status}.`;
-  return wait && !words.includes("try again") ? `${words} Try again in ${wait} s.` : words;
+  return wait && !/try again|retry after/i.test(words) ? `${words} Try again in ${wait} s.` : words;
 };
 
 const run = async (lane, body, turn, signal) => {
