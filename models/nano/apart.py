@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from corpus import normalise, read_corpus
 from dialogues import WISHES
 from evaluate import SPEC
+from intents import normalise, read_corpus
 from questions import read_questions
 
 

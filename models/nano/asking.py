@@ -57,4 +57,5 @@ class Server:
             json.dumps(body).encode(),
             {"Content-Type": "application/json", "Authorization": f"Bearer {self.key}"},
         )
-        return urllib.request.urlopen(request, timeout=120)  # noqa: S310 - the same
+        answer: HTTPResponse = urllib.request.urlopen(request, timeout=120)  # noqa: S310 - the same
+        return answer

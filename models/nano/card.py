@@ -1,4 +1,4 @@
-"""Writes the model card: `README.md` from `card.md`, and its picture, `curve.svg`."""
+"""Writes the model card: `README.md` from `card.txt`, and its picture, `curve.svg`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Measured:
 def write(run: dict[str, Any], found: Result, measured: Measured) -> None:
     """Write both."""
     (HERE / "curve.svg").write_text(draw(run["curve"], run["steps"]), "utf-8")
-    text = (HERE / "card.md").read_text("utf-8").format(**_describe(run, found, measured))
+    text = (HERE / "card.txt").read_text("utf-8").format(**_describe(run, found, measured))
     (HERE / "README.md").write_text(text, "utf-8")
 
 

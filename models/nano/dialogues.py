@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from corpus import Intent, sentences
+from intents import Intent, sentences
 from noise import disturb
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from random import Random
 
     Dialogue = list[tuple[str, str]]
@@ -137,7 +138,7 @@ class Dialogues:
             return self._random.choice(following)
         return self._random.choices(self._alone, self._weights)[0]
 
-    def _ask(self, question: str, answer: str, put: object) -> Dialogue:
+    def _ask(self, question: str, answer: str, put: Callable[[str], str]) -> Dialogue:
         random = self._random
         asked = random.random()
         if asked < _FORMED:

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from asking import Server
-from corpus import sentences
+from intents import sentences
 from questions import Question, read_questions
 
 RIGHT, TOLD, TRIES = 0.8, 0.9, 20

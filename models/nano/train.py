@@ -14,8 +14,8 @@ from random import Random
 
 import tokens
 import torch
-from corpus import read_corpus
 from dialogues import Dialogues, split
+from intents import read_corpus
 from network import Nano, Shape
 from torch import nn
 from torch.nn import functional

@@ -83,14 +83,6 @@ async def test_two_models_answer_side_by_side(page: Page, service: Service) -> N
     assert await look(page, "playground-headers") == []
 
 
-async def test_built_in_model_is_offered_as_help(page: Page) -> None:
-    """By a link, as long as another one is chosen."""
-    await page.goto("/console/playground?model=gpt-4o")
-    await page.get_by_role("link", name="techstone-nano").click()
-    await expect(page.locator("#model")).to_have_value("techstone-nano")
-    await expect(page.get_by_text("Questions about this product?")).to_have_count(0)
-
-
 async def test_key_of_the_playground_stays_in_its_tab(page: Page, service: Service) -> None:
     """One key for many messages; no other tab has it; it is gone with the session."""
     before = len(service.ask("key", "list"))

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import functools
 import re
-import sys
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from intents import Intent, normalise, read_corpus, sentences
 
 ROOT = Path(__file__).parents[3]
-sys.path.insert(0, str(ROOT / "models" / "nano"))
-
-from corpus import Intent, normalise, read_corpus, sentences  # noqa: E402 - that folder is no package
 
 _DOCS = "\n".join(
     file.read_text("utf-8")

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from random import Random
 
 import pytest
+from dialogues import Dialogues, Form, split
 from hypothesis import given
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parents[3] / "models" / "nano"))
-
-from corpus import Intent, expand, sentences
-from dialogues import Dialogues, Form, split
+from intents import Intent, expand, sentences
 from noise import disturb
 
 _INTENTS = [

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[3] / "models" / "nano"))
-
 from apart import find_shared
-from corpus import read_corpus
 from evaluate import is_circle, is_right
+from intents import read_corpus
 from questions import Question, read_questions
 
 

@@ -21,8 +21,6 @@ PLAYGROUND = "/console/playground"
 _LASTS = 3600
 _NAME = "Playground ("
 _LONGEST_NAME = 100
-# The engine's own model, which knows this product (docs/decisions/0025); offered by its name wherever the engine is on.
-_BUILT_IN = "techstone-nano"
 
 
 class PlaygroundKey(msgspec.Struct, frozen=True):
@@ -71,7 +69,6 @@ def route_playground(pages: Pages) -> Router:
             visitor_of(request),
             models=models,
             account=seat.account,
-            built_in=_BUILT_IN,
             chosen=wanted[0] if wanted[0] in names else names[0] if names else "",
             beside=wanted[1] if wanted[1] in names else "",
         )
