@@ -53,7 +53,7 @@ def test_follow_ups_follow_and_every_question_is_answered(seed: int) -> None:
         assert "costs" not in answer or "Pro" in "".join(answers[:at])
 
 
-@given(st.text("abcdefgh ?.!xyz", min_size=1), st.integers(0, 10**6))
+@given(st.text("abcdefgh ?.!xyz", min_size=1).filter(str.strip), st.integers(0, 10**6))
 def test_disturbed_question_is_a_question_still(question: str, seed: int) -> None:
     found = disturb(question, Random(seed))
     assert found.strip()
