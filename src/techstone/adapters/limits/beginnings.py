@@ -77,4 +77,4 @@ class Beginnings:
         told: asyncio.Future[Reply] = self._loop.create_future()
         if self._link.generation != generation or not self._operations.send("begin", principal, words, told.set_result):
             return None
-        return self._operations.check(await told)
+        return self._link.check(await told)

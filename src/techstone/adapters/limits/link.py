@@ -210,6 +210,14 @@ class Link:
             raise Unreachable("it is away")
         await self._look(connection, risen=False)
 
+    def check(self, reply: Reply) -> Reply:
+        """Return a reply; an error (Redis that lost the script, is full or read-only) ends the connection."""
+        if isinstance(reply, hiredis.ReplyError):
+            if self.connection is not None:
+                self.connection.close(str(reply))
+            return None
+        return reply
+
     def tell(self, calls: Iterator[Call]) -> None:
         """Tell what nobody waits for, in portions; while Redis is away it is not even asked for."""
         if self._telling is not None:

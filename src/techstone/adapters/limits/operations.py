@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import hiredis
-
 from techstone.adapters.limits import script
 from techstone.adapters.limits.script import Writer, describe_charge
 
@@ -49,15 +47,6 @@ class Operations:
         """Return the command that tells a charge whose request is over."""
         caller = describe_charge(self._link.generation, charge.account, charge.key, bounded=charge.bounded)
         return self._writer.write("charge", caller, journal, script.pack_charge(charge))
-
-    def check(self, reply: Reply) -> Reply:
-        """Return a reply; an error (Redis that lost the script, is full or read-only) ends the connection."""
-        if isinstance(reply, hiredis.ReplyError):
-            connection = self._link.connection
-            if connection is not None:
-                connection.close(str(reply))
-            return None
-        return reply
 
     def forget(self) -> None:
         """Describe everybody anew: the generation may be another one."""

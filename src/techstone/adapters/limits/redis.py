@@ -169,7 +169,7 @@ class RedisLimits:
         return question
 
     def _hear(self, question: _Question, reply: Reply) -> None:
-        question.reply = self._operations.check(reply)
+        question.reply = self._link.check(reply)
         if question.abandoned is not None:
             self._give_back(question.abandoned, question.reply)
 
@@ -187,7 +187,7 @@ class RedisLimits:
 
         def take(reply: Reply) -> None:
             grant.pending -= 1
-            refusal = self._extend(grant, tokens, nano, self._operations.check(reply))
+            refusal = self._extend(grant, tokens, nano, self._link.check(reply))
             if not told.done():
                 told.set_result(refusal)
             if grant.ending is not None and not grant.pending:
@@ -224,7 +224,7 @@ class RedisLimits:
         told: asyncio.Future[int] = self._loop.create_future()
 
         def take(reply: Reply) -> None:
-            checked = self._operations.check(reply)
+            checked = self._link.check(reply)
             if isinstance(checked, bytes):
                 claim.nano = script.read_amount(checked)
             if not told.done():
@@ -312,7 +312,7 @@ class RedisLimits:
         )
 
         def take(reply: Reply) -> None:
-            checked = self._operations.check(reply)
+            checked = self._link.check(reply)
             if isinstance(checked, bytes):
                 self._mirrors.take(principal, script.read_standing(checked))
                 self._link.told = max(self._link.told, number)
@@ -362,7 +362,7 @@ class RedisLimits:
             "look", principal, (), lambda reply: None if told.done() else told.set_result(reply)
         ):
             return None
-        reply = self._operations.check(await told)
+        reply = self._link.check(await told)
         return script.read_look(reply) if isinstance(reply, bytes) else None
 
     def _charge(self, charge: Charge) -> None:
@@ -373,7 +373,7 @@ class RedisLimits:
 
     def _write_charge(self, charge: Charge) -> Call:
         def take(reply: Reply) -> None:
-            if self._operations.check(reply) is not None:
+            if self._link.check(reply) is not None:
                 self._link.told = max(self._link.told, charge.number)
 
         return self._operations.write_charge(charge, self._journal), take
@@ -381,7 +381,7 @@ class RedisLimits:
     # As Redis goes and comes
 
     def _ignore(self, reply: Reply) -> None:
-        self._operations.check(reply)
+        self._link.check(reply)
 
     def give(self) -> Iterator[Call]:
         """Implement `Owner`: have Redis count what was given without it, as of now."""
@@ -393,7 +393,7 @@ class RedisLimits:
 
         def take(reply: Reply) -> None:
             # Where it is not known whether Redis counts it, it is told again: twice rather than never.
-            if self._operations.check(reply) is None:
+            if self._link.check(reply) is None:
                 self._alone.take_back(given)
 
         return self._operations.write("adopt", given.principal, words), take

@@ -11,8 +11,6 @@ import hashlib
 from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
-import hiredis
-
 from techstone.adapters.limits.connection import pack
 from techstone.adapters.limits.script import PREFIX, REPEATS
 from techstone.core import repeats
@@ -81,8 +79,8 @@ class RedisRepeats:
         self._claimed[account, key] = digest
         try:
             reply = await told
-        except BaseException:
-            self.release(account, key)  # its client hung up meanwhile
+        except BaseException:  # its client hung up: the key is free again
+            self.release(account, key)
             raise
         if reply == 1:
             return None
@@ -128,7 +126,7 @@ class RedisRepeats:
         value = repeats.keep(answer.digest, copy)
 
         def take(reply: Reply) -> None:
-            if self._check(reply) == 1:
+            if self._link.check(reply) == 1:
                 self._forget(name)
 
         yield self._write("keep", name, value, b"%d" % left), take
@@ -183,24 +181,15 @@ class RedisRepeats:
         connection = self._link.connection
         if connection is None:
             return False
-        connection.send(self._write(operation, name, value, seconds), lambda reply: take(self._check(reply)))
+        connection.send(self._write(operation, name, value, seconds), lambda reply: take(self._link.check(reply)))
         return True
 
     def _write(self, operation: Operation, name: tuple[str, str], value: bytes, seconds: bytes) -> bytes:
         key = repeats.name(PREFIX, *name)
         return pack(b"EVALSHA", _SHA, b"1", key, operation.encode(), self._name, value, seconds)
 
-    def _check(self, reply: Reply) -> Reply:
-        """Return a reply; an error ends the connection, as it does for the limits."""
-        if isinstance(reply, hiredis.ReplyError):
-            connection = self._link.connection
-            if connection is not None:
-                connection.close(str(reply))
-            return None
-        return reply
-
     def _ignore(self, reply: Reply) -> None:
-        self._check(reply)
+        self._link.check(reply)
 
     def _now(self) -> int:
         return int(self._wall_clock() * 1000)
