@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from intents import Intent, sentences
 from noise import disturb
@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-    Dialogue = list[tuple[str, str]]
+
+class Message(NamedTuple):
+    """What one side says; `intent` names what an answer answers."""
+
+    role: str
+    text: str
+    intent: str = ""
+
 
 # A system message that does not change what is answered. Most applications send one.
 _PLAIN = (
@@ -64,8 +71,8 @@ _AGAIN = (
 )  # fmt: skip
 WISHES = (*_BRIEF, *_LIST, *_SHORTER, *_LISTED, *_AGAIN)
 """All that is asked of an answer's form."""
-# Of 100 dialogues so many are of one, two, three and four questions.
-_TURNS = (50, 27, 16, 7)
+# Of 100 dialogues so many are of one, two and three questions: the chat template shows the model no more.
+_TURNS = (78, 17, 5)
 _FOLLOWING, _REMARK, _FORMED = 0.6, 0.1, 0.05
 # Whoever asks about anything else must hear that we do not know; there is more of that than of us.
 _WEIGHTS = {"unknown": 2.2, "talk": 1.3}
@@ -95,7 +102,7 @@ _SYSTEMS = {"plain": _PLAIN, "brief": _BRIEF, "list": _LIST}
 
 
 class Dialogues:
-    """Draws dialogues: lists of (role, text)."""
+    """Draws dialogues."""
 
     def __init__(self, intents: list[Intent], random: Random) -> None:
         self._random = random
@@ -110,25 +117,25 @@ class Dialogues:
                 self._following.setdefault(parent, []).append(intent)
                 self._pairs.append((names[parent], intent))
 
-    def draw(self) -> Dialogue:
-        """Return one dialogue of one to four questions."""
+    def draw(self) -> list[Message]:
+        """Return one dialogue of one to three questions."""
         random = self._random
-        turns: Dialogue = []
+        turns = list[Message]()
         kind = random.choices(("", "plain", "brief", "list"), (52, 32, 9, 7))[0]
         if kind:
-            turns.append(("system", random.choice(_SYSTEMS[kind])))
+            turns.append(Message("system", random.choice(_SYSTEMS[kind])))
         put = _FORMS[kind or "plain"]
-        count = random.choices((1, 2, 3, 4), _TURNS)[0]
+        count = random.choices((1, 2, 3), _TURNS)[0]
         planned = list(random.choice(self._pairs)) if count > 1 and random.random() < _FOLLOWING else []
         last: tuple[Intent, str] | None = None
         for _ in range(count):
             if last is not None and not planned and random.random() < _REMARK:
-                turns += self._remark(last[1])
+                turns += self._remark(*last)
                 continue
             intent = planned.pop(0) if planned else self._choose(last)
             answer = random.choice(intent.answers)
             question = disturb(random.choice(intent.questions), random)
-            turns += self._ask(question, answer, put)
+            turns += self._ask(question, answer, put, intent.name)
             last = intent, answer
         return turns
 
@@ -138,18 +145,19 @@ class Dialogues:
             return self._random.choice(following)
         return self._random.choices(self._alone, self._weights)[0]
 
-    def _ask(self, question: str, answer: str, put: Callable[[str], str]) -> Dialogue:
+    def _ask(self, question: str, answer: str, put: Callable[[str], str], intent: str) -> list[Message]:
         random = self._random
         asked = random.random()
         if asked < _FORMED:
             question, put = random.choice(_BRIEF_ASKED).format(question), Form.brief
         elif asked < 1.6 * _FORMED:
             question, put = random.choice(_LIST_ASKED).format(question), Form.listed
-        return [("user", question), ("assistant", put(answer))]
+        return [Message("user", question), Message("assistant", put(answer), intent)]
 
-    def _remark(self, answer: str) -> Dialogue:
+    def _remark(self, intent: Intent, answer: str) -> list[Message]:
         remarks, put = self._random.choice(((_SHORTER, Form.brief), (_LISTED, Form.listed), (_AGAIN, Form.full)))
-        return [("user", disturb(self._random.choice(remarks), self._random)), ("assistant", put(answer))]
+        remark = disturb(self._random.choice(remarks), self._random)
+        return [Message("user", remark), Message("assistant", put(answer), intent.name)]
 
 
 def split(intents: list[Intent], random: Random) -> tuple[list[Intent], list[tuple[str, Intent]]]:

@@ -8,27 +8,10 @@ from pathlib import Path
 
 import gguf
 import torch
+from chatml import END, END_OF_TEXT, START, TEMPLATE
 from network import Shape
-from tokens import END, END_OF_TEXT, START
 
 CONTEXT = 2048
-
-# ChatML. Of a conversation the model is shown the system's message and the last five others: longer ones are beyond
-# what it has learned from. A `tools` list is shown as JSON, and calls and results are told, so that no request fails.
-TEMPLATE = (
-    "{%- if tools %}{{- '<|im_start|>system\\nTools: ' + (tools | tojson) + '<|im_end|>\\n' }}{%- endif %}"
-    "{%- set skipped = (messages | length) - 5 %}"
-    "{%- for message in messages %}"
-    "{%- set role = 'system' if message.role == 'developer' else message.role %}"
-    "{%- if loop.index0 >= skipped or role == 'system' %}"
-    "{{- '<|im_start|>' + role + '\\n' }}"
-    "{%- if message.content is string %}{{- message.content }}"
-    "{%- elif message.content %}{%- for part in message.content %}{%- if part.text %}{{- part.text }}{%- endif %}"
-    "{%- endfor %}{%- endif %}"
-    "{%- if message.tool_calls %}{{- message.tool_calls | tojson }}{%- endif %}"
-    "{{- '<|im_end|>\\n' }}{%- endif %}{%- endfor %}"
-    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
-)
 
 # Ours → llama.cpp's names (gguf-py, constants.py).
 _BLOCK = {
@@ -50,6 +33,23 @@ def rename(name: str) -> str:
         _, number, part, _ = name.split(".")
         return f"blk.{number}.{_BLOCK[part]}.weight"
     return {"embedding.weight": "token_embd.weight", "norm.weight": "output_norm.weight"}[name]
+
+
+def divide(name: str, tensor: torch.Tensor, heads: int) -> dict[str, torch.Tensor]:
+    """Return a tensor by llama.cpp's names: what is one for speed's sake here is several there."""
+    if ".query_key_value." in name:
+        query, key, value = tensor.chunk(3)
+        parts = {"query": pair(query, heads), "key": pair(key, heads), "value": value}
+        return {rename(name.replace("query_key_value", part)): rows for part, rows in parts.items()}
+    if ".gate_up." in name:
+        gate, up = tensor.chunk(2)
+        return {rename(name.replace("gate_up", "gate")): gate, rename(name.replace("gate_up", "up")): up}
+    return {rename(name): tensor}
+
+
+def pair(rows: torch.Tensor, heads: int) -> torch.Tensor:
+    """Return the rows of each head, those of its halves in turn: llama.cpp's rope turns neighbours, ours halves."""
+    return rows.view(heads, 2, -1, rows.shape[1]).transpose(1, 2).reshape(rows.shape)
 
 
 def export(run: Path, out: Path) -> None:
@@ -74,14 +74,14 @@ def export(run: Path, out: Path) -> None:
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
     _add_tokenizer(writer, vocabulary, tokenizer["merges"])
     writer.add_chat_template(TEMPLATE)
-    for name, tensor in state.items():
+    parts = {told: part for name, tensor in state.items() for told, part in divide(name, tensor, shape.heads).items()}
+    for name, tensor in parts.items():
         data = tensor.float().numpy()
-        # llama.cpp wants norms in 32 bits. Our rope turns pairs of neighbours, as llama.cpp's does: no permutation.
-        if data.ndim == 1:
-            writer.add_tensor(rename(name), data)
+        if data.ndim == 1:  # llama.cpp wants norms in 32 bits
+            writer.add_tensor(name, data)
         else:
             packed = gguf.quants.quantize(data, gguf.GGMLQuantizationType.Q8_0)
-            writer.add_tensor(rename(name), packed, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+            writer.add_tensor(name, packed, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -14,10 +14,10 @@ class Shape:
     """The sizes of the network; `rope_base` is that of rotary positions."""
 
     vocabulary: int = 3072
-    width: int = 320
-    layers: int = 6
-    heads: int = 5
-    hidden: int = 864
+    width: int = 384
+    layers: int = 4
+    heads: int = 6
+    hidden: int = 1024
     rope_base: float = 10_000.0
     epsilon: float = 1e-5
 
@@ -36,9 +36,13 @@ class RMSNorm(nn.Module):
 
 
 def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Return x with each pair of neighbours turned by its position: the order that llama.cpp's rope expects."""
-    even, odd = x[..., 0::2], x[..., 1::2]
-    return torch.stack((even * cosine - odd * sine, even * sine + odd * cosine), dim=-1).flatten(-2)
+    """Return x, each of its first half turned with its like of the second by its position.
+
+    llama.cpp turns neighbours, so the rows are put in another order as they are exported. A CPU reads halves in one
+    piece: this takes a quarter of the time of neighbours.
+    """
+    first, second = x.chunk(2, -1)
+    return torch.cat((first * cosine - second * sine, first * sine + second * cosine), -1)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -60,28 +64,23 @@ class Block(nn.Module):
         width = shape.width
         self.heads = shape.heads
         self.attention_norm = RMSNorm(width, shape.epsilon)
-        self.query = nn.Linear(width, width, bias=False)
-        self.key = nn.Linear(width, width, bias=False)
-        self.value = nn.Linear(width, width, bias=False)
+        self.query_key_value = nn.Linear(width, 3 * width, bias=False)
         self.output = nn.Linear(width, width, bias=False)
         self.feed_norm = RMSNorm(width, shape.epsilon)
-        self.gate = nn.Linear(width, shape.hidden, bias=False)
-        self.up = nn.Linear(width, shape.hidden, bias=False)
+        self.gate_up = nn.Linear(width, 2 * shape.hidden, bias=False)
         self.down = nn.Linear(shape.hidden, width, bias=False)
 
     def forward(self, x: Tensor, cosine: Tensor, sine: Tensor, dropout: float) -> Tensor:
         """Return the block's output; positions may look at themselves and what stands before them."""
         batch, length, width = x.shape
-        y = self.attention_norm(x)
-        query, key, value = (
-            part(y).view(batch, length, self.heads, -1).transpose(1, 2) for part in (self.query, self.key, self.value)
-        )
-        attended = attend(rotate(query, cosine, sine), rotate(key, cosine, sine), value)
+        mixed = self.query_key_value(self.attention_norm(x)).view(batch, length, 3, self.heads, -1)
+        query_key, value = rotate(mixed[:, :, :2], cosine, sine).transpose(1, 3), mixed[:, :, 2].transpose(1, 2)
+        attended = attend(query_key[:, :, 0], query_key[:, :, 1], value)
         x = x + functional.dropout(
             self.output(attended.transpose(1, 2).reshape(batch, length, width)), dropout, self.training
         )
-        y = self.feed_norm(x)
-        return x + functional.dropout(self.down(functional.silu(self.gate(y)) * self.up(y)), dropout, self.training)
+        gate, up = self.gate_up(self.feed_norm(x)).chunk(2, -1)
+        return x + functional.dropout(self.down(functional.silu(gate) * up), dropout, self.training)
 
 
 class Nano(nn.Module):
@@ -103,13 +102,18 @@ class Nano(nn.Module):
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=0.02)
 
-    def forward(self, tokens: Tensor, wanted: Tensor) -> Tensor:
-        """Return the logits of what comes after each position that is wanted, one row each."""
+    def read(self, tokens: Tensor) -> Tensor:
+        """Return what the network makes of each position, (batch, length, width)."""
         size = self.shape.width // self.shape.heads
         frequencies = self.shape.rope_base ** (-torch.arange(0, size, 2, device=tokens.device).float() / size)
         angles = torch.outer(torch.arange(tokens.shape[1], device=tokens.device).float(), frequencies)
         x = functional.dropout(self.embedding(tokens), self.dropout, self.training)
-        cosine, sine = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+        cosine, sine = (part.to(x.dtype)[:, None, None] for part in (angles.cos(), angles.sin()))
         for block in self.blocks:
             x = block(x, cosine, sine, self.dropout)
-        return functional.linear(self.norm(x[wanted]), self.embedding.weight)
+        normed: Tensor = self.norm(x)
+        return normed
+
+    def tell(self, read: Tensor) -> Tensor:
+        """Return the logits of what comes after positions that were read."""
+        return functional.linear(read, self.embedding.weight)

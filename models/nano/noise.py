@@ -105,6 +105,8 @@ def disturb(question: str, random: Random) -> str:
     question = _PHRASE.sub(lambda found: _replace(found[0], random), question)
     if random.random() < 0.06:
         question = _hurry(question, random)
+    if random.random() < 0.12:
+        question = _forget(question, random)
     if random.random() < 0.14:
         question = random.choice(_OPENINGS).format(question[:1].lower() + question[1:])
     if random.random() < 0.08:
@@ -142,6 +144,14 @@ def _hurry(question: str, random: Random) -> str:
     words = question.split()
     kept = [word for word in words if word.lower() not in _DROPPED or random.random() < 0.2]
     return " ".join(kept) if len(kept) >= 2 else question
+
+
+def _forget(question: str, random: Random) -> str:
+    """Return it without one of its words, if it is long: none of them must be all that it is known by."""
+    words = question.split()
+    if len(words) >= 8:
+        words.pop(random.randrange(len(words)))
+    return " ".join(words)
 
 
 def slip(question: str, random: Random) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chatml import END, END_OF_TEXT, START
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 VOCABULARY = 3072
-END_OF_TEXT, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 # llama.cpp's pre-tokenizer "gpt-2" splits by this pattern (llama-vocab.cpp); ours must split the same way.
 _PATTERN = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
 
@@ -39,16 +39,3 @@ def train(texts: Iterable[str]) -> Tokenizer:
 def load(path: Path) -> Tokenizer:
     """Return the tokenizer of a file."""
     return Tokenizer.from_file(str(path))
-
-
-def encode(tokenizer: Tokenizer, dialogue: list[tuple[str, str]]) -> tuple[list[int], list[bool]]:
-    """Return the tokens of a dialogue in ChatML, and which of them the model has to write itself."""
-    tokens: list[int] = []
-    own: list[bool] = []
-    for role, text in dialogue:
-        head = tokenizer.encode(f"{START}{role}\n").ids
-        body = tokenizer.encode(f"{text}{END}").ids
-        tail = tokenizer.encode("\n").ids
-        tokens += head + body + tail
-        own += [False] * len(head) + [role == "assistant"] * len(body) + [False] * len(tail)
-    return tokens, own

@@ -46,11 +46,13 @@ def test_follow_ups_follow_and_every_question_is_answered(seed: int) -> None:
     """A follow-up's answer comes only after its parent's, the roles take turns, and one seed draws one dialogue."""
     dialogue = Dialogues(_INTENTS, Random(seed)).draw()
     assert dialogue == Dialogues(_INTENTS, Random(seed)).draw()
-    turns = dialogue[1:] if dialogue[0][0] == "system" else dialogue
-    assert [role for role, _ in turns] == ["user", "assistant"] * (len(turns) // 2)
-    answers = [text for role, text in turns if role == "assistant"]
+    turns = dialogue[1:] if dialogue[0].role == "system" else dialogue
+    assert [message.role for message in turns] == ["user", "assistant"] * (len(turns) // 2)
+    answers = [message for message in turns if message.role == "assistant"]
+    told = {intent.name: intent.answers for intent in _INTENTS}
     for at, answer in enumerate(answers):
-        assert "costs" not in answer or "Pro" in "".join(answers[:at])
+        assert "costs" not in answer.text or "Pro" in "".join(earlier.text for earlier in answers[:at])
+        assert any(text.startswith(answer.text.removeprefix("- ").split("\n")[0]) for text in told[answer.intent])
 
 
 @given(st.text("abcdefgh ?.!xyz", min_size=1).filter(str.strip), st.integers(0, 10**6))
