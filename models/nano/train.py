@@ -23,7 +23,7 @@ from network import Nano, Shape
 from torch import nn
 from torch.nn import functional
 
-STEPS = 3600
+STEPS = 3200
 PEAK_RATE, WARM_UP = 3e-3, 60
 # The last steps are as small as that, which settles what was learned.
 LAST_SHARE = 0.03
