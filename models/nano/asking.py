@@ -21,8 +21,8 @@ class Server:
     key: str
     model: str = "techstone-nano"
 
-    def ask(self, messages: Messages, temperature: float = 0.0) -> tuple[str, str]:
-        """Return the answer to the last of the messages (role, text) and why it ended."""
+    def ask(self, messages: Messages, temperature: float | None = 0.0) -> tuple[str, str]:
+        """Return the answer to the last of the messages (role, text) and why it ended; temperature None: its own."""
         with self._post(messages, temperature, stream=False) as answer:
             choice = json.load(answer)["choices"][0]
         return choice["message"]["content"], choice["finish_reason"]
@@ -42,14 +42,15 @@ class Server:
                     times.append(time.perf_counter())
         return times[0] - began, [at - times[0] for at in times], tokens
 
-    def _post(self, messages: Messages, temperature: float, *, stream: bool) -> HTTPResponse:
+    def _post(self, messages: Messages, temperature: float | None, *, stream: bool) -> HTTPResponse:
         body = {
             "model": self.model,
             "messages": [{"role": role, "content": text} for role, text in messages],
-            "temperature": temperature,
             "max_tokens": _LONGEST,
             "stream": stream,
         }
+        if temperature is not None:
+            body["temperature"] = temperature
         if stream:
             body["stream_options"] = {"include_usage": True}
         request = urllib.request.Request(  # noqa: S310 - the URL is the operator's own

@@ -12,6 +12,7 @@ from chatml import END, END_OF_TEXT, START, TEMPLATE
 from network import Shape
 
 CONTEXT = 2048
+TEMPERATURE, LEAST = 0.2, 0.2
 
 # Ours → llama.cpp's names (gguf-py, constants.py).
 _BLOCK = {
@@ -72,6 +73,9 @@ def export(run: Path, out: Path) -> None:
     writer.add_rope_freq_base(shape.rope_base)
     writer.add_layer_norm_rms_eps(shape.epsilon)
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
+    # For who asks without a temperature: another answer is a wrong one here. llama.cpp reads it from the file.
+    writer.add_sampling_temp(TEMPERATURE)
+    writer.add_sampling_min_p(LEAST)
     _add_tokenizer(writer, vocabulary, tokenizer["merges"])
     writer.add_chat_template(TEMPLATE)
     parts = {told: part for name, tensor in state.items() for told, part in divide(name, tensor, shape.heads).items()}

@@ -13,6 +13,8 @@ from evaluate import SPEC, is_circle, is_right
 from service import Service, serving
 from speed import measure
 
+from techstone.control.console.playground import FIRST
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -38,6 +40,17 @@ def test_built_in_model_answers_the_first_question(service: Service) -> None:
     answer, reason = Server(f"{service.url}/v1", service.key, "gpt-4o").ask([("user", SPEC.text)])
     assert is_right(SPEC, answer), answer
     assert not is_circle(answer, reason)
+
+
+@pytest.mark.parametrize(
+    ("question", "told"),
+    list(zip(FIRST, (SPEC.expect[0][0], "Pay As You Go", "new key", "a limit is reached"), strict=True)),
+)
+def test_questions_that_are_offered_to_newcomers_are_answered(service: Service, question: str, told: str) -> None:
+    """Those of the playground, with the temperature that the file asks for."""
+    server = Server(f"{service.url}/v1", service.key)
+    answers = [server.ask([("user", question)], None)[0] for _ in range(5)]
+    assert [answer for answer in answers if told.lower() not in answer.lower()] == []
 
 
 def test_eight_streams_at_a_time_are_served_in_200_megabytes(service: Service) -> None:

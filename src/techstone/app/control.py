@@ -229,7 +229,7 @@ async def _compose_site(public_url: str, services: Services, identity: Identity)
     models = await services.catalog.list_models()
     reference = Reference(public_url, __version__, [model.name for model in models])
     documentation = Documentation(public_url, models, services.catalog.catalog.plans)
-    site = Site(documentation, reference, Reader(identity, services.keys).find_hint)
+    site = Site(documentation, reference, Reader(identity, services).look)
 
     def renew() -> None:
         catalog = services.catalog

@@ -14,10 +14,19 @@ from techstone.core.errors import NotFound
 from techstone.core.roles import may
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from techstone.control.catalog.records import ModelShown
     from techstone.control.identity.records import Seat, Visitor
     from techstone.control.keys.records import KeyShown
 
 PLAYGROUND = "/console/playground"
+GUIDE = "techstone-nano"
+"""The built-in model (engine/options.py), which knows this product."""
+FIRST = (
+    "What is the Token economy?", "Which plans are there?", "How do I get an API key?", "Why do I get 429?",
+)  # fmt: skip
+"""What newcomers ask it."""
 _LASTS = 3600
 _NAME = "Playground ("
 _LONGEST_NAME = 100
@@ -40,6 +49,11 @@ class PlaygroundClosed(NotFound):
 def may_play(visitor: Visitor) -> bool:
     """Say whether the playground is for a visitor, while it is open: who may make keys."""
     return visitor.seat is not None and may(visitor.seat.role, "keys.write")
+
+
+def find_guide(models: Sequence[ModelShown]) -> str | None:
+    """Return the model to ask about this product; None where it is not on offer."""
+    return GUIDE if any(model.name == GUIDE for model in models) else None
 
 
 def is_passing(key: KeyShown) -> bool:
@@ -71,6 +85,9 @@ def route_playground(pages: Pages) -> Router:
             account=seat.account,
             chosen=wanted[0] if wanted[0] in names else names[0] if names else "",
             beside=wanted[1] if wanted[1] in names else "",
+            guide=find_guide(models) or "",
+            first=FIRST,
+            said=request.query_params.get("say", ""),
         )
 
     @post("/key")

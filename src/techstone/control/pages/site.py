@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import MediaType, Request, Response, Router, route
 from litestar.response import Redirect
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from techstone.control.pages.markdown import Page
     from techstone.control.pages.openapi import Reference
 
-    FindHint = Callable[[Request[Any, Any, Any]], Awaitable[str | None]]
+    Look = Callable[[Request[Any, Any, Any]], Awaitable["Reading"]]
 
 _METHODS: list[Method] = ["GET", "HEAD"]
 _YEAR = "public, max-age=31536000, immutable"
@@ -39,19 +40,29 @@ _POLICY = (
 )
 
 
-async def _find_nobody(_: Request[Any, Any, Any]) -> None:
-    """Say that the reader has no key."""
+class Reading(msgspec.Struct, frozen=True):
+    """What a page says to its reader alone: the hint of an own key, and the model that answers questions about this."""
+
+    hint: str | None = None
+    guide: str | None = None
+
+
+async def _see_nobody(_: Request[Any, Any, Any]) -> Reading:
+    """Say that the reader is anybody."""
+    return Reading()
 
 
 # A key in a snippet; examples of answers, which show the end of one, stay.
 _KEY = re.compile(r"ts_live_\.\.\.(?!\w)")
+# In `base.html`, of the search.
+_GUIDE = 'data-guide=""'
 
 
 class Site:
-    """Renders each page once, when it is asked for first. `find_hint` gives the hint of a reader's own key."""
+    """Renders each page once, when it is asked for first. `look` sees what is for a reader alone."""
 
-    def __init__(self, documentation: Documentation, reference: Reference, find_hint: FindHint = _find_nobody) -> None:
-        self.find_hint = find_hint
+    def __init__(self, documentation: Documentation, reference: Reference, look: Look = _see_nobody) -> None:
+        self.look = look
         self.documentation = documentation
         self.reference = reference
         self._pages: dict[str, str] = {}
@@ -112,8 +123,7 @@ def route_site(site: Site) -> Router:
         else:
             page = await asyncio.to_thread(site.show, name)
             if page is not None:
-                hint = await site.find_hint(request)
-                return _answer(_KEY.sub(hint, page) if hint else page, MediaType.HTML, _POLICY)
+                return _answer(_address(page, await site.look(request)), MediaType.HTML, _POLICY)
         raise UrlNotFound(request.method, request.url.path)
 
     return Router("/", route_handlers=[begin, show, *_list_files(site)])
@@ -142,6 +152,13 @@ def _list_files(site: Site) -> list[HTTPRouteHandler]:
         return _answer(site.reference.document, "application/json")
 
     return [find, fetch, digest, describe]
+
+
+def _address(page: str, reading: Reading) -> str:
+    """Return a page as its reader sees it."""
+    if reading.guide:
+        page = page.replace(_GUIDE, f'data-guide="{reading.guide}"')
+    return _KEY.sub(reading.hint, page) if reading.hint else page
 
 
 def _answer(content: Any, media_type: str, policy: str | None = None) -> Response[Any]:  # noqa: ANN401 - text or bytes

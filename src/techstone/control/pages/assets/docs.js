@@ -117,6 +117,17 @@ function openFinder(dialog) {
   dialog.querySelector("input").select();
 }
 
+// Who may use the playground can have the question answered; it is sent there, not here.
+function offerGuide(dialog, words) {
+  const { guide } = dialog.dataset;
+  const offer = dialog.querySelector(".guide");
+  offer.hidden = !guide || !words;
+  if (offer.hidden) return;
+  const link = offer.querySelector("a");
+  link.href = `/console/playground?${new URLSearchParams({ model: guide, say: words })}`;
+  link.textContent = `Ask ${guide}: ${words}`;
+}
+
 async function search(dialog) {
   const words = dialog.querySelector("input").value.trim();
   const list = dialog.querySelector("ol");
@@ -138,11 +149,12 @@ async function search(dialog) {
     item.textContent = `Nothing found for “${words}”. Try an error code, a header or a parameter.`;
     list.append(item);
   }
+  offerGuide(dialog, words);
 }
 
 function moveInFinder(dialog, event) {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  const links = [...dialog.querySelectorAll("a")];
+  const links = [...dialog.querySelectorAll(":not([hidden]) > a")];
   if (step && links.length) {
     const place = links.indexOf(document.activeElement) + step;
     (links[place] ?? dialog.querySelector("input")).focus();

@@ -198,12 +198,25 @@ const showHeaders = ({ status, list }) => {
   dialog.showModal();
 };
 
+// The guide is a model that knows this product: what newcomers ask it is offered to be asked.
+const invite = () => {
+  const box = document.querySelector("[data-invitation]").content.firstElementChild.cloneNode(true);
+  box.addEventListener("click", ({ target }) => {
+    const button = target.closest("button");
+    if (!button) return;
+    composer.elements.say.value = button.textContent;
+    composer.requestSubmit();
+  });
+  return box;
+};
+const introduce = (model, words) => (model === bench.dataset.guide ? invite() : make("p", "hint", words));
+
 const addLane = (model) => {
   const box = make("section", "lane");
   const list = make("ol", "turns");
   box.setAttribute("aria-label", model);
   box.tabIndex = 0;
-  box.append(make("p", "hint", `${model} answers here, with its times, tokens and cost.`), list);
+  box.append(introduce(model, `${model} answers here, with its times, tokens and cost.`), list);
   lanesBox.append(box);
   return { model, box, list, messages: [] };
 };
@@ -214,7 +227,11 @@ const arrange = () => {
   lanes = wanted.map((model, place) => {
     const lane = lanes[place];
     if (!lane) return addLane(model);
-    if (lane.model !== model) { lane.model = model; lane.box.setAttribute("aria-label", model); lane.box.querySelector(".hint").textContent = `${model} answers from here on.`; }
+    if (lane.model !== model) {
+      lane.model = model;
+      lane.box.setAttribute("aria-label", model);
+      lane.box.querySelector(".hint").replaceWith(introduce(model, `${model} answers from here on.`));
+    }
     return lane;
   });
   // What stays is not moved: a click that has begun in it would be lost.
