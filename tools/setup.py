@@ -6,6 +6,7 @@ that the lock pins and unpacked only if its SHA-256 is the lock's. Quiet when al
 
 from __future__ import annotations
 
+import compileall
 import hashlib
 import io
 import os
@@ -103,11 +104,13 @@ def sync(*, everything: bool) -> None:
     uv = fetch_uv(tomllib.loads(text.decode()))
     # The system's certificates, as for uv itself: a company's proxy signs with its own.
     command = [str(uv), "sync", "--frozen", "--quiet", "--system-certs", "--python", sys.executable]
-    command += ["--all-groups"] if everything else []
+    # Compiled now, not by the first start: that took 6.5 s to its first answer instead of 2.5.
+    command += ["--compile-bytecode", *(["--all-groups"] if everything else [])]
     environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, env=environment)  # noqa: S603 - our own uv
     if done.returncode:
         raise SetupError("uv could not install the packages of uv.lock:\n" + done.stderr.strip())
+    compileall.compile_dir(ROOT / "src", quiet=2)
     stamp.write_text(f"{state} {'everything' if everything else ''}")
 
 
