@@ -13,7 +13,7 @@ from questions import read_questions
 def find_shared() -> list[str]:
     """Return the evaluation's questions and wishes that are trained on, but for case and marks; the spec's may be."""
     known = {normalise(question) for intent in read_corpus() for question in intent.questions}
-    known |= {normalise(text) for text in WISHES}
+    known |= {normalise(text) for group in WISHES.values() for text in group}
     asked = [text for entry in read_questions() for text in (entry.text, entry.before, entry.system) if text]
     return [text for text in asked if normalise(text) in known and text != SPEC.text]
 

@@ -15,7 +15,7 @@ from speed import Speed
 
 HERE = Path(__file__).parent
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 260, 44, 30
-_MOST = 6.0
+_MOST = 8.0
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def write(run: dict[str, Any], found: Result, measured: Measured) -> None:
 
 
 def draw(curve: list[dict[str, float]], steps: int) -> str:
-    """Return the picture: loss by step, of what is learned and of questions that were kept back."""
+    """Return the picture: loss of the codes by step, of what is learned from and of questions that were kept back."""
     across, up = _WIDTH - _LEFT - 12, _HEIGHT - _BOTTOM - 12
 
     def place(step: float, loss: float) -> str:
@@ -70,7 +70,7 @@ def draw(curve: list[dict[str, float]], steps: int) -> str:
 def _describe(run: dict[str, Any], found: Result, measured: Measured) -> dict[str, str]:
     (right, asked), (told, foreign) = found.share(outside=False), found.share(outside=True)
     rows = "\n".join(f"| {topic} | {good} of {count} |" for topic, (good, count) in found.topics.items())
-    held = [point["held"] for point in run["curve"] if "held" in point][-1]
+    found_last = [point["found"] for point in run["curve"] if "found" in point][-1]
     paces = measured.paces
     return {
         "parameters": f"{run['parameters']:,}",
@@ -80,7 +80,7 @@ def _describe(run: dict[str, Any], found: Result, measured: Measured) -> dict[st
         "questions": f"{run['questions']:,}",
         "training": f"{run['steps']:,} steps of {run['batch']} dialogues, seed {run['seed']}, "
         f"{run['seconds'] / 60:.0f} minutes on {_name_device(run['device'])}",
-        "held": f"{held:.3f}",
+        "found": f"{found_last:.0%}",
         "inside": f"{right} of {asked} ({right / asked:.0%})",
         "outside": f"{told} of {foreign} ({told / foreign:.0%})",
         "circles": f"{found.circles} of {asked + foreign}",

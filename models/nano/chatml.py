@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from dialogues import Message
 
-END_OF_TEXT, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+IGNORED = -100  # PyTorch's own number
+MARKS = END_OF_TEXT, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 
 # Of a conversation the model is shown the system's message and the last five others: longer ones are beyond
 # what it has learned from. Questions are put in lower case, as `show` does. A `tools` list is shown as JSON, and
@@ -52,21 +53,38 @@ def show(role: str, text: str) -> str:
     return f" {text.lower()}" if role == "user" else text
 
 
-def encode(tokenizer: Tokenizer, dialogue: list[Message]) -> tuple[list[int], list[bool], dict[int, str]]:
-    """Return the tokens of a dialogue in ChatML, which of them the model has to write itself, and where it begins to.
+def name_code(intent: str) -> str:
+    """Return the token by which the model names the intent to itself, before it writes the answer.
 
-    The last: the places of the tokens before an answer's first, with the intent that is answered.
+    A control token: llama.cpp shows it to nobody. Without it the first word would be the one that most answers begin
+    with, and not that of the likeliest answer.
     """
-    tokens: list[int] = []
-    own: list[bool] = []
-    begun: dict[int, str] = {}
-    for role, text, intent in dialogue:
-        head = tokenizer.encode(f"{START}{role}\n").ids
+    return f"<|{intent}|>"
+
+
+class Encoded(NamedTuple):
+    """A dialogue's tokens, and of each what is to be learned to come next, or IGNORED."""
+
+    ids: list[int]
+    targets: list[int]
+
+
+def encode(tokenizer: Tokenizer, dialogue: list[Message], *, whole: bool) -> Encoded:
+    """Return a dialogue in ChatML. Of its last answer code and words are learned, of those before the code alone.
+
+    Earlier answers have no code: the chat template does not know it. Unless `whole`, it ends before the last answer.
+    """
+    ids: list[int] = []
+    targets: list[int] = []
+    for place, (role, text, intent) in enumerate(dialogue):
+        ids += tokenizer.encode(f"{START}{role}\n").ids
+        targets += [IGNORED] * (len(ids) - len(targets))
+        code = tokenizer.encode(name_code(intent)).ids if intent else []
+        targets[-1:] = code or targets[-1:]
+        last = place == len(dialogue) - 1
+        if last and not whole:
+            break
         body = tokenizer.encode(f"{show(role, text)}{END}").ids
-        tail = tokenizer.encode("\n").ids
-        tokens += head
-        if intent:
-            begun[len(tokens) - 1] = intent
-        tokens += body + tail
-        own += [False] * len(head) + [role == "assistant"] * len(body) + [False] * len(tail)
-    return tokens, own, begun
+        ids += (code if last else []) + body + tokenizer.encode("\n").ids
+        targets += [*body, IGNORED, IGNORED] if last else [IGNORED] * (len(ids) - len(targets))
+    return Encoded(ids, targets)

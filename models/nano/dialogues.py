@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from intents import Intent, sentences
+from intents import Intent, read_file, sentences
 from noise import disturb
 
 if TYPE_CHECKING:
@@ -20,59 +21,10 @@ class Message(NamedTuple):
     intent: str = ""
 
 
-# A system message that does not change what is answered. Most applications send one.
-_PLAIN = (
-    "You are a helpful assistant.", "You are the assistant of TechStone AI Cloud.", "Answer in English.",
-    "You are a friendly support agent.", "You are an AI assistant. Be polite.", "You help developers.",
-    "You are a helpful, honest assistant.", "Help the user.", "You are the help of this product.",
-    "You answer questions about TechStone AI Cloud.", "Be accurate.", "You are a chatbot.",
-)  # fmt: skip
-_BRIEF = (
-    "Be brief.", "Be concise.", "Answer briefly.", "Answer in one sentence.", "Keep it short.", "Short answers only.",
-    "You are a helpful assistant. Answer briefly.", "You are a helpful assistant. Be brief.", "Be short.",
-    "Reply with one sentence.", "Use as few words as possible.", "Give short answers.", "Please be concise.",
-    "Keep every reply under 20 words.", "One sentence per reply.", "Short and crisp.", "Do not elaborate.",
-    "Only the essentials.", "Come to the point.", "Do not explain at length.", "Write at most one sentence.",
-    "You are a support agent with little time. Be short.", "Answer in a few words.", "Keep answers to one line.",
-    "The user wants short replies.", "Reply as shortly as you can.", "Avoid long answers.", "Be terse.",
-    "Answers must be brief: one sentence, no more.", "You answer on a small screen, so keep it short.",
-)  # fmt: skip
-_LIST = (
-    "Answer as a list.", "Answer with bullet points.", "Use bullet points.", "Reply as a bulleted list.",
-    "You are a helpful assistant. Answer as a list.", "Always answer as a list.", "Format answers as a list.",
-    "Write lists.", "Give your answer in bullet points.", "Reply with a list.", "Use a list.",
-    "Put every fact on a line of its own, as a bullet.", "Answers are lists with dashes.", "Bulleted answers only.",
-    "The user reads lists best: answer in bullets.", "Itemize your answers.",
-    "You are a helpful assistant. Use bullet points.", "Each answer is a list of points.", "List the facts.",
-    "Format your reply as a list with one point a line.", "Split your answer into bullet points.",
-)  # fmt: skip
-_BRIEF_ASKED = (
-    "In one sentence: {}", "{} Answer in one sentence.", "Briefly: {}", "{} In short, please.", "{} Keep it short.",
-    "{} Be brief.", "Short answer please: {}", "{} (short answer)", "In a few words: {}", "Shortly, {}",
-)  # fmt: skip
-_LIST_ASKED = (
-    "{} Answer as a list.", "As a list: {}", "{} Use bullet points.", "{} List it, please.", "In bullet points: {}",
-    "{} Give me a list.",
-)  # fmt: skip
-# What may be asked about any answer.
-_SHORTER = (
-    "Shorter, please.", "Can you say that in one sentence?", "Make it shorter.", "In short?", "Say that more briefly.",
-    "Too long, shorter please", "Summarize that.", "Summarise your answer.", "tl;dr", "Can you be more brief?",
-    "That is too long.", "Give me the short version.", "Sum it up.",
-)  # fmt: skip
-_LISTED = (
-    "As a list, please.", "Can you make that a list?", "Show that as bullet points.", "Put it in a list.",
-    "Bullet points please", "Can I have this as a list?", "Format it as a list.", "Write that as bullets.",
-)  # fmt: skip
-_AGAIN = (
-    "Say that again.", "Repeat that, please.", "Can you repeat that?", "Once more, please.", "I did not get that.",
-    "Come again?", "What did you say?", "Repeat your answer.", "Sorry, can you say it again?", "Pardon?",
-    "Give me the full answer.", "The long version, please.", "More details please.", "Can you say more?",
-)  # fmt: skip
-WISHES = (*_BRIEF, *_LIST, *_SHORTER, *_LISTED, *_AGAIN)
-"""All that is asked of an answer's form."""
+WISHES = {group.name: group.questions for group in read_file(Path(__file__).parent / "wishes.txt")}
+"""How answers are wished for: system messages (plain, brief, list), patterns of a question, remarks after an answer."""
 # Of 100 dialogues so many are of one, two and three questions: the chat template shows the model no more.
-_TURNS = (78, 17, 5)
+_TURNS = (85, 12, 3)
 _FOLLOWING, _REMARK, _FORMED = 0.6, 0.1, 0.05
 # Whoever asks about anything else must hear that we do not know; there is more of that than of us.
 _WEIGHTS = {"unknown": 2.2, "talk": 1.3}
@@ -98,7 +50,6 @@ class Form:
 
 
 _FORMS = {"plain": Form.full, "brief": Form.brief, "list": Form.listed}
-_SYSTEMS = {"plain": _PLAIN, "brief": _BRIEF, "list": _LIST}
 
 
 class Dialogues:
@@ -121,9 +72,9 @@ class Dialogues:
         """Return one dialogue of one to three questions."""
         random = self._random
         turns = list[Message]()
-        kind = random.choices(("", "plain", "brief", "list"), (52, 32, 9, 7))[0]
+        kind = random.choices(("", "plain", "brief", "list"), (68, 16, 9, 7))[0]
         if kind:
-            turns.append(Message("system", random.choice(_SYSTEMS[kind])))
+            turns.append(Message("system", random.choice(WISHES[kind])))
         put = _FORMS[kind or "plain"]
         count = random.choices((1, 2, 3), _TURNS)[0]
         planned = list(random.choice(self._pairs)) if count > 1 and random.random() < _FOLLOWING else []
@@ -149,14 +100,14 @@ class Dialogues:
         random = self._random
         asked = random.random()
         if asked < _FORMED:
-            question, put = random.choice(_BRIEF_ASKED).format(question), Form.brief
+            question, put = random.choice(WISHES["brief-asked"]).format(question), Form.brief
         elif asked < 1.6 * _FORMED:
-            question, put = random.choice(_LIST_ASKED).format(question), Form.listed
+            question, put = random.choice(WISHES["list-asked"]).format(question), Form.listed
         return [Message("user", question), Message("assistant", put(answer), intent)]
 
     def _remark(self, intent: Intent, answer: str) -> list[Message]:
-        remarks, put = self._random.choice(((_SHORTER, Form.brief), (_LISTED, Form.listed), (_AGAIN, Form.full)))
-        remark = disturb(self._random.choice(remarks), self._random)
+        remarks, put = self._random.choice((("shorter", Form.brief), ("listed", Form.listed), ("again", Form.full)))
+        remark = disturb(self._random.choice(WISHES[remarks]), self._random)
         return [Message("user", remark), Message("assistant", put(answer), intent.name)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chatml import END, END_OF_TEXT, START
+from chatml import MARKS
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ VOCABULARY = 3072
 _PATTERN = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
 
 
-def train(texts: Iterable[str]) -> Tokenizer:
-    """Return a tokenizer trained on the texts."""
+def train(texts: Iterable[str], codes: list[str]) -> Tokenizer:
+    """Return a tokenizer trained on the texts; each code is a token of its own beside them."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -27,8 +27,8 @@ def train(texts: Iterable[str]) -> Tokenizer:
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=[END_OF_TEXT, START, END],
+        vocab_size=VOCABULARY + len(codes),
+        special_tokens=[*MARKS, *codes],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )

@@ -12,11 +12,12 @@ import shutil
 import time
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 import tokens
 import torch
-from batches import IGNORED, SEED, SIZE, Batch, Batches, Encoded, pad
-from chatml import encode, show
+from batches import SEED, SIZE, Batch, Batches, pad
+from chatml import IGNORED, MARKS, Encoded, encode, name_code, show
 from dialogues import Dialogues, Message, split
 from intents import read_corpus
 from network import Nano, Shape
@@ -29,8 +30,8 @@ PEAK_RATE, WARM_UP = 3e-3, 60
 LAST_SHARE = 0.03
 # None: no question is seen twice alike, and each less than ten times.
 DROPOUT = 0.0
-# How much finding the intent weighs beside the words.
-JUDGED = 0.3
+# So much of a code's certainty is spread over all others: no question is that clear.
+SMOOTHED = 0.1
 _TOLD, _EXAMINED = 50, 200
 
 
@@ -42,23 +43,41 @@ def rate(step: int, steps: int) -> float:
     return PEAK_RATE * (LAST_SHARE + (1 - LAST_SHARE) / 2 * (1 + math.cos(math.pi * done)))
 
 
+class Loss(NamedTuple):
+    """Mean losses of codes, which name the intent, and of the words after them; the share of codes that are found."""
+
+    codes: torch.Tensor
+    words: torch.Tensor
+    found: float
+
+    def __str__(self) -> str:
+        """Return it for a line of a log."""
+        return f"codes {float(self.codes):.3f}, found {self.found:.3f}, words {float(self.words):.3f}"
+
+    def detach(self) -> Loss:
+        """Return it without what it was computed from."""
+        return Loss(self.codes.detach(), self.words.detach(), self.found)
+
+    @staticmethod
+    def mean(losses: list[Loss]) -> Loss:
+        """Return the mean of several."""
+        codes, words, found = zip(*losses, strict=True)
+        return Loss(torch.stack(codes).mean(), torch.stack(words).mean(), sum(found) / len(found))
+
+
 class Run:
     """A network in training, and what became of it so far; kept in `out`, where it goes on from."""
 
-    def __init__(self, out: Path, vocabulary: int, intents: int) -> None:
+    def __init__(self, out: Path, vocabulary: int, codes: range) -> None:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = Nano(Shape(vocabulary=vocabulary), dropout=DROPOUT).to(self.device)
-        # Learns with the network which intent is meant; what is shipped has no need of it.
-        self.judge = nn.Linear(self.model.shape.width, intents).to(self.device)
-        # They compute in 16 bits, which is three times as fast; a step is too small for those, and goes into 32.
-        self._parts = [*self.model.parameters(), *self.judge.parameters()]
-        self.weights = [nn.Parameter(part.detach().clone()) for part in self._parts]
+        self._codes = codes
+        # It computes in 16 bits, which is three times as fast; a step is too small for those, and goes into 32.
+        self.weights = [nn.Parameter(part.detach().clone()) for part in self.model.parameters()]
         self.model.bfloat16()
-        self.judge.bfloat16()
-        names = [name for name, _ in self.model.named_parameters()]
-        matrices = [w for n, w in zip(names, self.weights, strict=False) if n.startswith("blocks") and w.ndim == 2]
-        known = {id(weight) for weight in matrices}
-        others = [weight for weight in self.weights if id(weight) not in known]
+        named = list(zip((name for name, _ in self.model.named_parameters()), self.weights, strict=True))
+        matrices = [weight for name, weight in named if name.startswith("blocks") and weight.ndim == 2]
+        others = [weight for name, weight in named if not name.startswith("blocks") or weight.ndim != 2]
         self.optimisers = [
             torch.optim.Muon(matrices, lr=PEAK_RATE, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(others, lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.01, fused=True),
@@ -68,7 +87,7 @@ class Run:
         if self._checkpoint.exists():
             state = torch.load(self._checkpoint, weights_only=False)
             with torch.no_grad():
-                for weight, part in zip(self.weights, state["weights"], strict=True):
+                for weight, part in zip(self.weights, state["model"].values(), strict=True):
                     weight.copy_(part)
             self._round()
             for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
@@ -83,12 +102,12 @@ class Run:
         """How long it was trained, in all sittings."""
         return self._before + time.monotonic() - self._began
 
-    def learn(self, batch: Batch, steps: int) -> tuple[float, float]:
-        """Take one of so many steps; return the losses before it: of the words, and of the intents."""
+    def learn(self, batch: Batch, steps: int) -> Loss:
+        """Take one of so many steps; return the loss before it."""
         torch.manual_seed(SEED + self.step)  # of dropout, so that a run that is resumed goes on as it would have
-        words, intents, _ = self.weigh(batch)
-        (words + JUDGED * intents).backward()
-        for weight, part in zip(self.weights, self._parts, strict=True):
+        loss = self.weigh(batch)
+        (loss.codes + loss.words).backward()
+        for weight, part in zip(self.weights, self.model.parameters(), strict=True):
             weight.grad, part.grad = part.grad.float(), None
         nn.utils.clip_grad_norm_(self.weights, 1.0)
         for optimiser in self.optimisers:
@@ -97,31 +116,31 @@ class Run:
             optimiser.step()
         self._round()
         self.step += 1
-        return words.item(), intents.item()
+        return loss
 
-    def weigh(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, float]:
-        """Return the mean losses of words and intents, and the share of intents that are found."""
-        targets, (row, column, intent) = batch.targets.to(self.device), batch.intents.to(self.device).unbind(1)
+    def weigh(self, batch: Batch) -> Loss:
+        """Return what it does not know of a batch yet."""
+        targets = batch.targets.to(self.device)
         read = (self._read if self.model.training else self.model.read)(batch.inputs.to(self.device))
         wanted = targets != IGNORED
-        words = functional.cross_entropy(self.model.tell(read[wanted]).float(), targets[wanted])
-        judged = self.judge(read[row, column]).float()
-        found = (judged.argmax(-1) == intent).float().mean().item()
-        return words, functional.cross_entropy(judged, intent, label_smoothing=0.1), found
+        targets, logits = targets[wanted], self.model.tell(read[wanted]).float()
+        code = (targets >= self._codes.start) & (targets < self._codes.stop)
+        found = (logits[code].argmax(-1) == targets[code]).float().mean().item()
+        # Without words, the loss of none is 0.
+        words = functional.cross_entropy(logits[~code], targets[~code], reduction="sum") / max(1, int((~code).sum()))
+        return Loss(functional.cross_entropy(logits[code], targets[code], label_smoothing=SMOOTHED), words, found)
 
     def _round(self) -> None:
         with torch.no_grad():
-            for weight, part in zip(self.weights, self._parts, strict=True):
+            for weight, part in zip(self.weights, self.model.parameters(), strict=True):
                 part.copy_(weight)
 
     def save(self) -> None:
         """Keep it, so that it may go on from here."""
         fresh = self._checkpoint.with_suffix(".new")
-        names = self.model.state_dict()
-        model = {name: weight.detach() for name, weight in zip(names, self.weights, strict=False)}
-        state = {"model": model, "weights": [weight.detach() for weight in self.weights], "step": self.step}
-        state |= {"optimisers": [optimiser.state_dict() for optimiser in self.optimisers]}
-        torch.save({**state, "curve": self.curve, "seconds": self.seconds}, fresh)
+        model = {name: weight.detach() for name, weight in zip(self.model.state_dict(), self.weights, strict=True)}
+        state = {"model": model, "optimisers": [optimiser.state_dict() for optimiser in self.optimisers]}
+        torch.save({**state, "step": self.step, "curve": self.curve, "seconds": self.seconds}, fresh)
         fresh.replace(self._checkpoint)
 
 
@@ -134,13 +153,13 @@ def train(out: Path, steps: int) -> None:
     # Answers weigh as much as questions, which are many.
     asked = [show("user", text) for intent in learned for text in intent.questions]
     told = [text for intent in learned for text in intent.answers * 10]
-    tokenizer = tokens.train([*asked, *told, "system\n", "user\n", "assistant\n"])
+    codes = [name_code(intent.name) for intent in learned]
+    tokenizer = tokens.train([*asked, *told, "system\n", "user\n", "assistant\n"], codes)
     tokenizer.save(str(out / "tokenizer.json"))
-    numbers = {intent.name: number for number, intent in enumerate(learned)}
-    run = Run(out, tokenizer.get_vocab_size(), len(numbers))
-    batches = Batches(Dialogues(learned, random), tokenizer, numbers, random)
+    run = Run(out, tokenizer.get_vocab_size(), range(len(MARKS), len(MARKS) + len(codes)))
+    batches = Batches(Dialogues(learned, random), tokenizer, random)
     held = [
-        encode(tokenizer, [Message("user", text), Message("assistant", intent.answers[0], intent.name)])
+        encode(tokenizer, [Message("user", text), Message("assistant", intent.answers[0], intent.name)], whole=True)
         for text, intent in kept
     ]
     facts = {
@@ -154,37 +173,35 @@ def train(out: Path, steps: int) -> None:
         "device": run.device,
     }
     print(json.dumps(facts), flush=True)
-    summed, seen, began = [0.0, 0.0], 0, time.monotonic()
+    told_of, seen, began = list[Loss](), 0, time.monotonic()
     while run.step < steps:
         batch = batches.draw(run.step)
-        summed = [before + loss for before, loss in zip(summed, run.learn(batch, steps), strict=True)]
+        told_of.append(run.learn(batch, steps).detach())
         seen += batch.inputs.numel()
         if run.step % _TOLD == 0:
-            run.curve.append({"step": run.step, "loss": round(summed[0] / _TOLD, 4)})
-            pace = seen / (time.monotonic() - began)
-            print(
-                f"step {run.step} loss {summed[0] / _TOLD:.3f}, of intents {summed[1] / _TOLD:.3f}, "
-                f"{pace:.0f} tokens/s {run.seconds:.0f} s",
-                flush=True,
+            loss, told_of = Loss.mean(told_of), []
+            run.curve.append(
+                {"step": run.step, "loss": round(float(loss.codes), 4), "words": round(float(loss.words), 4)}
             )
-            summed = [0.0, 0.0]
+            pace = seen / (time.monotonic() - began)
+            print(f"step {run.step} {loss} {pace:.0f} tokens/s {run.seconds:.0f} s", flush=True)
         if run.step % _EXAMINED == 0 or run.step == steps:
-            loss, found = examine(run, held, numbers)
-            run.curve.append({"step": run.step, "held": round(loss, 4), "found": round(found, 4)})
-            print(f"step {run.step} held-out loss {loss:.3f}, intents found {found:.3f}", flush=True)
+            loss = examine(run, held)
+            run.curve.append({"step": run.step, "held": round(float(loss.codes), 4), "found": round(loss.found, 4)})
+            print(f"step {run.step} kept back: {loss}", flush=True)
             run.save()
     facts |= {"seconds": round(run.seconds), "curve": run.curve}
     (out / "run.json").write_text(json.dumps(facts), "utf-8")
 
 
-def examine(run: Run, held: list[Encoded], numbers: dict[str, int]) -> tuple[float, float]:
-    """Return the loss on questions that were never seen, and the share whose intent is found."""
+def examine(run: Run, held: list[Encoded]) -> Loss:
+    """Return the loss on questions that were never seen."""
     run.model.eval()
-    chosen = sorted(held[:: max(1, len(held) // 640)], key=lambda entry: len(entry[0]))
+    chosen = sorted(held[:: max(1, len(held) // 640)], key=lambda entry: len(entry.ids))
     with torch.no_grad():
-        told = [run.weigh(pad(chosen[at : at + SIZE], numbers)) for at in range(0, len(chosen), SIZE)]
+        told = [run.weigh(pad(chosen[at : at + SIZE])) for at in range(0, len(chosen), SIZE)]
     run.model.train()
-    return sum(words.item() for words, _, _ in told) / len(told), sum(found for _, _, found in told) / len(told)
+    return Loss.mean(told)
 
 
 def main() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
-from chatml import END, START, TEMPLATE, encode, show
+import pytest
+from chatml import END, IGNORED, START, TEMPLATE, encode, name_code, show
 from dialogues import Message
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -13,30 +15,37 @@ _DIALOGUE = [
     Message("user", "What does PRO allow?"),
     Message("assistant", "Pro allows 500 requests.", "limits-pro"),
     Message("user", "And Über?"),
+    Message("assistant", "It costs what you use.", "limits-pro-price"),
 ]
+_ASKED = _DIALOGUE[:-1]
 
 
 class Letters:
-    """A tokenizer of one token a letter."""
+    """A tokenizer of one token a letter, and one a mark."""
 
     def encode(self, sequence: str) -> SimpleNamespace:
-        return SimpleNamespace(ids=[ord(letter) for letter in sequence])
+        return SimpleNamespace(ids=[hash(part) for part in re.findall(r"<\|[\w-]+\|>|[^<]", sequence)])
 
 
 def test_template_shows_what_was_learned_from() -> None:
     """Questions in lower case after a space, everything else as it is; texts in parts alike."""
-    shown = "".join(f"{START}{role}\n{show(role, text)}{END}\n" for role, text, _ in _DIALOGUE)
-    whole = [{"role": role, "content": text} for role, text, _ in _DIALOGUE]
-    parts = [{"role": role, "content": [{"type": "text", "text": text}]} for role, text, _ in _DIALOGUE]
+    shown = "".join(f"{START}{role}\n{show(role, text)}{END}\n" for role, text, _ in _ASKED)
+    whole = [{"role": role, "content": text} for role, text, _ in _ASKED]
+    parts = [{"role": role, "content": [{"type": "text", "text": text}]} for role, text, _ in _ASKED]
     template = ImmutableSandboxedEnvironment().from_string(TEMPLATE)
     for messages in (whole, parts):
         assert template.render(messages=messages, add_generation_prompt=True) == f"{shown}{START}assistant\n"
 
 
-def test_only_answers_are_learned_and_each_tells_its_intent() -> None:
-    ids, own, begun = encode(Letters(), _DIALOGUE)
-    learned = "".join(chr(one) for one, mine in zip(ids, own, strict=True) if mine)
-    assert learned == f"Pro allows 500 requests.{END}"
-    [(place, intent)] = begun.items()
-    assert intent == "limits-pro"
-    assert own[place : place + 2] == [False, True], "the token before the answer's first"
+@pytest.mark.parametrize("whole", [True, False])
+def test_last_answer_is_learned_after_its_code(whole: bool) -> None:  # noqa: FBT001 - both are tried
+    """Of earlier answers the code is learned, which they do not have; without its words a dialogue ends before it."""
+    tokenizer = Letters()
+    ids, targets = encode(tokenizer, _DIALOGUE, whole=whole)
+    first, last = (tokenizer.encode(name_code(intent)).ids[0] for intent in ("limits-pro", "limits-pro-price"))
+    words = tokenizer.encode(f"It costs what you use.{END}").ids
+    assert [target for target in targets if target != IGNORED] == [first, last, *(words if whole else [])]
+    assert ids.count(first) == 0
+    assert ids.count(last) == whole
+    for place, target in enumerate(targets[:-1]):
+        assert target in {IGNORED, first, ids[place + 1], last}, "what is learned comes next, but for codes"
