@@ -19,7 +19,7 @@ SIZE = 160
 # Tokens of the longest dialogue that is seen.
 LONGEST = 512
 # So many batches are drawn at once and sorted by length: a batch of equal lengths has no padding to compute.
-POOL = 6
+POOL = 24
 # So many dialogues have their last answer, the others end before it: what has to be learned from many questions is
 # which answer is meant. Its words are learned from few, and cost as much as two questions.
 WHOLE = 0.25
