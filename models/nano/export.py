@@ -8,7 +8,7 @@ from pathlib import Path
 
 import gguf
 import torch
-from chatml import END, END_OF_TEXT, MARKS, TEMPLATE
+from chatml import END, END_OF_TEXT, TEMPLATE
 from network import Shape
 
 CONTEXT = 2048
@@ -57,7 +57,7 @@ def export(run: Path, out: Path) -> None:
     """Write the network of a training's folder to a file."""
     state = torch.load(run / "checkpoint.pt", weights_only=False, map_location="cpu")["model"]
     read = json.loads((run / "tokenizer.json").read_text("utf-8"))
-    tokenizer, codes = read["model"], {token["content"] for token in read["added_tokens"]}
+    tokenizer, special = read["model"], {token["content"] for token in read["added_tokens"]}
     vocabulary = sorted(tokenizer["vocab"], key=tokenizer["vocab"].__getitem__)
     shape = Shape(vocabulary=len(vocabulary))
     writer = gguf.GGUFWriter(str(out), "llama")
@@ -77,7 +77,7 @@ def export(run: Path, out: Path) -> None:
     # For who asks without a temperature: another answer is a wrong one here. llama.cpp reads it from the file.
     writer.add_sampling_temp(TEMPERATURE)
     writer.add_sampling_min_p(LEAST)
-    _add_tokenizer(writer, vocabulary, tokenizer["merges"], codes)
+    _add_tokenizer(writer, vocabulary, tokenizer["merges"], special)
     writer.add_chat_template(TEMPLATE)
     parts = {told: part for name, tensor in state.items() for told, part in divide(name, tensor, shape.heads).items()}
     for name, tensor in parts.items():
@@ -94,11 +94,10 @@ def export(run: Path, out: Path) -> None:
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 
-def _add_tokenizer(writer: gguf.GGUFWriter, vocabulary: list[str], merges: list[list[str]], codes: set[str]) -> None:
+def _add_tokenizer(writer: gguf.GGUFWriter, vocabulary: list[str], merges: list[list[str]], special: set[str]) -> None:
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(vocabulary)
-    special = set(MARKS) | codes
     kinds = [gguf.TokenType.CONTROL if token in special else gguf.TokenType.NORMAL for token in vocabulary]
     writer.add_token_types(kinds)
     writer.add_token_merges([" ".join(merge) for merge in merges])
