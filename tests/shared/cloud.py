@@ -176,10 +176,11 @@ class Cloud:
         return gateway
 
     def settle(self) -> None:
-        """Wait until all gateways see each other in Redis, and none is degraded."""
+        """Wait until all gateways see each other in Redis, none is degraded, and each knows its part without Redis."""
         wait_until(
             lambda: all(
                 gateway.gauge("techstone_limits_gateways") == len(self.gateways)
+                and (gateway.folder / "data" / "gateways").exists()
                 and gateway.gauge("techstone_limits_degraded") == 0
                 for gateway in self.gateways
             ),
