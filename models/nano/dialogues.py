@@ -30,26 +30,33 @@ _FOLLOWING, _REMARK, _FORMED = 0.6, 0.1, 0.05
 _WEIGHTS = {"unknown": 2.2, "talk": 1.3}
 
 
-class Form:
-    """How an answer is put."""
-
-    @staticmethod
-    def full(answer: str) -> str:
-        """As it was written."""
-        return answer
-
-    @staticmethod
-    def brief(answer: str) -> str:
-        """Its first sentence."""
-        return sentences(answer)[0]
-
-    @staticmethod
-    def listed(answer: str) -> str:
-        """One line a sentence."""
-        return "\n".join(f"- {sentence}" for sentence in sentences(answer))
+def put_full(answer: str) -> str:
+    """Return an answer as it was written."""
+    return answer
 
 
-_FORMS = {"plain": Form.full, "brief": Form.brief, "list": Form.listed}
+def put_brief(answer: str) -> str:
+    """Return its first sentence."""
+    return sentences(answer)[0]
+
+
+def put_listed(answer: str) -> str:
+    """Return one line a sentence."""
+    return "\n".join(f"- {sentence}" for sentence in sentences(answer))
+
+
+# By system message.
+_FORMS = {"plain": put_full, "brief": put_brief, "list": put_listed}
+# By remark after an answer; `again` is for the same in the form that it had.
+_REMARKS = {"shorter": put_brief, "listed": put_listed, "longer": put_full, "again": None}
+
+
+class _Told(NamedTuple):
+    """An answer, what it answers, and how it was put."""
+
+    intent: Intent
+    answer: str
+    put: Callable[[str], str]
 
 
 class Dialogues:
@@ -78,37 +85,38 @@ class Dialogues:
         put = _FORMS[kind or "plain"]
         count = random.choices((1, 2, 3), _TURNS)[0]
         planned = list(random.choice(self._pairs)) if count > 1 and random.random() < _FOLLOWING else []
-        last: tuple[Intent, str] | None = None
+        last: _Told | None = None
         for _ in range(count):
             if last is not None and not planned and random.random() < _REMARK:
-                turns += self._remark(*last)
-                continue
-            intent = planned.pop(0) if planned else self._choose(last)
-            answer = random.choice(intent.answers)
-            question = disturb(random.choice(intent.questions), random)
-            turns += self._ask(question, answer, put, intent.name)
-            last = intent, answer
+                question, last = self._remark(last)
+            else:
+                intent = planned.pop(0) if planned else self._choose(last)
+                question, last = self._ask(intent, put)
+            turns.append(Message("user", question))
+            turns.append(Message("assistant", last.put(last.answer), last.intent.name))
         return turns
 
-    def _choose(self, last: tuple[Intent, str] | None) -> Intent:
-        following = self._following.get(last[0].name, ()) if last else ()
+    def _choose(self, last: _Told | None) -> Intent:
+        following = self._following.get(last.intent.name, ()) if last else ()
         if following and self._random.random() < _FOLLOWING:
             return self._random.choice(following)
         return self._random.choices(self._alone, self._weights)[0]
 
-    def _ask(self, question: str, answer: str, put: Callable[[str], str], intent: str) -> list[Message]:
+    def _ask(self, intent: Intent, put: Callable[[str], str]) -> tuple[str, _Told]:
         random = self._random
+        answer = random.choice(intent.answers)
+        question = disturb(random.choice(intent.questions), random)
         asked = random.random()
         if asked < _FORMED:
-            question, put = random.choice(WISHES["brief-asked"]).format(question), Form.brief
+            question, put = random.choice(WISHES["brief-asked"]).format(question), put_brief
         elif asked < 1.6 * _FORMED:
-            question, put = random.choice(WISHES["list-asked"]).format(question), Form.listed
-        return [Message("user", question), Message("assistant", put(answer), intent)]
+            question, put = random.choice(WISHES["list-asked"]).format(question), put_listed
+        return question, _Told(intent, answer, put)
 
-    def _remark(self, intent: Intent, answer: str) -> list[Message]:
-        remarks, put = self._random.choice((("shorter", Form.brief), ("listed", Form.listed), ("again", Form.full)))
-        remark = disturb(self._random.choice(WISHES[remarks]), self._random)
-        return [Message("user", remark), Message("assistant", put(answer), intent.name)]
+    def _remark(self, last: _Told) -> tuple[str, _Told]:
+        kind = self._random.choice(tuple(_REMARKS))
+        remark = disturb(self._random.choice(WISHES[kind]), self._random)
+        return remark, last._replace(put=_REMARKS[kind] or last.put)
 
 
 def split(intents: list[Intent], random: Random) -> tuple[list[Intent], list[tuple[str, Intent]]]:

@@ -70,17 +70,15 @@ class Block(nn.Module):
         self.gate_up = nn.Linear(width, 2 * shape.hidden, bias=False)
         self.down = nn.Linear(shape.hidden, width, bias=False)
 
-    def forward(self, x: Tensor, cosine: Tensor, sine: Tensor, dropout: float) -> Tensor:
+    def forward(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
         """Return the block's output; positions may look at themselves and what stands before them."""
         batch, length, width = x.shape
         mixed = self.query_key_value(self.attention_norm(x)).view(batch, length, 3, self.heads, -1)
         query_key, value = rotate(mixed[:, :, :2], cosine, sine).transpose(1, 3), mixed[:, :, 2].transpose(1, 2)
         attended = attend(query_key[:, :, 0], query_key[:, :, 1], value)
-        x = x + functional.dropout(
-            self.output(attended.transpose(1, 2).reshape(batch, length, width)), dropout, self.training
-        )
+        x = x + self.output(attended.transpose(1, 2).reshape(batch, length, width))
         gate, up = self.gate_up(self.feed_norm(x)).chunk(2, -1)
-        return x + functional.dropout(self.down(functional.silu(gate) * up), dropout, self.training)
+        return x + self.down(functional.silu(gate) * up)
 
 
 class Nano(nn.Module):
@@ -89,10 +87,9 @@ class Nano(nn.Module):
     Its weights may be of 16 bits: then so is all that is computed. Who trains it keeps finer ones (`train.Run`).
     """
 
-    def __init__(self, shape: Shape, dropout: float = 0.0) -> None:
+    def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
-        self.dropout = dropout
         self.embedding = nn.Embedding(shape.vocabulary, shape.width)
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
         self.norm = RMSNorm(shape.width, shape.epsilon)
@@ -107,10 +104,10 @@ class Nano(nn.Module):
         size = self.shape.width // self.shape.heads
         frequencies = self.shape.rope_base ** (-torch.arange(0, size, 2, device=tokens.device).float() / size)
         angles = torch.outer(torch.arange(tokens.shape[1], device=tokens.device).float(), frequencies)
-        x = functional.dropout(self.embedding(tokens), self.dropout, self.training)
+        x = self.embedding(tokens)
         cosine, sine = (part.to(x.dtype)[:, None, None] for part in (angles.cos(), angles.sin()))
         for block in self.blocks:
-            x = block(x, cosine, sine, self.dropout)
+            x = block(x, cosine, sine)
         normed: Tensor = self.norm(x)
         return normed
 

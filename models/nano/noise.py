@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from intents import normalise
+
 if TYPE_CHECKING:
     from random import Random
 
@@ -87,6 +89,20 @@ _WORDS_FOR = {phrase: tuple(other for other in line if other != phrase) for line
 _PHRASE = re.compile(
     r"\b(" + "|".join(sorted(map(re.escape, _WORDS_FOR), key=len, reverse=True)) + r")\b", re.IGNORECASE
 )
+
+
+def _find_first_words() -> dict[str, str]:
+    """Return for each phrase the first one of all lines that it can reach: "explain" stands in two of them."""
+    first: dict[str, str] = {}
+    for line in _SAME:
+        reached = {first[phrase] for phrase in line if phrase in first}
+        word = next((first[phrase] for phrase in line if phrase in first), line[0])
+        first |= {phrase: word for phrase, old in first.items() if old in reached}
+        first |= dict.fromkeys(line, word)
+    return first
+
+
+_FIRST_WORDS = _find_first_words()
 # Who is in a hurry leaves these out.
 _DROPPED = frozenset(
     ("a", "an", "the", "is", "are", "do", "does", "i", "my", "me", "of", "to", "for", "in", "please", "it", "that")
@@ -115,6 +131,16 @@ def disturb(question: str, random: Random) -> str:
         if random.random() < chance:
             question = slip(question, random)
     return _spell(question, random) or "?"
+
+
+def settle(question: str) -> str:
+    """Return what other words and haste leave of a question: of two that settle alike, one may become the other."""
+    text, before = question.lower(), ""
+    # What was replaced may make up a phrase with its neighbours: "where can i" and "find" are "where do i find".
+    while text != before:
+        before, text = text, _PHRASE.sub(lambda found: _FIRST_WORDS[found[0]], text)
+    words = normalise(text).split()
+    return " ".join([word for word in words if word not in _DROPPED] or words)
 
 
 def _spell(question: str, random: Random) -> str:

@@ -39,13 +39,29 @@ def test_template_shows_what_was_learned_from() -> None:
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_last_answer_is_learned_after_its_code(whole: bool) -> None:  # noqa: FBT001 - both are tried
-    """Of earlier answers the code is learned, which they do not have; without its words a dialogue ends before it."""
+    """Where an answer begins its code is learned; of the last alone the words, if it is not left at its beginning."""
     tokenizer = Letters()
     ids, targets = encode(tokenizer, _DIALOGUE, whole=whole)
     first, last = (tokenizer.encode(name_code(intent)).ids[0] for intent in ("limits-pro", "limits-pro-price"))
+    opening = tokenizer.encode(f"{START}assistant\n").ids
+    begins = [place for place in range(len(ids)) if ids[: place + 1][-len(opening) :] == opening]
     words = tokenizer.encode(f"It costs what you use.{END}").ids
-    assert [target for target in targets if target != IGNORED] == [first, last, *(words if whole else [])]
-    assert ids.count(first) == 0
-    assert ids.count(last) == whole
-    for place, target in enumerate(targets[:-1]):
-        assert target in {IGNORED, first, ids[place + 1], last}, "what is learned comes next, but for codes"
+    learned = {place: target for place, target in enumerate(targets) if target != IGNORED}
+    assert list(learned.values()) == [first, last, *(words if whole else [])]
+    assert list(learned)[:2] == begins, "the code is what comes after the mark of an answer"
+    assert len(ids) == len(targets)
+    if whole:
+        assert all(ids[place + 1] == target for place, target in learned.items() if target != first)
+    else:
+        assert targets[-1] == last
+
+
+def test_model_learns_from_what_the_template_shows() -> None:
+    """Up to the last answer's beginning it is the same; only the last answer has its code, and then its words."""
+    tokenizer = Letters()
+    messages = [{"role": role, "content": text} for role, text, _ in _ASKED]
+    template = ImmutableSandboxedEnvironment().from_string(TEMPLATE)
+    shown = template.render(messages=messages, add_generation_prompt=True)
+    assert encode(tokenizer, _DIALOGUE, whole=False).ids == tokenizer.encode(shown).ids
+    answer = f"{name_code('limits-pro-price')}It costs what you use.{END}\n"
+    assert encode(tokenizer, _DIALOGUE, whole=True).ids == tokenizer.encode(f"{shown}{answer}").ids

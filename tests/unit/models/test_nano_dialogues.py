@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from random import Random
 
 import pytest
-from dialogues import Dialogues, Form, split
+from dialogues import WISHES, Dialogues, put_brief, put_full, put_listed, split
 from hypothesis import given
 from hypothesis import strategies as st
-from intents import Intent, expand, sentences
+from intents import Intent, expand, normalise, sentences
 from noise import disturb
 
 _INTENTS = [
@@ -16,6 +17,13 @@ _INTENTS = [
     Intent("limits", "pro-price", ("pro",), ("And what does it cost?",), ("Pro costs what you use.",)),
     Intent("talk", "hello", (), ("Hello",), ("Hello! Ask me anything.",)),
 ]
+_QUESTIONS = [question for intent in _INTENTS for question in intent.questions]
+# What each kind of wish asks for: the system's message, a question and a remark after an answer.
+_BY_SYSTEM = {"plain": put_full, "brief": put_brief, "list": put_listed}
+_BY_USER = {
+    "brief-asked": put_brief, "list-asked": put_listed,
+    "shorter": put_brief, "listed": put_listed, "longer": put_full, "again": None,
+}  # fmt: skip
 
 
 def test_pattern_stands_for_each_of_its_sentences() -> None:
@@ -37,8 +45,8 @@ def test_sentences_end_where_people_hear_it() -> None:
 
 def test_answers_take_the_form_that_is_asked_for() -> None:
     answer = _INTENTS[0].answers[0]
-    assert Form.brief(answer) == "Pro allows 500 requests."
-    assert Form.listed(answer) == "- Pro allows 500 requests.\n- It has 50 slots."
+    assert put_brief(answer) == "Pro allows 500 requests."
+    assert put_listed(answer) == "- Pro allows 500 requests.\n- It has 50 slots."
 
 
 @given(st.integers(0, 10**6))
@@ -55,11 +63,49 @@ def test_follow_ups_follow_and_every_question_is_answered(seed: int) -> None:
         assert any(text.startswith(answer.text.removeprefix("- ").split("\n")[0]) for text in told[answer.intent])
 
 
+def test_answers_take_the_form_that_is_wished_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the system's, unless the user wishes for another; "again" is for the form before; each wish is drawn."""
+    monkeypatch.setattr("dialogues.disturb", lambda question, _: question)
+    system = {text: kind for kind in _BY_SYSTEM for text in WISHES[kind]}
+    user = {wish.format(question): kind for kind in _BY_USER for wish in WISHES[kind] for question in _QUESTIONS}
+    told = {intent.name: intent.answers[0] for intent in _INTENTS}
+    drawn = set()
+    for seed in range(1000):
+        dialogue = Dialogues(_INTENTS, Random(seed)).draw()
+        first = system[dialogue[0].text] if dialogue[0].role == "system" else "plain"
+        put = _BY_SYSTEM[first]
+        for asked, answer in itertools.pairwise(dialogue):
+            if answer.role == "assistant":
+                kind = user.get(asked.text, first)
+                put = {**_BY_SYSTEM, **_BY_USER}[kind] or put
+                assert answer.text == put(told[answer.intent]), (kind, asked.text)
+                drawn.add(kind)
+    assert drawn == {*_BY_SYSTEM, *_BY_USER}
+
+
 @given(st.text("abcdefgh ?.!xyz", min_size=1).filter(str.strip), st.integers(0, 10**6))
 def test_disturbed_question_is_a_question_still(question: str, seed: int) -> None:
     found = disturb(question, Random(seed))
     assert found.strip()
     assert found == disturb(question, Random(seed))
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Why does my key stop after thirty days of silence?",
+        "How do I rotate a key with an overlap of one hour?",
+        "Where can I see what my account spent in March?",
+    ],
+)
+def test_disturbed_question_asks_the_same_in_another_way(question: str) -> None:
+    """It keeps half of its words or more, 95 times in 100, is another text most times, and other words often."""
+    words = set(normalise(question).split())
+    drawn = [disturb(question, Random(seed)) for seed in range(400)]
+    kept = [len(words & set(normalise(found).split())) >= len(words) / 2 for found in drawn]
+    assert sum(kept) >= 0.95 * len(drawn)
+    assert sum(found != question for found in drawn) > len(drawn) / 2
+    assert sum(normalise(found) != normalise(question) for found in drawn) > len(drawn) / 4
 
 
 @pytest.mark.parametrize("count", [20, 45])
