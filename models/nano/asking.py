@@ -27,20 +27,18 @@ class Server:
             choice = json.load(answer)["choices"][0]
         return choice["message"]["content"], choice["finish_reason"]
 
-    def follow(self, messages: Messages) -> tuple[float, list[float], int]:
-        """Return the seconds to the first words, when each chunk came after them, and how many tokens there were."""
+    def follow(self, messages: Messages) -> tuple[float, list[float]]:
+        """Return the seconds to the first words, and when each token came after them; one that is not shown is none."""
         began = time.perf_counter()
-        times, tokens = list[float](), 0
+        times = list[float]()
         with self._post(messages, 0.0, stream=True) as answer:
             for line in answer:
                 if not line.startswith(b"data: {"):
                     continue
                 chunk = json.loads(line[6:])
-                if chunk.get("usage"):
-                    tokens = chunk["usage"]["completion_tokens"]
                 if any(choice["delta"].get("content") for choice in chunk["choices"]):
                     times.append(time.perf_counter())
-        return times[0] - began, [at - times[0] for at in times], tokens
+        return times[0] - began, [at - times[0] for at in times]
 
     def _post(self, messages: Messages, temperature: float | None, *, stream: bool) -> HTTPResponse:
         body = {
@@ -51,8 +49,6 @@ class Server:
         }
         if temperature is not None:
             body["temperature"] = temperature
-        if stream:
-            body["stream_options"] = {"include_usage": True}
         request = urllib.request.Request(  # noqa: S310 - the URL is the operator's own
             f"{self.url.rstrip('/')}/chat/completions",
             json.dumps(body).encode(),

@@ -35,10 +35,10 @@ def _measure(server: Server, texts: list[str]) -> tuple[list[float], list[float]
     """Return for each question the seconds to the first words, and the pace of those that are long enough."""
     firsts, paces = list[float](), list[float]()
     for text in texts:
-        first, times, tokens = server.follow([("user", text)])
+        first, times = server.follow([("user", text)])
         firsts.append(first)
-        if tokens >= _LEAST:
-            paces.append((tokens - 1) / times[-1])
+        if len(times) >= _LEAST:
+            paces.append((len(times) - 1) / times[-1])
     return firsts, paces
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chatml import MARKS
@@ -34,8 +33,3 @@ def train(texts: Iterable[str], codes: list[str]) -> Tokenizer:
     )
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
-
-
-def load(path: Path) -> Tokenizer:
-    """Return the tokenizer of a file."""
-    return Tokenizer.from_file(str(path))

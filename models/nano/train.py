@@ -241,7 +241,7 @@ def begin(out: Path, sources: str) -> None:
 
 
 def examine(run: Run, held: list[Encoded]) -> Loss:
-    """Return the loss on questions that were never seen."""
+    """Return the loss on questions that were kept back, by the hands that wrote the others."""
     run.model.eval()
     chosen = sorted(held[:: max(1, len(held) // 640)], key=lambda entry: len(entry.ids))
     with torch.no_grad():

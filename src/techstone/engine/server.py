@@ -29,7 +29,7 @@ _PARENT = "TECHSTONE_PARENT"
 _BATCH = 512
 # Below this size of its file a model runs on one thread, and reads a prompt again sooner than it is found.
 _SMALL = 64 * 1024 * 1024
-# Requests at a time. The memory of their contexts is taken at the start: 16 MB each for techstone-nano, which answers
+# Requests at a time. The memory of their contexts is taken at the start: 13 MB each for techstone-nano, which answers
 # eight of them faster than anybody reads; a gigabyte each for a model of billions.
 _PARALLEL, _PARALLEL_SMALL = 4, 8
 _GGUF = b"GGUF"
