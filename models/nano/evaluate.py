@@ -36,7 +36,9 @@ def is_right(question: Question, answer: str) -> bool:
         return False
     if question.form == "brief":
         return len(sentences(answer)) == 1
-    return question.form != "list" or all(line.startswith("- ") for line in answer.splitlines())
+    # Several sentences behind one dash are a paragraph, not a list.
+    lines = answer.splitlines()
+    return question.form != "list" or all(line.startswith("- ") and len(sentences(line)) == 1 for line in lines)
 
 
 def is_circle(answer: str, reason: str) -> bool:

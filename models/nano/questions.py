@@ -5,7 +5,7 @@
     expect = [["500"]]                      # right if the answer has all words of one of the lists, whatever the case
     before = "Which plans are there?"       # asked and answered first (optional)
     system = "Be brief."                    # the system message (optional)
-    form = "brief"                          # "brief": one sentence; "list": lines that begin with "- " (optional)
+    form = "brief"                          # "brief": one sentence; "list": lines of "- " and a sentence (optional)
 
 The files `unknown.toml` and `talk.toml` are about what the model does not know and about itself.
 """

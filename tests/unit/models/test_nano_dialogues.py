@@ -10,7 +10,7 @@ from dialogues import WISHES, Dialogues, put_brief, put_full, put_listed, split
 from hypothesis import given
 from hypothesis import strategies as st
 from intents import Intent, expand, normalise, sentences
-from noise import disturb
+from noise import disturb, settle
 
 _INTENTS = [
     Intent("limits", "pro", (), ("What does Pro allow?", "pro limits"), ("Pro allows 500 requests. It has 50 slots.",)),
@@ -106,6 +106,23 @@ def test_disturbed_question_asks_the_same_in_another_way(question: str) -> None:
     assert sum(kept) >= 0.95 * len(drawn)
     assert sum(found != question for found in drawn) > len(drawn) / 2
     assert sum(normalise(found) != normalise(question) for found in drawn) > len(drawn) / 4
+
+
+@pytest.mark.parametrize(
+    ("question", "other"),
+    [
+        ("How do I create a key?", "how can i make key"),
+        ("Explain tokens.", "Tell me about tokens"),
+        ("Where can I find the docs?", "where is the documentation"),
+        ("I'm getting a 429", "i get a 429"),
+        ("What is it?", "what's that"),
+    ],
+)
+def test_questions_that_may_become_each_other_settle_alike(question: str, other: str) -> None:
+    """By another word of a line, of two lines with one in common, in two steps, by haste; the sense does not."""
+    assert settle(question) == settle(other)
+    assert settle(question) != settle("How do I revoke a key?")
+    assert settle("Is it me?") == "is it me", "something is left"
 
 
 @pytest.mark.parametrize("count", [20, 45])
