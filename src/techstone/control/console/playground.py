@@ -24,7 +24,7 @@ PLAYGROUND = "/console/playground"
 GUIDE = "techstone-nano"
 """The built-in model (engine/options.py), which knows this product."""
 FIRST = (
-    "What is the Token economy?", "Which plans are there?", "How do I get an API key?", "Why do I get 429?",
+    "What is the Token economy?", "Which plans are there?", "How do I create an API key?", "Why do I get 429?",
 )  # fmt: skip
 """What newcomers ask it."""
 _LASTS = 3600
