@@ -20,9 +20,9 @@ SIZE = 160
 LONGEST = 512
 # So many batches are drawn at once and sorted by length: a batch of equal lengths has no padding to compute.
 POOL = 24
-# So many dialogues have their last answer, the others end before it: what has to be learned from many questions is
-# which answer is meant. Its words are learned from few, and cost as much as two questions.
-WHOLE = 0.25
+# So many dialogues have their last answer, and in so many others it is any intent's; the rest end before it: what has
+# to be learned from many questions is which answer is meant. Its words are learned from few, and cost as much as two.
+WHOLE, STRAY = 0.15, 0.17
 # Lengths are multiples of that: what is compiled for one fits all.
 _GRAIN = 8
 
@@ -54,7 +54,10 @@ class Batches:
         return pad(self._ready[place])
 
     def _draw(self) -> Encoded:
-        return encode(self._tokenizer, self._source.draw(), whole=self._random.random() < WHOLE)
+        kind = self._random.random()
+        if kind < STRAY:
+            return encode(self._tokenizer, self._source.stray(), whole=True, coded=False)
+        return encode(self._tokenizer, self._source.draw(), whole=kind < STRAY + WHOLE)
 
 
 def pad(entries: list[Encoded]) -> Batch:

@@ -69,10 +69,11 @@ class Encoded(NamedTuple):
     targets: list[int]
 
 
-def encode(tokenizer: Tokenizer, dialogue: list[Message], *, whole: bool) -> Encoded:
+def encode(tokenizer: Tokenizer, dialogue: list[Message], *, whole: bool, coded: bool = True) -> Encoded:
     """Return a dialogue in ChatML. Of its last answer code and words are learned, of those before the code alone.
 
     Earlier answers have no code: the chat template does not know it. Unless `whole`, it ends before the last answer.
+    Unless `coded`, codes are not learned: the answer is one of another question.
     """
     ids: list[int] = []
     targets: list[int] = []
@@ -80,7 +81,7 @@ def encode(tokenizer: Tokenizer, dialogue: list[Message], *, whole: bool) -> Enc
         ids += tokenizer.encode(f"{START}{role}\n").ids
         targets += [IGNORED] * (len(ids) - len(targets))
         code = tokenizer.encode(name_code(intent)).ids if intent else []
-        targets[-1:] = code or targets[-1:]
+        targets[-1:] = (coded and code) or targets[-1:]
         last = place == len(dialogue) - 1
         if last and not whole:
             break

@@ -64,6 +64,7 @@ class Dialogues:
 
     def __init__(self, intents: list[Intent], random: Random) -> None:
         self._random = random
+        self._intents = intents
         self._alone = [intent for intent in intents if not intent.after]
         # An intent with many phrasings is asked more often, but those with few are not forgotten.
         self._weights = [_WEIGHTS.get(intent.topic, 1.0) * len(intent.questions) ** 0.5 for intent in self._alone]
@@ -79,10 +80,7 @@ class Dialogues:
         """Return one dialogue of one to three questions."""
         random = self._random
         turns = list[Message]()
-        kind = random.choices(("", "plain", "brief", "list"), (68, 16, 9, 7))[0]
-        if kind:
-            turns.append(Message("system", random.choice(WISHES[kind])))
-        put = _FORMS[kind or "plain"]
+        put = self._wish(turns, (60, 16, 12, 12))
         count = random.choices((1, 2, 3), _TURNS)[0]
         planned = list(random.choice(self._pairs)) if count > 1 and random.random() < _FOLLOWING else []
         last: _Told | None = None
@@ -95,6 +93,21 @@ class Dialogues:
             turns.append(Message("user", question))
             turns.append(Message("assistant", last.put(last.answer), last.intent.name))
         return turns
+
+    def stray(self) -> list[Message]:
+        """Return a question and the answer of any intent, in any form: words go by the code, whatever was asked."""
+        turns = list[Message]()
+        question, told = self._ask(self._choose(None), self._wish(turns, (15, 15, 35, 35)))
+        intent = self._random.choice(self._intents)
+        answer = told.put(self._random.choice(intent.answers))
+        return [*turns, Message("user", question), Message("assistant", answer, intent.name)]
+
+    def _wish(self, turns: list[Message], shares: tuple[int, int, int, int]) -> Callable[[str], str]:
+        """Add a system message, or none, and return how answers are put by it; of 100 so many of each kind."""
+        kind = self._random.choices(("", "plain", "brief", "list"), shares)[0]
+        if kind:
+            turns.append(Message("system", self._random.choice(WISHES[kind])))
+        return _FORMS[kind or "plain"]
 
     def _choose(self, last: _Told | None) -> Intent:
         following = self._following.get(last.intent.name, ()) if last else ()
