@@ -65,3 +65,12 @@ def test_model_learns_from_what_the_template_shows() -> None:
     assert encode(tokenizer, _DIALOGUE, whole=False).ids == tokenizer.encode(shown).ids
     answer = f"{name_code('limits-pro-price')}It costs what you use.{END}\n"
     assert encode(tokenizer, _DIALOGUE, whole=True).ids == tokenizer.encode(f"{shown}{answer}").ids
+
+
+def test_words_alone_are_learned_of_an_answer_to_something_else() -> None:
+    """The code is shown, as when the model wrote it, and not learned: the question does not mean it."""
+    tokenizer = Letters()
+    ids, targets = encode(tokenizer, _DIALOGUE, whole=True, coded=False)
+    assert ids == encode(tokenizer, _DIALOGUE, whole=True).ids
+    words = tokenizer.encode(f"It costs what you use.{END}").ids
+    assert [target for target in targets if target != IGNORED] == words

@@ -83,6 +83,18 @@ def test_answers_take_the_form_that_is_wished_for(monkeypatch: pytest.MonkeyPatc
     assert drawn == {*_BY_SYSTEM, *_BY_USER}
 
 
+def test_any_intent_is_answered_in_any_form_whatever_was_asked() -> None:
+    """Follow-ups, too, without what they follow: an answer's words go by its code."""
+    drawn = set()
+    for seed in range(300):
+        *system, asked, answer = Dialogues(_INTENTS, Random(seed)).stray()
+        assert [message.role for message in (asked, answer)] == ["user", "assistant"]
+        assert [message.role for message in system] in ([], ["system"])
+        told = next(intent.answers[0] for intent in _INTENTS if intent.name == answer.intent)
+        drawn |= {(answer.intent, put) for put in (put_full, put_brief, put_listed) if answer.text == put(told)}
+    assert drawn == {(intent.name, put) for intent in _INTENTS for put in (put_full, put_brief, put_listed)}
+
+
 @given(st.text("abcdefgh ?.!xyz", min_size=1).filter(str.strip), st.integers(0, 10**6))
 def test_disturbed_question_is_a_question_still(question: str, seed: int) -> None:
     found = disturb(question, Random(seed))
