@@ -72,7 +72,7 @@ def replacing(file: Path, new: Path) -> Iterator[None]:
     try:
         shutil.copyfile(new, file)
         yield
-    except BaseException:
+    except BaseException:  # whatever it was, and Ctrl-C: what is shipped is a good file
         shutil.copyfile(old, file)
         raise
 

@@ -146,9 +146,10 @@ class Run:
         targets, logits = targets[wanted], self.model.tell(read[wanted]).float()
         code = (targets >= self._codes.start) & (targets < self._codes.stop)
         found = (logits[code].argmax(-1) == targets[code]).float().mean().item()
-        # Without words, the loss of none is 0.
+        # Of codes or words that a batch does not have, the loss is 0.
         words = functional.cross_entropy(logits[~code], targets[~code], reduction="sum") / max(1, int((~code).sum()))
-        return Loss(functional.cross_entropy(logits[code], targets[code], label_smoothing=SMOOTHED), words, found)
+        codes = functional.cross_entropy(logits[code], targets[code], reduction="sum", label_smoothing=SMOOTHED)
+        return Loss(codes / max(1, int(code.sum())), words, found)
 
     def _round(self) -> None:
         with torch.no_grad():

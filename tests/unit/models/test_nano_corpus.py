@@ -18,7 +18,7 @@ from techstone.app.cli.root import techstone
 from techstone.app.presets import MODELS, PLANS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 ROOT = Path(__file__).parents[3]
 
@@ -101,6 +101,14 @@ def figures(parts: Iterable[tuple[str, str]], words: re.Pattern[str]) -> Iterato
                 yield owner, kind, word[0]
 
 
+def gather(
+    corpus: list[Intent], divide: Callable[[str], Iterator[tuple[str, str]]], words: re.Pattern[str]
+) -> set[tuple[str, str, str, str]]:
+    """Return all figures of all answers, each behind its intent."""
+    parts = ((intent.name, divide(answer)) for intent in corpus for answer in intent.answers)
+    return {(name, *fact) for name, divided in parts for fact in figures(divided, words)}
+
+
 def test_corpus_asks_many_things_in_many_ways(corpus: list[Intent]) -> None:
     """At least 600 intents, each asked in at least eight ways; follow-ups are beside."""
     alone = [intent for intent in corpus if not intent.after]
@@ -145,12 +153,7 @@ def test_question_keeps_its_answer_when_disturbed(corpus: list[Intent]) -> None:
 def test_plans_are_told_as_they_are(corpus: list[Intent]) -> None:
     """Every figure of an answer that names a plan is a limit of that plan, and each limit of each plan is told."""
     limits = {(plan.name, kind, f"{getattr(plan, kind):,}") for plan in PLANS for kind in ("rpm", "tpm", "concurrent")}
-    told = {
-        (intent.name, *fact)
-        for intent in corpus
-        for answer in intent.answers
-        for fact in figures(plans(answer), _LIMIT)
-    }
+    told = gather(corpus, plans, _LIMIT)
     assert {row for row in told if row[1:] not in limits} == set()
     assert limits - {row[1:] for row in told} == set()
 
@@ -159,12 +162,7 @@ def test_prices_are_told_as_they_are(corpus: list[Intent]) -> None:
     """Every price after a model's name is the default price of that model, and each one is told."""
     kinds = ("input", "output", "cached_input")
     prices = {(model.name, kind, getattr(model, kind)) for model in MODELS for kind in kinds}
-    told = {
-        (intent.name, *fact)
-        for intent in corpus
-        for answer in intent.answers
-        for fact in figures(models(answer), _PRICE)
-    }
+    told = gather(corpus, models, _PRICE)
     assert {row for row in told if row[1:] not in prices} == set()
     assert prices - {row[1:] for row in told} == set()
 
